@@ -1,0 +1,1 @@
+"""The Cerebras Management API as a server on one's own machine, for development and for tests."""

@@ -1,0 +1,47 @@
+"""The emulator as an ASGI application."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from airflow_provider_cerebras._version import __version__
+from airflow_provider_cerebras.emulator import control, inference, routes
+from airflow_provider_cerebras.emulator.core import Emulator
+from airflow_provider_cerebras.emulator.errors import install_error_handlers
+from airflow_provider_cerebras.emulator.gate import Gate
+from airflow_provider_cerebras.emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from airflow_provider_cerebras.emulator.service import Clock
+
+
+class EmulatorApp(FastAPI):
+    """The application; the gate goes around all of FastAPI, since only there a connection can be dropped."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        super().__init__(title="Cerebras Management API (emulated)", version=__version__, redirect_slashes=False)
+        self.state.emulator = emulator
+        self.emulator = emulator
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What Starlette calls when the first request comes in."""
+        return Gate(super().build_middleware_stack(), self.emulator)
+
+
+def create_app(settings: Settings | None = None, clock: Clock = time.time) -> EmulatorApp:
+    """Make an emulator.
+
+    :param settings: Default: all the defaults.
+    :param clock: Gives the time in Unix seconds; default: the system's.
+    """
+    settings = settings or Settings()
+    app = EmulatorApp(Emulator(settings, clock))
+    install_error_handlers(app, settings)
+    for part in (routes, inference, control):
+        app.include_router(part.router)
+    return app

@@ -1,0 +1,175 @@
+"""Stands in front of the application: logs each request, and applies the fault rule that hits it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
+
+from airflow_provider_cerebras.emulator.faults import SCOPE_KEY
+from airflow_provider_cerebras.emulator.operations import operation_of
+from airflow_provider_cerebras.emulator.request_log import Stage, masked_headers, readable_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from airflow_provider_cerebras.emulator.core import Emulator
+    from airflow_provider_cerebras.emulator.faults import ArmedFault, FaultRule
+
+CONTROL_PREFIX = "/_emulator/"
+
+
+class _Dropped(Exception):
+    """The request gets no answer."""
+
+
+@dataclass
+class _Answer:
+    status: int
+    headers: MutableHeaders
+    body: bytes
+
+
+class Gate:
+    """The outermost ASGI application. Requests to the control plane pass unseen."""
+
+    def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
+        self._app = app
+        self._emulator = emulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PREFIX):
+            await self._app(scope, receive, send)
+            return
+        body = await _read(receive)
+        if body is not None:
+            await self._exchange(scope, body, receive, send)
+
+    async def _exchange(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        # A reset must not mix the old state with the new one in the middle of a request.
+        log = self._emulator.log
+        operation = operation_of(scope["method"], scope["path"])
+        entry = log.add(
+            request_id=str(uuid.uuid4()),
+            method=scope["method"],
+            path=scope.get("raw_path", scope["path"].encode()).decode("latin-1"),
+            operation=operation,
+            query=scope["query_string"].decode("latin-1"),
+            headers=masked_headers(scope["headers"]),
+            body=readable_body(body),
+        )
+        fault = self._emulator.faults.take(operation, scope["path"])
+
+        async def work() -> _Answer:
+            answer = await _call(self._app, {**scope, SCOPE_KEY: fault and fault.rule}, body, receive)
+            log.update(entry, Stage.WORKED)
+            return answer
+
+        async def interfere(fault: ArmedFault) -> None:
+            if fault.rule.hold:
+                log.update(entry, Stage.HELD)
+            await fault.wait()
+            if fault.rule.drop:
+                raise _Dropped
+
+        try:
+            answer = await _answer(fault, work, interfere)
+        except _Dropped:
+            log.update(entry, Stage.DROPPED)
+            await _close_connection(receive, send)
+            return
+        answer.headers.setdefault("x-request-id", entry.request_id)
+        log.update(entry, Stage.ANSWERED, answer.status)
+        await _send(answer, send, truncate=fault is not None and fault.rule.truncate)
+        if fault is not None and fault.rule.truncate:
+            await _close_connection(receive, send)
+
+
+async def _answer(
+    fault: ArmedFault | None,
+    work: Callable[[], Awaitable[_Answer]],
+    interfere: Callable[[ArmedFault], Awaitable[None]],
+) -> _Answer:
+    if fault is None:
+        return await work()
+    if fault.rule.when == "before":
+        await interfere(fault)
+        answer = _canned(fault.rule) or await work()
+    else:
+        answer = await work()
+        await interfere(fault)
+        answer = _canned(fault.rule) or answer
+    answer.headers.update(fault.rule.headers)
+    return answer
+
+
+def _canned(rule: FaultRule) -> _Answer | None:
+    if not rule.answers:
+        return None
+    status = rule.status or 200
+    if "body" in rule.model_fields_set:
+        response: Response = JSONResponse(rule.body, status)
+    elif rule.text is not None:
+        response = Response(rule.text, status, media_type=rule.content_type)
+    else:
+        response = Response(status_code=status)
+    return _Answer(status, response.headers, bytes(response.body))
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body of a request; None if the client went away before it was all there."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _call(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> _Answer:
+    """What the application answers to a request whose body has been read."""
+    requests = iter([{"type": "http.request", "body": body, "more_body": False}])
+    answer = _Answer(500, MutableHeaders(), b"")
+
+    async def replay() -> Message:
+        return next(requests, None) or await receive()
+
+    async def collect(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = MutableHeaders(raw=list(message.get("headers", [])))
+        else:
+            answer.body += message.get("body", b"")
+
+    await app(scope, replay, collect)
+    return answer
+
+
+async def _send(answer: _Answer, send: Send, *, truncate: bool) -> None:
+    # The length that the headers announce is that of the whole body, truncated or not.
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers.raw})
+    body = answer.body[: len(answer.body) // 2] if truncate else answer.body
+    await send({"type": "http.response.body", "body": body, "more_body": truncate})
+
+
+async def _close_connection(receive: Receive, send: Send) -> None:
+    """Close the TCP connection, without whatever part of the answer has not been sent.
+
+    ASGI has no message for this. Under uvicorn, with h11 as with httptools, the outermost `send` is a method of the
+    object that has the connection's transport. Once the transport has told uvicorn of the end, which `receive`
+    waits for, uvicorn neither misses an answer nor sends a 500 in its place.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise ConnectionAbortedError("the fault rule closes the connection, which only works under uvicorn")
+    transport.close()
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,138 @@
+"""The emulator behind a real socket: for the command line, and in a background thread for tests."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Literal, Self
+
+import uvicorn
+
+from airflow_provider_cerebras.emulator.app import create_app
+from airflow_provider_cerebras.emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from airflow_provider_cerebras.emulator.app import EmulatorApp
+    from airflow_provider_cerebras.emulator.service import Clock
+
+HttpImplementation = Literal["auto", "h11", "httptools"]
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  nothing is bound to here
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the configured host and port; connections wait on it until a server accepts them."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def base_url(settings: Settings, listener: socket.socket) -> str:
+    """The URL under which a client on this machine reaches the server."""
+    host = _ANY_ADDRESS.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def airflow_connection(settings: Settings, url: str) -> str:
+    """A shell assignment that makes the emulator Airflow's default Cerebras connection.
+
+    :param url: Base URL of the emulator.
+    """
+    connection = {
+        "conn_type": "cerebras",
+        "host": url,
+        "password": settings.management_key,
+        "extra": {"org_name": settings.org, "inference_api_key": settings.inference_key},
+    }
+    return f"AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(json.dumps(connection))}"
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that says when it is ready, and that stops although requests are held.
+
+    :param on_ready: Called once connections are accepted.
+    :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
+    """
+
+    def __init__(self, app: EmulatorApp, on_ready: Callable[[], None], http: HttpImplementation = "auto") -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=http,
+                ws="none",
+                lifespan="off",
+                proxy_headers=False,
+                access_log=False,
+                log_level="warning",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._app = app
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way and stop."""
+        self._app.emulator.faults.clear()
+        await super().shutdown(sockets)
+
+
+class EmulatorServer:
+    """An emulator in a background thread, as a context manager.
+
+    :param settings: Default: all the defaults, on a free port.
+    :param clock: Gives the time in Unix seconds; default: the system's. It is called in the background thread.
+    :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, clock: Clock = time.time, http: HttpImplementation = "auto"
+    ) -> None:
+        self.settings = settings or Settings(port=0)
+        self.app = create_app(self.settings, clock)
+        self._ready: Future[None] = Future()
+        self._server = Server(self.app, lambda: self._ready.set_result(None), http)
+        self._listener = listen(self.settings)
+        self._thread = threading.Thread(target=self._run, name="cerebras-emulator", daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        """URL of the emulator, without a slash at the end."""
+        return base_url(self.settings, self._listener)
+
+    def start(self) -> Self:
+        """Start, and return once connections are accepted."""
+        self._thread.start()
+        self._ready.result()
+        return self
+
+    def stop(self) -> None:
+        """Stop, and return once everything is closed."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            self._server.run([self._listener])
+        except BaseException as error:
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            raise

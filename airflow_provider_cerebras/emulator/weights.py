@@ -1,0 +1,254 @@
+"""Weights in S3: what must be there, that it is sound, and the digest of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 100_000_000
+MAX_JSON_BYTES = 100_000_000
+CHUNK_BYTES = 1 << 20
+READERS = 8
+"""Uploads whose weights are read at the same time; the others wait for their turn."""
+
+DTYPE_BITS = {
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2": 8,
+    "F8_E5M2FNUZ": 8,
+    "F8_E8M0": 8,
+    "U16": 16,
+    "I16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "U32": 32,
+    "I32": 32,
+    "F32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F64": 64,
+    "C64": 64,
+}
+
+
+class WeightsError(Exception):
+    """The weights cannot be used; the text says which object is at fault and why."""
+
+
+def digest_of_uri(weight_uri: str) -> Future[str]:
+    """Stands in for the weights' digest where there is no S3 to read them from."""
+    future: Future[str] = Future()
+    future.set_result(hashlib.sha256(weight_uri.encode()).hexdigest())
+    return future
+
+
+def header_length(start: bytes, object_size: int) -> int:
+    """The length in bytes of a safetensors header.
+
+    :param start: The object's first eight bytes, or fewer if it has no more.
+    :param object_size: Bytes in the whole object.
+    """
+    if len(start) < LENGTH_BYTES:
+        raise WeightsError(f"it is not a safetensors file: {object_size} bytes are too few")
+    length = int.from_bytes(start, "little")
+    if length > MAX_HEADER_BYTES:
+        raise WeightsError(f"its header claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed")
+    if length > object_size - LENGTH_BYTES:
+        raise WeightsError(f"its header claims {length} bytes, but the object has {object_size} in all")
+    return length
+
+
+def check_header(header: bytes, data_size: int) -> None:
+    """Refuse a safetensors header that is malformed or does not describe the data after it.
+
+    :param header: The header's JSON.
+    :param data_size: Bytes after the header.
+    """
+    if not header.startswith(b"{"):
+        raise WeightsError("its header is not a JSON object")
+    tensors = dict(_json_object(header, "its header"))
+    metadata = tensors.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise WeightsError("__metadata__ in its header is not an object of strings")
+    _check_contiguous([_data_range(name, tensor) for name, tensor in tensors.items()], data_size)
+
+
+def check_config(content: bytes) -> None:
+    """Refuse a model configuration that is not a JSON object."""
+    _json_object(content, "it")
+
+
+def check_index(content: bytes, shards: Iterable[str]) -> None:
+    """Refuse the index of sharded weights if a shard that it counts on is not there.
+
+    :param content: The index, ``*.safetensors.index.json``.
+    :param shards: Names of the safetensors objects beside it.
+    """
+    weight_map = _json_object(content, "it").get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise WeightsError("it has no weight_map from tensors to objects")
+    if missing := sorted(set(weight_map.values()) - set(shards)):
+        raise WeightsError(f"it counts on {', '.join(missing)}, which is missing")
+
+
+def _json_object(content: bytes, what: str) -> dict[str, Any]:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(keys := dict(pairs)) < len(pairs):
+            raise WeightsError(f"{what} has a key twice")
+        return keys
+
+    try:
+        value = json.loads(content, object_pairs_hook=without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{what} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{what} is not a JSON object")
+    return value
+
+
+def _data_range(name: str, tensor: object) -> tuple[int, int, str]:
+    if not isinstance(tensor, dict) or tensor.keys() != {"dtype", "shape", "data_offsets"}:
+        raise WeightsError(f"tensor {name!r} does not have just dtype, shape and data_offsets")
+    dtype, shape, offsets = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise WeightsError(f"tensor {name!r} has the unknown dtype {dtype!r}")
+    if not _is_sizes(shape):
+        raise WeightsError(f"tensor {name!r} has the impossible shape {shape!r}")
+    if not _is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise WeightsError(f"tensor {name!r} has the impossible data_offsets {offsets!r}")
+    begin, end = offsets
+    if (end - begin) * 8 != math.prod(shape) * DTYPE_BITS[dtype]:
+        raise WeightsError(f"tensor {name!r} has {end - begin} bytes, which is not what {dtype} x {shape} takes")
+    return begin, end, name
+
+
+def _is_sizes(value: object) -> bool:
+    # JSON's true would pass for the integer 1.
+    return isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+
+
+def _check_contiguous(ranges: list[tuple[int, int, str]], data_size: int) -> None:
+    reached = 0
+    for begin, end, name in sorted(ranges):
+        if begin != reached:
+            raise WeightsError(f"tensor {name!r} begins at byte {begin} of the data instead of {reached}")
+        reached = end
+    if reached > data_size:
+        raise WeightsError(f"it is cut off: its tensors take {reached} bytes, but {data_size} are there")
+    if reached < data_size:
+        raise WeightsError(f"it has {data_size - reached} bytes that belong to no tensor")
+
+
+class S3WeightReader:
+    """Reads weights in the background.
+
+    :param endpoint_url: The S3 service. Credentials and region come from AWS's environment variables.
+    """
+
+    def __init__(self, endpoint_url: str) -> None:
+        self._s3: S3Client = boto3.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"total_max_attempts": 3, "mode": "standard"},
+                # A bucket as a host name needs a wildcard DNS entry, which a local S3 service rarely has.
+                s3={"addressing_style": "path"},
+            ),
+        )
+        self._turns = threading.BoundedSemaphore(READERS)
+
+    def __call__(self, weight_uri: str) -> Future[str]:
+        """Start to read the weights at an S3 URI; the result is their digest, or a :class:`WeightsError`."""
+        future: Future[str] = Future()
+
+        def read() -> None:
+            with self._turns:
+                try:
+                    future.set_result(self._digest(weight_uri))
+                except Exception as error:  # noqa: BLE001  whatever happens, the sync must end
+                    future.set_exception(error)
+
+        # A daemon, so that an S3 service that does not answer cannot keep the emulator from stopping.
+        threading.Thread(target=read, name=f"weights {weight_uri}", daemon=True).start()
+        return future
+
+    def _digest(self, weight_uri: str) -> str:
+        bucket, _, path = weight_uri.removeprefix("s3://").partition("/")
+        prefix = path.rstrip("/") + "/"
+        keys = self._keys(bucket, prefix)
+        weights = sorted(key for key in keys if key.endswith(".safetensors"))
+        if not weights:
+            raise WeightsError(f"there is no *.safetensors object under s3://{bucket}/{prefix}")
+        if f"{prefix}config.json" not in keys:
+            raise WeightsError(f"s3://{bucket}/{prefix}config.json is missing")
+        with self._object(bucket, f"{prefix}config.json") as (body, size):
+            check_config(_small(body, size))
+        for key in keys:
+            if key.endswith(".safetensors.index.json"):
+                folder = key.rpartition("/")[0] + "/"
+                with self._object(bucket, key) as (body, size):
+                    check_index(_small(body, size), (shard.removeprefix(folder) for shard in weights))
+        digest = hashlib.sha256()
+        for key in weights:
+            with self._object(bucket, key) as (body, size):
+                _hash_safetensors(body, size, digest)
+        return digest.hexdigest()
+
+    def _keys(self, bucket: str, prefix: str) -> list[str]:
+        try:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        except (BotoCoreError, ClientError) as error:
+            raise WeightsError(f"s3://{bucket}/{prefix} cannot be listed: {error}") from error
+
+    @contextmanager
+    def _object(self, bucket: str, key: str) -> Iterator[tuple[StreamingBody, int]]:
+        try:
+            answer = self._s3.get_object(Bucket=bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                yield body, answer["ContentLength"]
+        except (BotoCoreError, ClientError) as error:
+            raise WeightsError(f"s3://{bucket}/{key} cannot be read: {error}") from error
+        except WeightsError as error:
+            raise WeightsError(f"s3://{bucket}/{key} is broken: {error}") from error
+
+
+def _small(body: StreamingBody, size: int) -> bytes:
+    if size > MAX_JSON_BYTES:
+        raise WeightsError(f"it has {size} bytes, more than the {MAX_JSON_BYTES} allowed")
+    return body.read()
+
+
+def _hash_safetensors(body: StreamingBody, size: int, digest: hashlib._Hash) -> None:
+    start = body.read(LENGTH_BYTES)
+    length = header_length(start, size)
+    header = body.read(length)
+    check_header(header, size - LENGTH_BYTES - length)
+    digest.update(start)
+    digest.update(header)
+    for chunk in body.iter_chunks(CHUNK_BYTES):
+        digest.update(chunk)
