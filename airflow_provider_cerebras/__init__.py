@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from airflow_provider_cerebras._version import __version__
+from airflow_provider_cerebras.provider_info import get_provider_info
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "get_provider_info"]

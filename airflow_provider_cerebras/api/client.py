@@ -1,0 +1,439 @@
+"""Sends a :class:`~airflow_provider_cerebras.api.operations.Call` and returns what it answers, sync or async.
+
+Everything that decides is shared by both clients; they differ in how bytes travel and in how they sleep. No other
+module imports httpx.
+
+Resending follows one rule. What may be sent twice is sent again on 408, 429, 5xx and transport errors. What must not
+be is sent again only where it cannot have been acted on (no connection, 429); any other doubtful end of it is
+:class:`~airflow_provider_cerebras.api.errors.OutcomeUnknown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import platform
+import ssl
+import time
+from contextlib import aclosing, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
+
+import httpx
+from pydantic import ValidationError
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from airflow_provider_cerebras._version import __version__
+from airflow_provider_cerebras.api.errors import (
+    CerebrasAPIError,
+    CerebrasTransportError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    ServerError,
+    UnexpectedResponse,
+    error_from_response,
+    redact,
+)
+from airflow_provider_cerebras.api.operations import Call, Key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from tenacity.retry import RetryBaseT
+    from tenacity.stop import StopBaseT
+    from tenacity.wait import WaitBaseT
+
+AnswerT = TypeVar("AnswerT")
+HttpT = TypeVar("HttpT", httpx.Client, httpx.AsyncClient)
+
+DEFAULT_BASE_URL = "https://api.cerebras.ai"
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""An answer that is larger than this many bytes (decoded) is refused."""
+MAX_RETRY_AFTER = 120.0
+"""Seconds that a ``Retry-After`` is honoured for at most."""
+_MAX_CONNECT_TIMEOUT = 10.0
+_MAX_BACKOFF = 30.0
+# Longer than any pause between two polls, so that each does not open a connection of its own.
+_KEEPALIVE_EXPIRY = 300.0
+# The request had not left when these happened.
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSettings:
+    """Where the API is and how to talk to it.
+
+    :param management_key: management API key.
+    :param inference_key: inference API key; needed for chat completions only.
+    :param base_url: base URL; plain ``http`` is for loopback addresses only.
+    :param timeout: seconds to wait for a read, a write or a free connection; connecting is given 10 s at most.
+    :param max_retries: how often a request is sent again.
+    :param verify: True, or the path of a CA bundle.
+    :param proxy: URL of a proxy; default: what the environment says.
+    :param user_agent: the ``User-Agent`` field.
+    :raises ValueError: if one of them cannot be used; the message names it.
+    """
+
+    management_key: str = field(repr=False)
+    inference_key: str | None = field(default=None, repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    timeout: float = 30.0
+    max_retries: int = 5
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)
+    user_agent: str = f"airflow-provider-cerebras/{__version__} (python/{platform.python_version()})"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
+        for name in ("management_key", "inference_key"):
+            _check_key(getattr(self, name), name)
+        if not self.timeout > 0:
+            raise ValueError(f"request_timeout: must be more than 0 seconds, not {self.timeout!r}.")
+        if self.max_retries < 0:
+            raise ValueError(f"max_retries: must be 0 or more, not {self.max_retries!r}.")
+        if self.verify is False:
+            raise ValueError("verify: certificates are always checked; give the path of a CA bundle instead of false.")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that no message may repeat."""
+        proxy_password = httpx.URL(self.proxy).password if self.proxy else ""
+        return tuple(filter(None, (self.management_key, self.inference_key, proxy_password)))
+
+    def ssl_context(self) -> ssl.SSLContext | bool:
+        """Make what httpx takes as ``verify``. It costs tens of milliseconds: not for an event loop."""
+        if self.base_url.startswith("http://"):
+            return False  # loopback: there is nothing to verify, so nothing to load
+        if self.verify is True:
+            return httpx.create_ssl_context()
+        return ssl.create_default_context(cafile=str(self.verify))
+
+
+class _RetryPolicy(TypedDict):
+    retry: RetryBaseT
+    wait: WaitBaseT
+    stop: StopBaseT
+    reraise: bool
+
+
+class _BaseClient(Generic[HttpT]):
+    """What the two clients share: requests from calls, answers from responses, and when to send again.
+
+    :param settings: where the API is and how to talk to it.
+    :param http: the connection pool, made by the subclass.
+    """
+
+    def __init__(self, settings: ClientSettings, http: HttpT) -> None:
+        self.settings = settings
+        self._http: HttpT = http
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings.base_url!r})"
+
+    def _request(self, call: Call[AnswerT]) -> httpx.Request:
+        key = self.settings.management_key if call.key is Key.MANAGEMENT else self.settings.inference_key
+        if not key:
+            raise ValueError(f"{call.method} {call.path} takes the {call.key.value}, and there is none.")
+        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
+        content = None
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+            content = call.body.model_dump_json(exclude_none=True)
+        return self._http.build_request(
+            call.method, f"{self.settings.base_url}{call.path}", headers=headers, content=content
+        )
+
+    def _answer(self, call: Call[AnswerT], response: httpx.Response, body: bytes) -> AnswerT:
+        """Read a response, or raise what it stands for."""
+        url = _printable_url(response.request)
+        status = response.status_code
+        if status >= 400:
+            error = error_from_response(
+                method=call.method,
+                url=url,
+                status_code=status,
+                headers=response.headers,
+                body=body,
+                secrets=self.settings.secrets,
+            )
+            if not call.may_be_resent and (status >= 500 or status == 408):
+                raise _unknown(call, url, str(error)) from error
+            raise error
+        if status >= 300:
+            raise UnexpectedResponse(f"{call.method} {url} answered {status}: redirects are not followed.")
+        if call.answer is None:
+            return cast("AnswerT", None)
+        try:
+            # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
+            return cast("Any", call.answer).model_validate_json(body)  # type: ignore[no-any-return]
+        except ValidationError as error:
+            problem = _problems(error)
+            if not call.may_be_resent:
+                raise _unknown(call, url, f"the answer {status} cannot be read ({problem})") from None
+            raise UnexpectedResponse(
+                f"{call.method} {url} answered {status} with a body that is not as documented: {problem}."
+            ) from None
+
+    @contextmanager
+    def _translated(self, call: Call[AnswerT], request: httpx.Request) -> Iterator[None]:
+        """Turn what httpx raises for a request that it cannot bring to its end into our own errors."""
+        url = _printable_url(request)
+        try:
+            yield
+        except _TooLargeError:
+            problem = f"the answer is larger than {MAX_RESPONSE_BYTES // 1024**2} MiB"
+            if not call.may_be_resent:
+                raise _unknown(call, url, problem) from None
+            raise UnexpectedResponse(f"{call.method} {url}: {problem}.") from None
+        except httpx.HTTPError as error:
+            words = redact(f"{type(error).__name__}: {error}".removesuffix(": "), self.settings.secrets)
+            if not call.may_be_resent and not isinstance(error, _NOT_SENT):
+                raise _unknown(call, url, words) from error
+            raise CerebrasTransportError(f"{call.method} {url} got no answer: {words.rstrip('.')}.") from error
+
+    def _policy(self, call: Call[AnswerT]) -> _RetryPolicy:
+        return {
+            "retry": retry_if_exception(lambda error: may_be_sent_again(call, error)),
+            "wait": _wait,
+            "stop": stop_after_attempt(self.settings.max_retries + 1),
+            "reraise": True,
+        }
+
+
+class CerebrasClient(_BaseClient[httpx.Client]):
+    """Sends calls and waits for the answer.
+
+    :param settings: where the API is and how to talk to it.
+    :param transport: takes the place of the network, for tests.
+    :param sleep: how to spend the seconds between two attempts.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        verify = settings.ssl_context()
+        super().__init__(settings, httpx.Client(transport=transport, verify=verify, **_http_options(settings)))
+        self._sleep = sleep
+
+    def send(self, call: Call[AnswerT]) -> AnswerT:
+        """Send a call, again where that is allowed and may help.
+
+        :param call: what to send, from :mod:`~airflow_provider_cerebras.api.operations`.
+        :raises CerebrasError: what the last attempt ended in.
+        """
+        for attempt in Retrying(**self._policy(call), sleep=self._sleep):
+            with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):
+                return self.send_once(call)
+        return cast("AnswerT", None)
+
+    def send_once(self, call: Call[AnswerT]) -> AnswerT:
+        """Send a call exactly once, for those who repeat it on their own terms.
+
+        :param call: what to send.
+        :raises CerebrasError: what it ended in.
+        """
+        request = self._request(call)
+        body = _Body()
+        with self._translated(call, request), closing(self._http.send(request, stream=True)) as response:
+            for chunk in response.iter_bytes():
+                body.add(chunk)
+        return self._answer(call, response, bytes(body.content))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
+    """Sends calls on an event loop.
+
+    :param settings: where the API is and how to talk to it.
+    :param verify: what :meth:`ClientSettings.ssl_context` made, in a thread; see :meth:`create`.
+    :param transport: takes the place of the network, for tests.
+    :param sleep: how to spend the seconds between two attempts.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        verify: ssl.SSLContext | bool,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(settings, httpx.AsyncClient(transport=transport, verify=verify, **_http_options(settings)))
+        self._sleep = sleep
+
+    @classmethod
+    async def create(cls, settings: ClientSettings) -> Self:
+        """Make a client without holding the event loop up.
+
+        :param settings: where the API is and how to talk to it.
+        """
+        return cls(settings, verify=await asyncio.to_thread(settings.ssl_context))
+
+    async def send(self, call: Call[AnswerT]) -> AnswerT:
+        """Send a call, again where that is allowed and may help; see :meth:`CerebrasClient.send`."""
+        async for attempt in AsyncRetrying(**self._policy(call), sleep=self._sleep):
+            with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):
+                return await self.send_once(call)
+        return cast("AnswerT", None)
+
+    async def send_once(self, call: Call[AnswerT]) -> AnswerT:
+        """Send a call exactly once; see :meth:`CerebrasClient.send_once`."""
+        request = self._request(call)
+        body = _Body()
+        with self._translated(call, request):
+            async with aclosing(await self._http.send(request, stream=True)) as response:
+                async for chunk in response.aiter_bytes():
+                    body.add(chunk)
+        return self._answer(call, response, bytes(body.content))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def may_be_sent_again(call: Call[Any], error: BaseException) -> bool:
+    """Tell whether sending a call again is allowed and may help.
+
+    :param call: what was sent.
+    :param error: what it ended in.
+    """
+    # A transport error stands only for what cannot have been acted on or may be again; the rest is OutcomeUnknown.
+    if isinstance(error, CerebrasTransportError | RateLimited):
+        return True
+    passing = isinstance(error, ServerError) or (isinstance(error, CerebrasAPIError) and error.status_code == 408)
+    return passing and call.may_be_resent
+
+
+_backoff = wait_random_exponential(multiplier=1, max=_MAX_BACKOFF)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = (error.retry_after or 0.0) if isinstance(error, CerebrasAPIError) else 0.0
+    return max(_backoff(state), min(asked, MAX_RETRY_AFTER))
+
+
+@contextmanager
+def _deleted_by_earlier_attempt(call: Call[Any], state: RetryCallState) -> Iterator[None]:
+    """Pass over "not found" where an earlier attempt of the same deletion may have found and deleted it."""
+    try:
+        yield
+    except NotFound:
+        if call.method != "DELETE" or state.attempt_number == 1:
+            raise
+
+
+class _TooLargeError(Exception):
+    """The body has grown beyond what is read."""
+
+
+class _Body:
+    """A body as it comes in, up to :data:`MAX_RESPONSE_BYTES`."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self.content += chunk
+        if len(self.content) > MAX_RESPONSE_BYTES:
+            raise _TooLargeError
+
+
+class _HttpOptions(TypedDict):
+    timeout: httpx.Timeout
+    limits: httpx.Limits
+    follow_redirects: bool
+    headers: dict[str, str]
+    proxy: str | None
+    trust_env: bool
+
+
+def _http_options(settings: ClientSettings) -> _HttpOptions:
+    return {
+        "timeout": httpx.Timeout(settings.timeout, connect=min(settings.timeout, _MAX_CONNECT_TIMEOUT)),
+        "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_EXPIRY),
+        "follow_redirects": False,
+        "headers": {"User-Agent": settings.user_agent},
+        "proxy": settings.proxy,
+        # A proxy of the environment is not meant for this machine's own addresses.
+        "trust_env": not settings.base_url.startswith("http://"),
+    }
+
+
+def _checked_base_url(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url if "://" in base_url else f"https://{base_url}")
+    except httpx.InvalidURL as error:
+        raise ValueError(f"host: is not a URL ({error}).") from None
+    if url.userinfo:
+        raise ValueError("host: must not hold credentials; the key belongs in the password field.")
+    if url.scheme not in {"https", "http"} or not url.host or url.query or url.fragment:
+        raise ValueError(f"host: {str(url)!r} is not of the form https://name or https://name:port.")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise ValueError(f"host: {str(url)!r} would send the key unencrypted; http is for loopback addresses only.")
+    return str(url).rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_key(key: str | None, name: str) -> None:
+    # The message must not repeat the key.
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError(f"{name}: holds white space or characters that cannot stand in a header.")
+
+
+def _printable_url(request: httpx.Request) -> str:
+    return str(request.url.copy_with(userinfo=b"", query=None, fragment=None))
+
+
+def _unknown(call: Call[Any], url: str, why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"It is not known whether {call.method} {url} was acted on: {why.rstrip('.')}. "
+        "It was not sent again, because that could do the same thing twice."
+    )
+
+
+def _problems(error: ValidationError) -> str:
+    # Only places and rules: the values are the service's and could be anything.
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors(include_input=False)[:3]
+    )

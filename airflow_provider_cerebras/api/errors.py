@@ -1,0 +1,263 @@
+"""What can go wrong between us and the service, as one hierarchy, and how an answer becomes one of it.
+
+::
+
+    CerebrasError
+      CerebrasAPIError           the service answered, and not with success
+        BadRequest               400, 422
+        Unauthorized             401
+        Forbidden                403
+        NotFound                 404
+        Conflict                 409
+        RateLimited              429
+        ServerError              5xx
+      CerebrasTransportError     no answer came, and sending again does no harm
+      OutcomeUnknown             a request that must not be sent twice may or may not have been acted on
+      UnexpectedResponse         an answer that cannot be understood
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_MESSAGE_LENGTH = 500
+"""Characters of the service's words that a message repeats."""
+
+
+class CerebrasError(Exception):
+    """Base of everything that this package raises about the service.
+
+    :ivar retry_after: seconds that the service asked us to wait, if it did.
+    """
+
+    retry_after: float | None = None
+
+
+class CerebrasAPIError(CerebrasError):
+    """The service answered with an error.
+
+    :param message: the service's words, without markup and without keys.
+    :param status_code: HTTP status.
+    :param method: HTTP method of the request.
+    :param url: URL of the request; it never holds a secret.
+    :param request_id: the service's id of the request, if it gave one; its support will ask for it.
+    :param retry_after: seconds that the service asked us to wait, if it did.
+    :param hint: what the user can look into.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        method: str,
+        url: str,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.method = method
+        self.url = url
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.hint = hint
+
+    def __str__(self) -> str:
+        request = f" (request {self.request_id})" if self.request_id else ""
+        hint = f" {self.hint}" if self.hint else ""
+        return f"{self.method} {self.url} answered {self.status_code}{request}: {self.message}{hint}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default calls the class with the message alone, which its keyword arguments do not allow.
+        return (_restore, (type(self), self.message, self.__dict__))
+
+
+class BadRequest(CerebrasAPIError):
+    """The service does not accept the request as it is (400, 422)."""
+
+
+class Unauthorized(CerebrasAPIError):
+    """The key was not accepted (401)."""
+
+
+class Forbidden(CerebrasAPIError):
+    """The key may not do this (403)."""
+
+
+class NotFound(CerebrasAPIError):
+    """There is no such thing, or it is not visible with this key (404)."""
+
+
+class Conflict(CerebrasAPIError):
+    """The state of the service stands against the request (409)."""
+
+
+class RateLimited(CerebrasAPIError):
+    """Too many requests; ``retry_after`` is the seconds that the service asked for, if it did (429)."""
+
+
+class ServerError(CerebrasAPIError):
+    """The service or something in front of it has a problem (5xx)."""
+
+
+class CerebrasTransportError(CerebrasError):
+    """No answer came. The request was harmless to send again, or cannot have been acted on."""
+
+
+class OutcomeUnknown(CerebrasError):
+    """A request that creates something may have been acted on: look before sending it again."""
+
+
+class UnexpectedResponse(CerebrasError):
+    """An answer that is no error and that cannot be understood: a redirect, a body that is not as documented."""
+
+
+_CLASSES: Mapping[int, type[CerebrasAPIError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: BadRequest,
+    429: RateLimited,
+}
+PERMANENT = (BadRequest, Unauthorized, Forbidden, NotFound)
+"""Answers that stay the same however often the request is sent."""
+
+_HINTS: Mapping[int, str] = {
+    401: (
+        "Check the key: the management API takes the management API key and the inference API the inference API key, "
+        "and they are not the same."
+    ),
+    403: (
+        "Check that the key belongs to the organization, that org_name is the customer management organization name "
+        "(not the org_id), and that the Private Preview is enabled for it."
+    ),
+    404: "Check the name, and that org_name is the customer management organization name (not the org_id).",
+}
+
+
+def error_from_response(
+    *,
+    method: str,
+    url: str,
+    status_code: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    secrets: Iterable[str] = (),
+) -> CerebrasAPIError:
+    """Make the exception that an answer other than success stands for.
+
+    :param method: HTTP method of the request.
+    :param url: URL of the request.
+    :param status_code: HTTP status, 400 or above.
+    :param headers: the answer's header fields, with names in lower case or compared without case.
+    :param body: the answer's body.
+    :param secrets: texts that must not be repeated.
+    """
+    cls = _CLASSES.get(status_code, ServerError if status_code >= 500 else CerebrasAPIError)
+    return cls(
+        redact(read_message(body), secrets) or "no words",
+        status_code=status_code,
+        method=method,
+        url=url,
+        request_id=headers.get("x-request-id") or headers.get("cf-ray"),
+        retry_after=parse_retry_after(headers.get("retry-after")),
+        hint=_HINTS.get(status_code),
+    )
+
+
+def read_message(body: bytes) -> str:
+    """Find the words for people in the body of an error, whatever shape it has.
+
+    Tried in this order: ``detail`` (text, or FastAPI's list), ``error.message`` or ``error``, ``message``, the text
+    itself without markup. One line, at most :data:`MAX_MESSAGE_LENGTH` characters.
+
+    :param body: the body.
+    """
+    text = body[: 64 * 1024].decode("utf-8", "replace")
+    try:
+        content = json.loads(body)
+    except ValueError:
+        message = _without_markup(text)
+    else:
+        message = _message_in(content) or text
+    message = " ".join("".join(char if char.isprintable() else " " for char in message).split())
+    return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[: MAX_MESSAGE_LENGTH - 1]}…"
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Take secrets out of a text.
+
+    :param text: the text.
+    :param secrets: what must not be in it; empty ones are passed over.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
+    """Read a ``Retry-After`` field in either of its two forms.
+
+    :param value: seconds, or an HTTP date.
+    :param now: the present, for the second form; default: the clock's.
+    :return: seconds from now, never negative; None where there is no field or it cannot be read.
+    """
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    # A date without a zone is in UTC by the standard.
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def _restore(cls: type[CerebrasAPIError], message: str, state: dict[str, object]) -> CerebrasAPIError:
+    error = cls.__new__(cls, message)
+    error.__dict__.update(state)
+    return error
+
+
+def _message_in(content: object) -> str | None:
+    if not isinstance(content, dict):
+        return None
+    detail = content.get("detail")
+    if isinstance(detail, list):
+        return "; ".join(_validation_error(item) for item in detail)
+    error = content.get("error")
+    inner = error.get("message") if isinstance(error, dict) else error
+    for candidate in (detail, inner, content.get("message")):
+        if isinstance(candidate, str) and candidate:
+            return candidate
+    return None
+
+
+def _validation_error(item: object) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    place = ".".join(str(part) for part in item.get("loc") or ())
+    message = str(item.get("msg") or item)
+    return f"{place}: {message}" if place else message
+
+
+def _without_markup(text: str) -> str:
+    text = re.sub(r"(?is)<(script|style)\b.*?(</\1\s*>|$)", " ", text)
+    text = re.sub(r"(?s)<!--.*?(-->|$)|<[^>]*(>|$)", " ", text)
+    return html.unescape(text)

@@ -1,0 +1,224 @@
+"""Requests and answers of the API as pydantic models.
+
+The API is in Private Preview: an answer may gain fields, leave out or null optional ones, and use status words that
+nobody has seen. All of that is read without complaint; only what nothing can be done without is required.
+Source: the examples and schemas of each operation's page; see :mod:`.operations` for which belongs to which.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
+
+ItemT = TypeVar("ItemT")
+
+# A list that may be absent or null is empty.
+_ListOrNull = Annotated[list[ItemT], BeforeValidator(lambda value: [] if value is None else value)]
+# An operation that does not say that it has ended is going on.
+_BoolOrNull = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
+
+
+class _Model(BaseModel):
+    # The field names of this API begin with "model_", which pydantic would keep for itself.
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+
+class ModelArchitectureList(_Model):
+    """Ids of the architectures that an organization may use."""
+
+    model_architectures: list[str]
+
+
+class UploadedWeights(_Model):
+    """What to upload.
+
+    :param weight_uri: ``s3://bucket/prefix`` of the weights.
+    :param version_aliases: aliases that the new version shall have from the start.
+    :param system_fingerprint_suffix: text that inference answers carry in ``system_fingerprint``.
+    """
+
+    weight_uri: str
+    version_aliases: list[str] | None = None
+    system_fingerprint_suffix: str | None = None
+
+
+class ModelVersionUpload(_Model):
+    """Body of an upload.
+
+    :param model_arch_id: architecture that the weights belong to.
+    :param model: what to upload.
+    """
+
+    model_arch_id: str
+    model: UploadedWeights
+
+
+class ModelVersionDetails(_Model):
+    """What is known of a version.
+
+    :param customer_s3_uri: where its weights were read.
+    :param version_aliases: the aliases that it holds.
+    :param sync_status: how far the copying of the weights is; ``queued``, ``in_progress`` and ``done`` are documented.
+    :param system_fingerprint_suffix: as given in the upload.
+    """
+
+    customer_s3_uri: str | None = None
+    version_aliases: _ListOrNull[str] = []
+    sync_status: str | None = None
+    system_fingerprint_suffix: str | None = None
+
+
+class ModelVersion(_Model):
+    """A version, as the calls that upload, read and list give it.
+
+    :param name: full name, with the number.
+    :param done: whether the sync has ended, one way or the other.
+    :param response: details, if any came.
+    :param error: not documented; read if it comes.
+    """
+
+    name: str
+    done: _BoolOrNull = False
+    response: ModelVersionDetails | None = None
+    error: JsonValue = None
+
+    @property
+    def details(self) -> ModelVersionDetails:
+        """The details, all unknown where none came."""
+        return self.response or ModelVersionDetails()
+
+
+class ModelVersionList(_Model):
+    """All versions of one architecture."""
+
+    model_versions: _ListOrNull[ModelVersion]
+
+
+class ModelVersionAliases(_Model):
+    """Body of a change of aliases: the whole list that the version shall have."""
+
+    version_aliases: list[str]
+
+
+class ModelVersionAliasesInForce(_Model):
+    """Aliases that a version has after a change."""
+
+    name: str
+    version_aliases: _ListOrNull[str]
+
+
+class EndpointSummary(_Model):
+    """An endpoint as the list gives it; times in Unix seconds."""
+
+    endpoint_id: str | None = None
+    model_arch_id: str | None = None
+    created: int | None = None
+    updated: int | None = None
+    org_name: str | None = None
+
+
+class EndpointList(_Model):
+    """The endpoints that an organization manages."""
+
+    endpoints: _ListOrNull[EndpointSummary]
+
+
+class DeployedModel(_Model):
+    """A deployment as its endpoint lists it.
+
+    :param id: the deployment's UUID.
+    :param model: full name of the version.
+    :param version_alias: in an example of the documentation only.
+    :param created: when it was submitted, Unix seconds.
+    :param state: how far it is; ``complete`` is documented.
+    """
+
+    id: str | None = None
+    model: str | None = None
+    version_alias: str | None = None
+    created: int | None = None
+    state: str | None = None
+
+
+class Endpoint(_Model):
+    """An endpoint with the deployments on it, in no order that can be relied on; times in Unix seconds."""
+
+    name: str
+    model_arch_id: str | None = None
+    deployed_models: _ListOrNull[DeployedModel] = []
+    created: int | None = None
+    updated: int | None = None
+    managing_org_name: str | None = None
+
+
+class DeploymentRequest(_Model):
+    """Body of a deployment: the full name of the version, by number or alias."""
+
+    model: str
+
+
+class DeploymentDetails(_Model):
+    """What a deployment was at the moment of its submission; it does not advance."""
+
+    deployment_id: str | None = None
+    endpoint_id: str | None = None
+    org_name: str | None = None
+    model_arch_id: str | None = None
+    version_id: int | None = None
+    created: int | None = None
+    updated: int | None = None
+    rollout_status: str | None = None
+
+
+class Deployment(_Model):
+    """Answer to a deployment.
+
+    :param name: the deployment's UUID.
+    """
+
+    name: str
+    done: _BoolOrNull = False
+    response: DeploymentDetails | None = None
+
+
+class ChatMessage(_Model):
+    """One message of a chat."""
+
+    role: str = "assistant"
+    content: str | None = None
+
+
+class ChatChoice(_Model):
+    """One answer of the model."""
+
+    message: ChatMessage
+    finish_reason: str | None = None
+
+
+class ChatCompletion(_Model):
+    """Answer of the inference API.
+
+    :param choices: the model's answers.
+    :param system_fingerprint: names the weights that answered; ends with the version's suffix.
+    :param usage: token counts.
+    :param time_info: durations in seconds.
+    """
+
+    id: str | None = None
+    model: str | None = None
+    choices: _ListOrNull[ChatChoice]
+    system_fingerprint: str | None = None
+    usage: dict[str, JsonValue] | None = None
+    time_info: dict[str, JsonValue] | None = None
+
+
+class ChatRequest(_Model):
+    """Body of a chat completion; further fields are passed on as they are.
+
+    :param model: the endpoint's id.
+    :param messages: the chat so far, each with ``role`` and ``content``.
+    """
+
+    model: str
+    messages: list[dict[str, JsonValue]]

@@ -1,0 +1,126 @@
+"""The grammar of names: what a model version, an alias, an id and a weight URI look like.
+
+Checked before anything is sent. Every function here is pure; its :class:`ValueError` names the argument and the rule.
+Rules: the "Management API" pages of the Cerebras documentation (aliases, version names) and S3's URI form.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+_ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_MODEL_VERSION = re.compile(r"orgs/([^/]+)/models/([^/]+)/versions/([^/]+)")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
+# Buckets made before 2018 may have capitals, underscores and up to 255 characters.
+_WEIGHT_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/[^\x00-\x1f\x7f]+")
+
+
+def is_alias(text: str) -> bool:
+    """Tell whether ``text`` is a well-formed alias: 2 to 128 characters that can never look like a number."""
+    return _ALIAS.fullmatch(text) is not None
+
+
+def validate_alias(alias: object, argument: str = "version_aliases") -> str:
+    """Return ``alias`` if it is well-formed.
+
+    :param alias: the alias as given by the user.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises ValueError: if it does not match the documented pattern.
+    """
+    if not isinstance(alias, str) or not is_alias(alias):
+        raise ValueError(
+            f"{argument}: {alias!r} is not an alias. An alias has 2 to 128 characters, begins with a lower-case "
+            "letter, ends with a lower-case letter or a digit, and has letters, digits and hyphens in between."
+        )
+    return alias
+
+
+def validate_identifier(value: object, argument: str) -> str:
+    """Return the id of an organization, an architecture or an endpoint if it can stand in a path.
+
+    What the service allows is not documented, so only what cannot be an id is refused: nothing, white space, control
+    characters, and the two names that a URL's path gives a meaning of its own.
+
+    :param value: the id as given by the user.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises ValueError: if it cannot be an id.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{argument}: must be a text that is not empty, not {value!r}.")
+    if _UNPRINTABLE.search(value):
+        raise ValueError(f"{argument}: {value!r} holds white space or a control character, which no id has.")
+    if value in {".", ".."}:
+        raise ValueError(f"{argument}: {value!r} is not an id.")
+    return value
+
+
+def validate_weight_uri(weight_uri: object, argument: str = "weight_uri") -> str:
+    """Return ``weight_uri`` if it is ``s3://bucket/prefix``.
+
+    :param weight_uri: where the weights lie.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises ValueError: if it has another scheme, a name that no bucket can have, or no key.
+    """
+    if not isinstance(weight_uri, str) or not _WEIGHT_URI.fullmatch(weight_uri):
+        raise ValueError(f"{argument}: {weight_uri!r} is not of the form s3://bucket/prefix.")
+    return weight_uri
+
+
+def path_segment(value: object, argument: str) -> str:
+    """Percent-encode an id, so that no character of it can leave its segment of the path.
+
+    :param value: the id.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises ValueError: see :func:`validate_identifier`.
+    """
+    return quote(validate_identifier(value, argument), safe="")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersionName:
+    """The full name of a model version: ``orgs/<org>/models/<arch>/versions/<number or alias>``.
+
+    :param org_name: the organization.
+    :param model_arch_id: the model architecture.
+    :param version_id: the number of the version, or one of its aliases.
+    """
+
+    org_name: str
+    model_arch_id: str
+    version_id: str
+
+    @classmethod
+    def parse(cls, text: object, argument: str = "model_version") -> ModelVersionName:
+        """Read a full name.
+
+        :param text: the name.
+        :param argument: the name of the argument that it came in, for the message.
+        :raises ValueError: if it has another form.
+        """
+        match = _MODEL_VERSION.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError(
+                f"{argument}: {text!r} is not a model version. The full name is "
+                "orgs/<organization>/models/<architecture>/versions/<number or alias>."
+            )
+        org_name, model_arch_id, version_id = match.groups()
+        validate_identifier(org_name, argument)
+        validate_identifier(model_arch_id, argument)
+        if not _NUMBER.fullmatch(version_id):
+            validate_alias(version_id, argument)
+        return cls(org_name, model_arch_id, version_id)
+
+    @property
+    def number(self) -> int | None:
+        """The number of the version, or None where the name was made with an alias."""
+        return int(self.version_id) if _NUMBER.fullmatch(self.version_id) else None
+
+    def with_version_id(self, version_id: str) -> ModelVersionName:
+        """The name of another version, by number or alias, of the same organization and architecture."""
+        return ModelVersionName(self.org_name, self.model_arch_id, version_id)
+
+    def __str__(self) -> str:
+        return f"orgs/{self.org_name}/models/{self.model_arch_id}/versions/{self.version_id}"

@@ -1,0 +1,89 @@
+"""How a task fails: errors on Airflow's side, sorted by whether a retry of the task can mend them.
+
+What a retry cannot mend derives from ``AirflowFailException``, so the task fails at once, whatever its ``retries``.
+Errors of single requests are in :mod:`airflow_provider_cerebras.api.errors`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_cerebras.api.errors import PERMANENT
+from airflow_provider_cerebras.waiting import Outcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class ModelVersionFailed(AirflowFailException):
+    """The service could not take the weights over; the message carries its words."""
+
+
+class ModelVersionLost(AirflowException):
+    """The service no longer knows the version that was waited for. A retry of the upload makes a new one."""
+
+
+class DeploymentFailed(AirflowFailException):
+    """The rollout failed; the message carries the service's words."""
+
+
+class DeploymentLost(AirflowException):
+    """The endpoint no longer lists the deployment that was waited for: it was superseded or dropped."""
+
+
+class WaitTimeout(AirflowException):
+    """The deadline passed before the end was reached. The work goes on at the service; a retry waits for it again."""
+
+
+class RequestRefused(AirflowFailException):
+    """The service gave an answer that stays the same however often it is asked (400, 401, 403, 404, 422)."""
+
+
+class UnexpectedTriggerEvent(AirflowException):
+    """A trigger's event is not as agreed; perhaps triggerer and worker run different versions of this provider."""
+
+
+MODEL_VERSION_ERRORS: dict[Status, type[AirflowException]] = {
+    Status.FAILED: ModelVersionFailed,
+    Status.LOST: ModelVersionLost,
+    Status.TIMEOUT: WaitTimeout,
+    Status.UNREACHABLE: RequestRefused,
+}
+"""What the end of a wait for a model version is raised as."""
+
+DEPLOYMENT_ERRORS: dict[Status, type[AirflowException]] = {
+    **MODEL_VERSION_ERRORS,
+    Status.FAILED: DeploymentFailed,
+    Status.LOST: DeploymentLost,
+}
+"""What the end of a wait for a deployment is raised as."""
+
+
+def read_event(event: object, *ids: str) -> Outcome:
+    """Read what a trigger sent.
+
+    :param event: the event's payload.
+    :param ids: names of the ids that it must hold.
+    :raises UnexpectedTriggerEvent: if it is not what a trigger of this provider sends.
+    """
+    try:
+        return Outcome.from_event(event, *ids)
+    except ValueError as error:
+        raise UnexpectedTriggerEvent(
+            f"{error} Do the triggerer and the worker run the same version of airflow-provider-cerebras?"
+        ) from error
+
+
+@contextmanager
+def permanent_errors_fail() -> Iterator[None]:
+    """Fail the task at once on answers that stay the same however often they are asked for.
+
+    :raises RequestRefused: in place of a permanent error of the API.
+    """
+    try:
+        yield
+    except PERMANENT as error:
+        raise RequestRefused(str(error)) from error

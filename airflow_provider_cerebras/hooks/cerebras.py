@@ -1,0 +1,229 @@
+"""The hook: the API's calls by the credentials of an Airflow connection."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient
+from airflow_provider_cerebras.api.errors import (
+    CerebrasError,
+    CerebrasTransportError,
+    Forbidden,
+    NotFound,
+    Unauthorized,
+)
+from airflow_provider_cerebras.hooks.connection import ConnectionSettings, read_connection
+from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import JsonValue
+
+    from airflow_provider_cerebras.api import models
+
+
+class CerebrasHook(BaseHook):
+    """Talk to the Cerebras Management API, and to the inference API of its endpoints.
+
+    Each method sends one call of the API and returns its answer as a pydantic model. What may be sent twice is sent
+    again on passing errors; see :mod:`airflow_provider_cerebras.api.client`.
+
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
+    :param org_name: customer management organization name; default: the one in the connection's extra.
+    """
+
+    conn_name_attr = "cerebras_conn_id"
+    default_conn_name = "cerebras_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = "Cerebras"
+
+    def __init__(self, *, cerebras_conn_id: str = default_conn_name, org_name: str | None = None) -> None:
+        super().__init__()
+        self.cerebras_conn_id = cerebras_conn_id
+        self._org_name = org_name
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the connection's form to Airflow below 3.2, which does not read the provider info's."""
+        return UI_FIELD_BEHAVIOUR
+
+    @cached_property
+    def _settings(self) -> ConnectionSettings:
+        connection = self.get_connection(self.cerebras_conn_id)
+        return read_connection(
+            self.cerebras_conn_id,
+            host=connection.host,
+            port=connection.port,
+            password=connection.password,
+            extra=connection.extra_dejson,
+        )
+
+    @cached_property
+    def _client(self) -> CerebrasClient:
+        return CerebrasClient(self._settings.client)
+
+    @property
+    def org_name(self) -> str:
+        """Name of the organization that calls are made for.
+
+        :raises ValueError: if neither the argument nor the connection gives one.
+        """
+        org_name = self._org_name or self._settings.org_name
+        if not org_name:
+            raise ValueError(
+                f"Connection {self.cerebras_conn_id!r}, field extra: has no org_name, and none was given as an "
+                "argument. It is the customer management organization name, not the org_id."
+            )
+        return org_name
+
+    def get_conn(self) -> CerebrasClient:
+        """Return the client; it is made once for each hook.
+
+        :raises ValueError: if the connection cannot be used; the message names it and the field.
+        """
+        return self._client
+
+    async def get_async_conn(self) -> AsyncCerebrasClient:
+        """Make a client for the running event loop; the caller closes it.
+
+        :raises ValueError: if the connection is not defined or cannot be used; the message names it and the field.
+        """
+        try:
+            connection = await get_async_connection(self.cerebras_conn_id)
+        except AirflowNotFoundException as error:
+            raise ValueError(f"Connection {self.cerebras_conn_id!r}: is not defined.") from error
+        settings = read_connection(
+            self.cerebras_conn_id,
+            host=connection.host,
+            port=connection.port,
+            password=connection.password,
+            extra=await get_async_extra_dejson(connection),
+        )
+        return await AsyncCerebrasClient.create(settings.client)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the organization's architectures, and say in plain words what came of it."""
+        try:
+            org_name = self.org_name
+            with CerebrasClient(self._settings.client) as client:
+                architectures = client.send_once(operations.list_model_architectures(org_name)).model_architectures
+        except (ValueError, CerebrasError) as error:
+            return False, _explain(error)
+        found = ", ".join(architectures) or "none yet"
+        return True, f"Connected to organization {org_name!r}. Model architectures: {found}."
+
+    def list_model_architectures(self) -> list[str]:
+        """Return the ids of the architectures that the organization may use."""
+        return self._client.send(operations.list_model_architectures(self.org_name)).model_architectures
+
+    def list_model_versions(self, model_arch_id: str) -> list[models.ModelVersion]:
+        """Return all versions of one architecture.
+
+        :param model_arch_id: id of the architecture.
+        """
+        return self._client.send(operations.list_model_versions(self.org_name, model_arch_id)).model_versions
+
+    def upload_model_version(
+        self,
+        model_arch_id: str,
+        weight_uri: str,
+        version_aliases: Sequence[str] | None = None,
+        system_fingerprint_suffix: str | None = None,
+    ) -> models.ModelVersion:
+        """Register a new version; the service then copies its weights from S3 in the background.
+
+        :param model_arch_id: id of the architecture that the weights belong to.
+        :param weight_uri: ``s3://bucket/prefix`` of the weights.
+        :param version_aliases: aliases that the new version shall have.
+        :param system_fingerprint_suffix: text that inference answers shall carry in ``system_fingerprint``.
+        :raises OutcomeUnknown: if it cannot be told whether a version was made.
+        """
+        return self._client.send(
+            operations.upload_model_version(
+                self.org_name, model_arch_id, weight_uri, version_aliases, system_fingerprint_suffix
+            )
+        )
+
+    def get_model_version(self, model_version: str) -> models.ModelVersion:
+        """Return one version with the progress of its sync.
+
+        :param model_version: full name, by number or alias.
+        """
+        return self._client.send(operations.get_model_version(model_version))
+
+    def update_model_version_aliases(self, model_version: str, version_aliases: Sequence[str]) -> list[str]:
+        """Replace all aliases of a version, and return those now in force.
+
+        :param model_version: full name, by number or alias.
+        :param version_aliases: the whole list that it shall have; empty takes all away.
+        """
+        return self._client.send(
+            operations.update_model_version_aliases(model_version, version_aliases)
+        ).version_aliases
+
+    def delete_model_version(self, model_version: str) -> None:
+        """Delete a version and what the service stores for it.
+
+        :param model_version: full name, by number or alias.
+        """
+        self._client.send(operations.delete_model_version(model_version))
+
+    def list_endpoints(self) -> list[models.EndpointSummary]:
+        """Return the endpoints that the organization manages."""
+        return self._client.send(operations.list_endpoints(self.org_name)).endpoints
+
+    def get_endpoint(self, endpoint_id: str) -> models.Endpoint:
+        """Return one endpoint with the deployments on it.
+
+        :param endpoint_id: id of the endpoint.
+        """
+        return self._client.send(operations.get_endpoint(endpoint_id))
+
+    def deploy_model(self, endpoint_id: str, model_version: str) -> models.Deployment:
+        """Roll a version out onto an endpoint of the same architecture; the rollout then goes on in the background.
+
+        :param endpoint_id: id of the endpoint.
+        :param model_version: full name, by number or alias.
+        :raises OutcomeUnknown: if it cannot be told whether a rollout was begun.
+        """
+        return self._client.send(operations.deploy_model(endpoint_id, model_version))
+
+    def chat_completion(
+        self, endpoint_id: str, messages: Sequence[Mapping[str, JsonValue]], **params: JsonValue
+    ) -> models.ChatCompletion:
+        """Ask an endpoint, by the inference API key of the connection.
+
+        :param endpoint_id: id of the endpoint.
+        :param messages: the chat so far, each message with ``role`` and ``content``.
+        :param params: further fields of the request, such as ``temperature`` or ``max_completion_tokens``.
+        :raises ValueError: if the connection has no inference API key.
+        """
+        if not self._settings.client.inference_key:
+            raise ValueError(
+                f"Connection {self.cerebras_conn_id!r}, field extra: has no inference_api_key, which chat completions "
+                "take (the management API key is another)."
+            )
+        return self._client.send(operations.chat_completion(endpoint_id, messages, **params))
+
+
+def _explain(error: ValueError | CerebrasError) -> str:
+    match error:
+        case Unauthorized():
+            return f"The key was refused. Is it the management API key, not the inference API key? ({error.message})"
+        case Forbidden():
+            return (
+                "The key is known but may not list this organization's architectures. Is org_name the customer "
+                "management organization name (not the org_id), and is the Private Preview enabled for it? "
+                f"({error.message})"
+            )
+        case NotFound():
+            return f"There is no such organization, or no Management API at this host. ({error.message})"
+        case CerebrasTransportError():
+            return f"Cannot connect. {error}"
+    return str(error)

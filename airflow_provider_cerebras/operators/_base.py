@@ -1,0 +1,87 @@
+"""What the operators share that begin something at the service and may wait for its end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_cerebras._defaults import default_deferrable
+from airflow_provider_cerebras.exceptions import read_event
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.polling import wait
+from airflow_provider_cerebras.waiting import Outcome, Status
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import AirflowException, Context
+
+    from airflow_provider_cerebras.triggers._base import WaitTrigger
+    from airflow_provider_cerebras.waiting import Watch
+
+
+class WaitingOperator(BaseOperator):
+    """Begin something at the service and, if asked to, wait for its end.
+
+    :param cerebras_conn_id: id of the connection.
+    :param org_name: customer management organization name; default: the connection's.
+    :param wait_for_completion: whether to wait.
+    :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+    :param poll_interval: the longest interval between two looks, in seconds.
+    :param timeout: how long to wait, in seconds from the submission.
+    """
+
+    event_ids: ClassVar[tuple[str, ...]]
+    errors: ClassVar[dict[Status, type[AirflowException]]]
+
+    def __init__(
+        self,
+        *,
+        cerebras_conn_id: str,
+        org_name: str | None = None,
+        wait_for_completion: bool,
+        deferrable: bool | None,
+        poll_interval: float,
+        timeout: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cerebras_conn_id = cerebras_conn_id
+        self.org_name = org_name
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+
+    @cached_property
+    def hook(self) -> CerebrasHook:
+        """The hook for the operator's connection."""
+        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id, org_name=self.org_name)
+
+    @abstractmethod
+    def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
+
+    @abstractmethod
+    def _result(self, outcome: Outcome) -> str: ...
+
+    def execute_complete(self, context: Context, event: object = None) -> str:
+        """Go on when the trigger has sent its event."""
+        return self._conclude(read_event(event, *self.event_ids))
+
+    def _check_waiting(self) -> None:
+        for name in ("poll_interval", "timeout"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: must be more than 0 seconds, not {getattr(self, name)!r}.")
+
+    def _wait(self, watch: Watch[Any]) -> str:
+        """Wait in the chosen way; where that is the triggerer, this does not return."""
+        if self.deferrable:
+            trigger = self._trigger(watch)
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
+        return self._conclude(wait(self.hook.get_conn(), watch, poll_interval=self.poll_interval, log=self.log))
+
+    def _conclude(self, outcome: Outcome) -> str:
+        if outcome.status is not Status.SUCCEEDED:
+            raise self.errors[outcome.status](outcome.message)
+        return self._result(outcome)

@@ -1,0 +1,1 @@
+"""Waiting for what another task, or another system, has begun."""

@@ -1,0 +1,108 @@
+"""What the sensors share: one way to look and one way to end, in poke, reschedule and deferrable mode."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_cerebras._defaults import default_deferrable
+from airflow_provider_cerebras.exceptions import read_event
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.polling import look
+from airflow_provider_cerebras.waiting import Outcome, Status
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import AirflowException, Context
+
+    from airflow_provider_cerebras.triggers._base import WaitTrigger
+    from airflow_provider_cerebras.waiting import Watch
+
+
+class WaitSensor(BaseSensorOperator):
+    """Wait until what a subclass watches has ended.
+
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
+    :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+    """
+
+    event_ids: ClassVar[tuple[str, ...]]
+    errors: ClassVar[dict[Status, type[AirflowException]]]
+
+    def __init__(
+        self, *, cerebras_conn_id: str = CerebrasHook.default_conn_name, deferrable: bool | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cerebras_conn_id = cerebras_conn_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self._watch: Watch[Any] | None = None
+
+    @abstractmethod
+    def _new_watch(self, *, deadline: float | None, started: float) -> Watch[Any]: ...
+
+    @abstractmethod
+    def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
+
+    @abstractmethod
+    def _result(self, outcome: Outcome) -> str | None: ...
+
+    def execute(self, context: Context) -> Any:
+        """Look once, then wait in the chosen mode."""
+        if not self.deferrable:
+            return super().execute(context)
+        now = time.time()
+        watch = self._new_watch(deadline=now + self.timeout, started=now)
+        if outcome := look(self.hook.get_conn(), watch, log=self.log):
+            return self._conclude(outcome)
+        trigger = self._trigger(watch)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
+
+    def execute_complete(self, context: Context, event: object = None) -> str | None:
+        """Go on when the trigger has sent its event."""
+        return self._conclude(read_event(event, *self.event_ids))
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Look once. An error that may pass is logged, and the next poke asks again."""
+        if self._watch is None:
+            # Airflow counts the timeout itself in these modes.
+            self._watch = self._new_watch(deadline=None, started=self._started(context))
+        if outcome := look(self.hook.get_conn(), self._watch, log=self.log):
+            return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome))
+        return False
+
+    @cached_property
+    def hook(self) -> CerebrasHook:
+        """The hook for the sensor's connection."""
+        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id)
+
+    def _started(self, context: Context) -> float:
+        """Begin of the wait, in Unix seconds: in reschedule mode each poke is a process of its own."""
+        first: Any = None
+        if self.reschedule:
+            ti: Any = context["ti"]
+            # Airflow 2.11 puts the first poke's time into start_date instead.
+            first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else ti.start_date
+        return float(first.timestamp()) if first else time.time()
+
+    def _conclude(self, outcome: Outcome) -> str | None:
+        if outcome.status is Status.SUCCEEDED:
+            return self._result(outcome)
+        self._raise(outcome)
+
+    def _raise(self, outcome: Outcome) -> NoReturn:
+        if outcome.status is Status.TIMEOUT:
+            error: Exception = AirflowSensorTimeout(outcome.message)
+        else:
+            error = self.errors[outcome.status](outcome.message)
+        # Airflow itself would skip on some of these in one mode and fail in another.
+        if self.soft_fail or self.never_fail:
+            raise AirflowSkipException(outcome.message) from error
+        raise error

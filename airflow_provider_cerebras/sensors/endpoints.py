@@ -1,0 +1,65 @@
+"""Sensor that waits for a rollout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.sensors._base import WaitSensor
+from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
+from airflow_provider_cerebras.waiting import DeploymentWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_cerebras.waiting import Outcome, Watch
+
+
+class CerebrasDeploymentSensor(WaitSensor):
+    """Wait until a deployment is complete and serves.
+
+    Returns the UUID of the deployment.
+
+    :param endpoint_id: id of the endpoint. (templated)
+    :param deployment_id: UUID of the deployment, as the deploy operator returns it. (templated)
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+    :raises DeploymentFailed: if the rollout failed.
+    :raises DeploymentLost: if the endpoint no longer lists the deployment. In reschedule mode, where no poke knows
+        what an earlier one saw, such a deployment counts as going on until the timeout.
+    :raises RequestRefused: if asking can never succeed, because of the key or the endpoint's id.
+    :raises AirflowSensorTimeout: after ``timeout`` seconds.
+    """
+
+    template_fields: Sequence[str] = ("endpoint_id", "deployment_id", "cerebras_conn_id")
+    event_ids = ("endpoint_id", "deployment_id")
+    errors = DEPLOYMENT_ERRORS
+
+    def __init__(
+        self,
+        *,
+        endpoint_id: str,
+        deployment_id: str,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
+        self.endpoint_id = endpoint_id
+        self.deployment_id = deployment_id
+
+    def _new_watch(self, *, deadline: float | None, started: float) -> DeploymentWatch:
+        return DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=deadline, started=started)
+
+    def _trigger(self, watch: Watch[Any]) -> CerebrasDeploymentTrigger:
+        return CerebrasDeploymentTrigger(
+            cerebras_conn_id=self.cerebras_conn_id,
+            endpoint_id=self.endpoint_id,
+            deployment_id=self.deployment_id,
+            poll_interval=self.poke_interval,
+            deadline=watch.deadline,
+        )
+
+    def _result(self, outcome: Outcome) -> str:
+        return outcome.ids["deployment_id"]

@@ -1,0 +1,60 @@
+"""Sensor that waits for the weights of a model version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.sensors._base import WaitSensor
+from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
+from airflow_provider_cerebras.waiting import ModelVersionWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_cerebras.waiting import Outcome, Watch
+
+
+class CerebrasModelVersionSensor(WaitSensor):
+    """Wait until a model version is synced and can be deployed.
+
+    Returns the full name of the version with its number, whatever alias was given.
+
+    :param model_version: full name, by number or alias, as the upload operator returns it. (templated)
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+    :raises ModelVersionFailed: if the service could not take the weights over.
+    :raises ModelVersionLost: if the service does not know the version.
+    :raises RequestRefused: if asking can never succeed, because of the key, the organization or the name.
+    :raises AirflowSensorTimeout: after ``timeout`` seconds.
+    """
+
+    template_fields: Sequence[str] = ("model_version", "cerebras_conn_id")
+    event_ids = ("model_version",)
+    errors = MODEL_VERSION_ERRORS
+
+    def __init__(
+        self,
+        *,
+        model_version: str,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
+        self.model_version = model_version
+
+    def _new_watch(self, *, deadline: float | None, started: float) -> ModelVersionWatch:
+        return ModelVersionWatch(self.model_version, deadline=deadline, started=started)
+
+    def _trigger(self, watch: Watch[Any]) -> CerebrasModelVersionTrigger:
+        return CerebrasModelVersionTrigger(
+            cerebras_conn_id=self.cerebras_conn_id,
+            model_version=watch.ids["model_version"],
+            poll_interval=self.poke_interval,
+            deadline=watch.deadline,
+        )
+
+    def _result(self, outcome: Outcome) -> str:
+        return outcome.ids["model_version"]

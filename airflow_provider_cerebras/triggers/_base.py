@@ -1,0 +1,62 @@
+"""What the triggers share: they wait until something ends, and send one event that says how."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.polling import wait_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airflow_provider_cerebras.waiting import Watch
+
+_BACKSTOP = timedelta(minutes=10)
+
+
+class WaitTrigger(BaseTrigger):
+    """Wait until what a subclass watches has ended.
+
+    :param cerebras_conn_id: id of the connection.
+    :param poll_interval: the longest interval between two looks, in seconds.
+    :param deadline: when to give up, in Unix seconds, so that a restart of the triggerer does not put it off; None:
+        never.
+    """
+
+    def __init__(self, *, cerebras_conn_id: str, poll_interval: float, deadline: float | None = None) -> None:
+        super().__init__()
+        self.cerebras_conn_id = cerebras_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+
+    @abstractmethod
+    def _watch(self, started: float) -> Watch[Any]: ...
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "cerebras_conn_id": self.cerebras_conn_id,
+            "poll_interval": self.poll_interval,
+            "deadline": self.deadline,
+        }
+
+    @property
+    def backstop(self) -> timedelta | None:
+        """For ``defer(timeout=...)``: past the deadline, so that the trigger itself says what was still going on."""
+        if self.deadline is None:
+            return None
+        return timedelta(seconds=max(0.0, self.deadline - time.time())) + _BACKSTOP
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and send one event: ``status``, ``message`` and the ids of what was waited for."""
+        hook = CerebrasHook(cerebras_conn_id=self.cerebras_conn_id)
+        outcome = await wait_async(
+            hook.get_async_conn, self._watch(time.time()), poll_interval=self.poll_interval, log=self.log
+        )
+        yield TriggerEvent(outcome.to_event())

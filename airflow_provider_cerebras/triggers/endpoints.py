@@ -1,0 +1,43 @@
+"""Trigger that waits for a rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_cerebras.triggers._base import WaitTrigger
+from airflow_provider_cerebras.waiting import DeploymentWatch
+
+
+class CerebrasDeploymentTrigger(WaitTrigger):
+    """Wait until the rollout of a deployment has ended.
+
+    Sends one event: ``{"status": "succeeded" | "failed" | "lost" | "timeout" | "unreachable", "message": ...,
+    "endpoint_id": ..., "deployment_id": ...}``.
+
+    :param cerebras_conn_id: id of the connection.
+    :param endpoint_id: id of the endpoint.
+    :param deployment_id: UUID of the deployment.
+    :param poll_interval: the longest interval between two looks, in seconds.
+    :param deadline: when to give up, in Unix seconds; None: never.
+    """
+
+    def __init__(
+        self,
+        *,
+        cerebras_conn_id: str,
+        endpoint_id: str,
+        deployment_id: str,
+        poll_interval: float,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline)
+        self.endpoint_id = endpoint_id
+        self.deployment_id = deployment_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
+        path, kwargs = super().serialize()
+        return path, {**kwargs, "endpoint_id": self.endpoint_id, "deployment_id": self.deployment_id}
+
+    def _watch(self, started: float) -> DeploymentWatch:
+        return DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)

@@ -1,0 +1,241 @@
+"""What one who waits concludes from each answer. The decision is made here only, whoever does the asking.
+
+A :class:`Watch` is told each answer, or why there is none, and says whether the waiting has come to an end. It does
+no I/O and reads no clock, so triggers, blocking operators and sensors share it and cannot drift apart.
+
+Two rules shape it. "Cannot ask" is never "failed": a request that fails is repeated until the deadline, unless it can
+never succeed. And a deadline that has passed already still allows one look, so what has ended is never called late.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError, NotFound
+from airflow_provider_cerebras.api.models import Endpoint, ModelVersion
+from airflow_provider_cerebras.api.names import validate_identifier
+from airflow_provider_cerebras.api.status import Progress, Verdict, classify_deployment, classify_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_cerebras.api.operations import Call
+
+AnswerT = TypeVar("AnswerT")
+
+NOT_FOUND_GRACE = 60.0
+"""Seconds from the start of a wait in which "not found" may mean "not visible yet"."""
+MISSES_UNTIL_LOST = 3
+"""Answers in a row without a deployment that was listed before, until it counts as lost."""
+
+
+class Status(StrEnum):
+    """How a wait ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a wait; it travels from a trigger to its task as an event.
+
+    :param status: how it ended.
+    :param message: what happened to what, and what can be done about it.
+    :param ids: what was waited for.
+    """
+
+    status: Status
+    message: str
+    ids: Mapping[str, str]
+
+    def to_event(self) -> dict[str, str]:
+        """Return it as the payload of a trigger's event: plain JSON without secrets."""
+        return {"status": self.status.value, "message": self.message, **self.ids}
+
+    @classmethod
+    def from_event(cls, event: object, *ids: str) -> Outcome:
+        """Read the payload of an event.
+
+        :param event: what the trigger sent.
+        :param ids: names of the ids that it must hold.
+        :raises ValueError: if it is not what a trigger of this provider sends.
+        """
+        fields = event if isinstance(event, dict) else {}
+        missing = [name for name in ("status", "message", *ids) if not isinstance(fields.get(name), str)]
+        if missing:
+            raise ValueError(f"The trigger's event has no {', '.join(missing)}.")
+        if fields["status"] not in set(Status):
+            raise ValueError(f"The trigger's event has the unknown status {fields['status']!r}.")
+        return cls(Status(fields["status"]), fields["message"], {name: fields[name] for name in ids})
+
+
+class Watch(ABC, Generic[AnswerT]):
+    """Follows one thing until it ends.
+
+    :param deadline: when to give up, in Unix seconds; None: never.
+    :param started: when the wait began, in Unix seconds.
+    :ivar call: what to send for the next look.
+    :ivar ids: what is followed.
+    :ivar progress: how far it was at the last look, for people.
+    :ivar failures: looks in a row that got no answer.
+    :ivar retry_after: seconds that the service asked us to wait before the next look.
+    """
+
+    call: Call[AnswerT]
+    subject: str
+    ids: Mapping[str, str]
+
+    def __init__(self, *, deadline: float | None, started: float) -> None:
+        self.deadline = deadline
+        self.started = started
+        self.progress = "not asked yet"
+        self.failures = 0
+        self.retry_after = 0.0
+
+    def hear(self, answer: AnswerT | Exception, now: float) -> Outcome | None:
+        """Conclude from one look.
+
+        :param answer: what the call answered, or what it ended in instead.
+        :param now: the time of it, in Unix seconds.
+        :return: how the wait ended, or None while it goes on.
+        """
+        if isinstance(answer, Exception):
+            self.failures += 1
+            self.retry_after = (isinstance(answer, CerebrasError) and answer.retry_after) or 0.0
+            self.progress = f"cannot ask: {answer}"
+            outcome = self._on_error(answer, now)
+        else:
+            self.failures, self.retry_after = 0, 0.0
+            verdict = self._judge(answer)
+            self.progress = verdict.words
+            outcome = self._on_verdict(verdict)
+        if outcome is None and self.deadline is not None and now >= self.deadline:
+            return self._outcome(Status.TIMEOUT, self._timeout_message(self.deadline))
+        return outcome
+
+    @abstractmethod
+    def _judge(self, answer: AnswerT) -> Verdict: ...
+
+    @abstractmethod
+    def _on_verdict(self, verdict: Verdict) -> Outcome | None: ...
+
+    def _on_error(self, error: Exception, now: float) -> Outcome | None:
+        # A ValueError says that the connection or a name cannot be used; only a person can change that.
+        if isinstance(error, (*PERMANENT, ValueError)):
+            return self._outcome(
+                Status.UNREACHABLE, f"{self.subject} cannot be followed, and asking again will not help. {error}"
+            )
+        return None
+
+    def _timeout_message(self, deadline: float) -> str:
+        moment = datetime.fromtimestamp(deadline, UTC).isoformat(timespec="seconds")
+        return (
+            f"{self.subject} was not at its end by the deadline, {moment} ({self.progress}). "
+            "It goes on at the service, and a retry of the task waits for it again; if it needs longer, raise timeout."
+        )
+
+    def _outcome(self, status: Status, message: str) -> Outcome:
+        return Outcome(status, message, self.ids)
+
+
+class ModelVersionWatch(Watch[ModelVersion]):
+    """Follows the sync of a model version.
+
+    :param model_version: full name.
+    :param deadline: see :class:`Watch`.
+    :param started: see :class:`Watch`.
+    """
+
+    def __init__(self, model_version: str, *, deadline: float | None, started: float) -> None:
+        super().__init__(deadline=deadline, started=started)
+        self.call = operations.get_model_version(model_version)
+        self._follow(model_version)
+
+    def _follow(self, model_version: str) -> None:
+        self.subject = f"Model version {model_version}"
+        self.ids = {"model_version": model_version}
+
+    def _judge(self, answer: ModelVersion) -> Verdict:
+        # The service answers with the number, whatever alias was asked for. From then on the number is followed,
+        # so an alias that moves cannot change what is waited for.
+        if answer.name != self.ids["model_version"]:
+            with suppress(ValueError):  # a name that cannot be asked for again: go on with the one that works
+                self.call = operations.get_model_version(answer.name)
+                self._follow(answer.name)
+        return classify_version(answer)
+
+    def _on_verdict(self, verdict: Verdict) -> Outcome | None:
+        if verdict.progress is Progress.SUCCEEDED:
+            return self._outcome(Status.SUCCEEDED, f"{self.subject} is synced.")
+        if verdict.progress is Progress.FAILED:
+            return self._outcome(
+                Status.FAILED,
+                f"{self.subject} failed to sync ({verdict.words}). Check that the weights are complete and that the "
+                "bucket policy lets Cerebras read them, then upload again.",
+            )
+        return None
+
+    def _on_error(self, error: Exception, now: float) -> Outcome | None:
+        if not isinstance(error, NotFound):
+            return super()._on_error(error, now)
+        if now - self.started < NOT_FOUND_GRACE:
+            return None
+        return self._outcome(Status.LOST, f"{self.subject} is not known to the service; was it deleted? {error}")
+
+
+class DeploymentWatch(Watch[Endpoint]):
+    """Follows the rollout of a deployment.
+
+    The API has no call that reads a deployment, so its entry among the endpoint's deployments is followed. One that
+    was never listed may wait in a queue, so it is pending; one that was listed and is gone has been superseded.
+
+    :param endpoint_id: id of the endpoint.
+    :param deployment_id: UUID of the deployment.
+    :param deadline: see :class:`Watch`.
+    :param started: see :class:`Watch`.
+    """
+
+    def __init__(self, endpoint_id: str, deployment_id: str, *, deadline: float | None, started: float) -> None:
+        super().__init__(deadline=deadline, started=started)
+        self.call = operations.get_endpoint(endpoint_id)
+        self.subject = f"Deployment {deployment_id} on endpoint {endpoint_id}"
+        self.ids = {
+            "endpoint_id": endpoint_id,
+            "deployment_id": validate_identifier(deployment_id, "deployment_id"),
+        }
+        self._was_listed = False
+        self._misses = 0
+
+    def _judge(self, answer: Endpoint) -> Verdict:
+        return classify_deployment(answer, self.ids["deployment_id"])
+
+    def _on_verdict(self, verdict: Verdict) -> Outcome | None:
+        if verdict.progress is Progress.LOST:
+            self._misses += self._was_listed
+            if self._misses < MISSES_UNTIL_LOST:
+                return None
+            return self._outcome(
+                Status.LOST, f"{self.subject} is no longer listed there; another deployment may have superseded it."
+            )
+        self._was_listed, self._misses = True, 0
+        if verdict.progress is Progress.SUCCEEDED:
+            return self._outcome(Status.SUCCEEDED, f"{self.subject} is complete.")
+        if verdict.progress is Progress.FAILED:
+            return self._outcome(Status.FAILED, f"{self.subject} failed to roll out ({verdict.words}).")
+        return None
+
+    def _timeout_message(self, deadline: float) -> str:
+        message = super()._timeout_message(deadline)
+        if self._was_listed:
+            return message
+        return f"{message} The endpoint never listed it: it may be queued behind another rollout, or have been dropped."
