@@ -1,0 +1,49 @@
+# Needs Python >= 3.11 and make; everything else is installed below this folder. `make help` tells what there is.
+
+AIRFLOW := 3.3.2
+# Parameters of the DAG for `make demo`, as JSON.
+CONF ?= {}
+
+# The first of these that is new enough (a pyenv shim may exist without a Python behind it, so each is run).
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+UV := $(shell command -v uv || echo .venv/bin/uv)
+
+# Without it, each start of Airflow would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+export CONF
+
+.PHONY: help demo standalone test acceptance clean
+
+help:  ## tell what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{"endpoint_id": ...}')
+	@.venv/bin/python scripts/demo.py --conf "$$CONF"
+
+standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
+	@.venv/bin/python scripts/demo.py --standalone
+
+test: $(UV)  ## lint, types, and the tests on every supported Airflow
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox
+
+acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break it
+	.venv/bin/python -m pytest tests/acceptance
+
+clean:  ## remove all that was installed or made
+	rm -rf .demo .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 was found: install one, or run make PYTHON=/path/to/it" >&2; exit 1; }
+	$(if $(filter .venv/%,$(UV)),$(PYTHON) -m venv .venv,$(UV) venv --python $(PYTHON) .venv)
+
+.venv/bin/uv: .venv/bin/python
+	.venv/bin/python -m pip install --quiet uv
+
+.venv/.demo: pyproject.toml $(UV) | .venv/bin/python
+	$(UV) pip install --python .venv --compile-bytecode 'apache-airflow==$(AIRFLOW)' --editable '.[demo]'
+	@touch $@
+
+.venv/.test: .venv/.demo
+	$(UV) pip install --python .venv --compile-bytecode 'apache-airflow==$(AIRFLOW)' --editable '.[test]'
+	@touch $@

@@ -1,0 +1,42 @@
+"""What `make test` runs: style, types, and the tests on every Airflow that is supported."""
+
+from __future__ import annotations
+
+import sys
+
+import nox
+
+AIRFLOWS = ("3.3.2", "2.11.2")
+# Airflow 2.11 knows no later Python; uv finds or fetches 3.12 where the one that runs this will not do.
+PYTHON = "{}.{}".format(*min(sys.version_info[:2], (3, 12)))
+
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+
+
+@nox.session(python=PYTHON)
+def lint(session: nox.Session) -> None:
+    """Style and the rules of pyproject.toml."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(python=PYTHON)
+def typing(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, AIRFLOWS[0])
+    session.run("mypy")
+
+
+@nox.session(python=PYTHON)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def tests(session: nox.Session, airflow: str) -> None:
+    """The tests, without those that start the demo."""
+    install(session, airflow)
+    session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
+
+
+def install(session: nox.Session, airflow: str) -> None:
+    """Install the package with all that its tests need."""
+    session.install("--compile-bytecode", f"apache-airflow=={airflow}", "--editable", ".[test]")

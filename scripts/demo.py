@@ -1,0 +1,134 @@
+"""Run the flagship DAG on this machine: once, with a report in the end, or with Airflow's UI until Ctrl-C.
+
+All of it is real but two things: moto stands in for S3, and this package's emulator for Cerebras.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from local_stack import LocalStack
+from processes import Failure, Interrupted
+from report import table
+
+if TYPE_CHECKING:
+    from airflow_rest import DagRun, TaskState
+
+HOME = Path(__file__).resolve().parent.parent / ".demo"
+DAG_ID = "finetune_upload_deploy"
+RUN_SECONDS = 600
+
+
+def main() -> int:
+    """Understand the command line, and turn the end of it all into an exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--standalone", action="store_true", help="serve Airflow's UI until Ctrl-C")
+    parser.add_argument("--conf", type=json.loads, default={}, help="parameters of the DAG for this run, as JSON")
+    arguments = parser.parse_args()
+    try:
+        if arguments.standalone:
+            serve(HOME / "standalone")
+        else:
+            demonstrate(HOME / "run", arguments.conf)
+    except Interrupted as interrupted:
+        print(f"\nEnded by {interrupted}; nothing is left running.", file=sys.stderr)
+        return interrupted.exit_code
+    except (Failure, httpx.HTTPError) as failure:
+        print(f"\nThe demo failed: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def demonstrate(home: Path, conf: dict[str, Any]) -> None:
+    """Run the DAG once, and tell what came out."""
+    say = Progress()
+    say("starting S3, the Cerebras emulator and Airflow")
+    with LocalStack(home) as stack:
+        stack.start_services()
+        stack.start_components()
+        stack.prepare(DAG_ID)
+        say(f"all is up; running {DAG_ID}")
+        run = stack.airflow.trigger(DAG_ID, conf)
+        tasks = follow(stack, run, say)
+        rows = [(task.task_id, task.state, f"{task.seconds or 0:.1f}") for task in tasks]
+        print("\n" + table(rows, header=("task", "state", "seconds")))
+        if failed := [task for task in tasks if task.state == "failed"]:
+            raise Failure("\n".join([f"{failed[0].task_id} failed.", *run.errors(failed[0]), f"Logs are in {home}."]))
+        print("\n" + table(outcome(stack, run, {task.task_id: task for task in tasks})))
+
+
+def serve(home: Path) -> None:
+    """Have everything in place for the user to run the DAG."""
+    say = Progress()
+    say("starting S3, the Cerebras emulator and Airflow")
+    with LocalStack(home) as stack:
+        stack.start_services()
+        stack.start_standalone()
+        stack.prepare(DAG_ID)
+        say("all is up")
+        rows = [
+            ("Airflow", f"{stack.airflow_url}/dags/{DAG_ID} (no login; press Trigger)"),
+            ("Cerebras emulator", f"{stack.emulator_url}/docs"),
+            ("S3", stack.s3_url),
+            ("logs", str(home)),
+        ]
+        print(f"\n{table(rows)}\n\nCtrl-C ends it all.", flush=True)
+        while True:
+            stack.pause()
+
+
+class Progress:
+    """Prints what is going on, and since when."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
+
+
+def follow(stack: LocalStack, run: DagRun, say: Progress) -> list[TaskState]:
+    """Say each change of a task's state until the run has ended."""
+    seen: dict[str, str] = {}
+    deadline = time.monotonic() + RUN_SECONDS
+    while True:
+        ended = run.state() in {"success", "failed"}
+        tasks = run.tasks()
+        for task in tasks:
+            if task.state not in {seen.get(task.task_id), "waiting", "scheduled", "queued"}:
+                say(f"{task.task_id:16}  {task.state}")
+            seen[task.task_id] = task.state
+        if ended:
+            return tasks
+        if time.monotonic() > deadline:
+            raise Failure(f"the run has not ended in {RUN_SECONDS} s")
+        stack.pause()
+
+
+def outcome(stack: LocalStack, run: DagRun, tasks: dict[str, TaskState]) -> list[tuple[str, str]]:
+    """What came out of the run, or a failure if the endpoint does not serve the weights that were trained."""
+    version = run.result("wait_for_sync")
+    digest = run.result("fine_tune", "digest")
+    fingerprint = run.result("verify", "system_fingerprint")
+    endpoint = tasks["deploy"].rendered_fields["endpoint_id"]
+    serving = stack.serving(endpoint)
+    # The emulator has computed the first digest from what it read from S3, the task the second from what it trained.
+    if serving != version or not fingerprint.startswith(f"fp_{digest}") or not fingerprint.endswith(f"-{digest}"):
+        raise Failure(f"{endpoint} serves {serving} with {fingerprint}; trained were {version} with {digest}")
+    return [
+        ("model version", version),
+        ("deployment", run.result("deploy")),
+        (f"{endpoint} serves", serving),
+        ("trained weights (SHA-256)", f"{digest}..."),
+        ("system_fingerprint of the answer", fingerprint),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
