@@ -90,6 +90,8 @@ class Server(uvicorn.Server):
 class EmulatorServer:
     """An emulator in a background thread, as a context manager.
 
+    Its ``base_url`` has no slash at the end; ``settings`` are those in force; ``app`` is what it serves.
+
     :param settings: Default: all the defaults, on a free port.
     :param clock: Gives the time in Unix seconds; default: the system's. It is called in the background thread.
     :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
@@ -103,12 +105,8 @@ class EmulatorServer:
         self._ready: Future[None] = Future()
         self._server = Server(self.app, lambda: self._ready.set_result(None), http)
         self._listener = listen(self.settings)
+        self.base_url = base_url(self.settings, self._listener)
         self._thread = threading.Thread(target=self._run, name="cerebras-emulator", daemon=True)
-
-    @property
-    def base_url(self) -> str:
-        """URL of the emulator, without a slash at the end."""
-        return base_url(self.settings, self._listener)
 
     def start(self) -> Self:
         """Start, and return once connections are accepted."""

@@ -168,7 +168,8 @@ class S3WeightReader:
     """
 
     def __init__(self, endpoint_url: str) -> None:
-        self._s3: S3Client = boto3.client(
+        # A session of its own, since boto3's default one keeps the first credentials that it has found.
+        self._s3: S3Client = boto3.Session().client(
             "s3",
             endpoint_url=endpoint_url,
             config=Config(

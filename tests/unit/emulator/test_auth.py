@@ -14,9 +14,7 @@ COMPLETION = {"model": "my-org-gpt-oss-120b", "messages": [{"role": "user", "con
 
 @pytest.mark.parametrize("call", [MANAGEMENT, INFERENCE])
 @pytest.mark.parametrize("authorization", ["", "Bearer ", "Basic abc", "Bearer nonsense", "emulator-management-key"])
-async def test_no_valid_key_is_unauthorized(
-    api: httpx.AsyncClient, call: tuple[str, str], authorization: str
-) -> None:
+async def test_no_valid_key_is_unauthorized(api: httpx.AsyncClient, call: tuple[str, str], authorization: str) -> None:
     answer = await api.request(*call, headers={"Authorization": authorization}, json=COMPLETION)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"

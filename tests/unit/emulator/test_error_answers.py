@@ -14,9 +14,7 @@ VERSIONS = "/management/v1/orgs/my-org/models/gpt-oss-120b/versions"
 
 async def test_a_refusal_in_the_style_of_fastapi_has_a_detail(api: httpx.AsyncClient) -> None:
     answer = await api.get(f"{VERSIONS}/7")
-    assert answer.json() == {
-        "detail": "Model version orgs/my-org/models/gpt-oss-120b/versions/7 does not exist."
-    }
+    assert answer.json() == {"detail": "Model version orgs/my-org/models/gpt-oss-120b/versions/7 does not exist."}
 
 
 async def test_a_validation_error_in_the_style_of_fastapi_lists_what_is_wrong(api: httpx.AsyncClient) -> None:

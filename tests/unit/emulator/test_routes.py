@@ -124,9 +124,7 @@ async def test_a_deployment_is_answered_with_its_submission(start: Start) -> Non
     }
 
 
-async def test_an_endpoint_shows_how_its_deployments_advance(
-    start: Start, advance: Callable[[float], None]
-) -> None:
+async def test_an_endpoint_shows_how_its_deployments_advance(start: Start, advance: Callable[[float], None]) -> None:
     api = await start(sync_seconds=0)
     await api.post(UPLOAD, json=weights(version_aliases=["production"]))
     deployment_id = (await api.post(DEPLOY, json={"model": NAME})).json()["name"]
@@ -176,8 +174,20 @@ async def test_a_well_formed_alias_is_taken(api: httpx.AsyncClient, alias: str) 
 
 @pytest.mark.parametrize(
     "weight_uri",
-    ["", "my-bucket/weights", "https://my-bucket/weights", "s3://", "s3://my-bucket", "s3://my-bucket/", "s3:///a"]
-    + ["s3://My_Bucket/weights", "s3://my-bucket/a\nb", "S3://my-bucket/weights", None, 7],
+    [
+        "",
+        "my-bucket/weights",
+        "https://my-bucket/weights",
+        "s3://",
+        "s3://my-bucket",
+        "s3://my-bucket/",
+        "s3:///a",
+        "s3://My_Bucket/weights",
+        "s3://my-bucket/a\nb",
+        "S3://my-bucket/weights",
+        None,
+        7,
+    ],
 )
 async def test_a_weight_uri_that_is_not_in_s3_is_refused(api: httpx.AsyncClient, weight_uri: object) -> None:
     answer = await api.post(UPLOAD, json=weights(weight_uri=weight_uri))
@@ -236,9 +246,7 @@ async def test_what_another_version_holds_is_a_clash(api: httpx.AsyncClient) -> 
     await api.post(UPLOAD, json=weights(version_aliases=["production"]))
     answer = await api.post(UPLOAD, json=weights(version_aliases=["production"]))
     assert answer.status_code == 409
-    assert answer.json() == {
-        "detail": f"Alias production is in use by model version {NAME}; remove it there first."
-    }
+    assert answer.json() == {"detail": f"Alias production is in use by model version {NAME}; remove it there first."}
 
 
 @pytest.mark.parametrize("status", [409, 400, 422])

@@ -87,7 +87,7 @@ def test_an_alias_stands_for_the_number(service: Service) -> None:
 
 def test_an_alias_of_another_version_is_refused_at_upload_and_nothing_is_made(service: Service) -> None:
     upload(service, ["production"])
-    with pytest.raises(AliasTaken, match="production is in use by model version .*/1;"):
+    with pytest.raises(AliasTaken, match=r"production is in use by model version .*/1;"):
         upload(service, ["new", "production"])
     assert len(service.model_versions(ORG, ARCH)) == 1
     assert upload(service, ["new"]).number == 2
@@ -242,9 +242,7 @@ def test_a_version_whose_sync_is_not_done_is_not_deployed(service: Service) -> N
         deploy(service, upload(service))
 
 
-def test_a_version_whose_sync_has_failed_is_not_deployed(
-    service: Service, advance: Callable[[float], None]
-) -> None:
+def test_a_version_whose_sync_has_failed_is_not_deployed(service: Service, advance: Callable[[float], None]) -> None:
     version = upload(service, planned_failure="bucket policy")
     advance(10)
     with pytest.raises(NotDeployable, match="has failed: bucket policy"):
@@ -252,7 +250,7 @@ def test_a_version_whose_sync_has_failed_is_not_deployed(
 
 
 def test_a_version_of_another_architecture_is_not_deployed(service: Service, synced: ModelVersion) -> None:
-    with pytest.raises(NotDeployable, match="is of architecture gpt-oss-120b, but .* runs llama3.1-8b"):
+    with pytest.raises(NotDeployable, match=r"is of architecture gpt-oss-120b, but .* runs llama3.1-8b"):
         service.deploy_model(OTHER_ENDPOINT, synced.name)
 
 
@@ -301,9 +299,7 @@ def test_a_second_deployment_waits_for_the_first(
     assert second.phase(clock()) is Phase.SUCCEEDED
 
 
-def test_a_second_deployment_can_be_refused(
-    make_service: MakeService, advance: Callable[[float], None]
-) -> None:
+def test_a_second_deployment_can_be_refused(make_service: MakeService, advance: Callable[[float], None]) -> None:
     service = make_service(deploy_during_rollout="refuse")
     version = upload(service)
     advance(10)
@@ -338,9 +334,7 @@ def test_endpoints_do_not_wait_for_each_other(
     assert second.phase(clock()) is Phase.SUCCEEDED
 
 
-def test_every_deployment_is_listed(
-    service: Service, synced: ModelVersion, advance: Callable[[float], None]
-) -> None:
+def test_every_deployment_is_listed(service: Service, synced: ModelVersion, advance: Callable[[float], None]) -> None:
     deployments = [deploy(service, synced), deploy(service, synced, planned_failure="x"), deploy(service, synced)]
     advance(25)
     assert service.listed_deployments(service.endpoint(ENDPOINT)) == deployments
