@@ -28,12 +28,13 @@ class Emulator:
         url = settings.s3_endpoint_url
         self._read_weights: ReadWeights = digest_of_uri if url is None else S3WeightReader(url)
         self.faults = FaultBook()
-        self.reset()
+        self.log = RequestLog(clock)
+        self.service = Service(settings, clock, self._read_weights)
 
     def reset(self) -> None:
         """Go back to the start: no versions, no deployments, no fault rules, an empty log."""
         self.faults.clear()
-        self.log = RequestLog(self._clock)
+        self.log.clear()
         self.service = Service(self.settings, self._clock, self._read_weights)
 
 

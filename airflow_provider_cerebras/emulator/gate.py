@@ -52,7 +52,6 @@ class Gate:
             await self._exchange(scope, body, receive, send)
 
     async def _exchange(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        # A reset must not mix the old state with the new one in the middle of a request.
         log = self._emulator.log
         operation = operation_of(scope["method"], scope["path"])
         entry = log.add(

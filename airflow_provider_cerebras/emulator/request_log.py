@@ -101,6 +101,11 @@ class RequestLog:
         entry.status = status
         self._notify()
 
+    def clear(self) -> None:
+        """Forget all requests, and count from 0 again."""
+        self._requests.clear()
+        self._count = 0
+
     def select(self, operation: OperationName | None = None, stage: Stage | None = None) -> list[LoggedRequest]:
         """The requests of a call and at a stage; None is any."""
         return [

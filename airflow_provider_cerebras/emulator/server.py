@@ -71,6 +71,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_level="warning",
                 timeout_graceful_shutdown=1,
+                # Uvicorn's 5 s are httpx's too: a client that polls that often would meet a closing connection.
+                timeout_keep_alive=75,
             )
         )
         self._app = app

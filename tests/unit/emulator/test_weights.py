@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from safetensors.numpy import save
 
+from airflow_provider_cerebras.emulator.app import create_app
+from airflow_provider_cerebras.emulator.settings import Settings
 from airflow_provider_cerebras.emulator.weights import (
     DTYPE_BITS,
     S3WeightReader,
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from airflow_provider_cerebras.emulator.app import EmulatorApp
+
 WEIGHTS = save({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(2, dtype=np.float16)})
 OTHER_WEIGHTS = save({"w": np.ones(4, dtype=np.int64)})
 
@@ -38,6 +43,9 @@ def header(**tensors: Any) -> bytes:
 
 
 RUN = "s3://models/run"
+VERSION = "orgs/my-org/models/gpt-oss-120b/versions/1"
+MANAGEMENT_KEY = {"Authorization": "Bearer emulator-management-key"}
+INFERENCE_KEY = {"Authorization": "Bearer emulator-inference-key"}
 
 
 def tensor(dtype: Any = "F32", shape: Any = (2, 3), offsets: Any = (0, 24)) -> dict[str, Any]:
@@ -292,3 +300,37 @@ def test_reading_does_not_keep_the_caller_waiting(monkeypatch: pytest.MonkeyPatc
     with socket.create_server(("127.0.0.1", 0)) as silent:
         future = S3WeightReader(f"http://127.0.0.1:{silent.getsockname()[1]}")(RUN)
         assert not future.done()
+
+
+async def test_an_emulator_with_s3_serves_the_weights_that_are_there(s3: S3Client, s3_url: str) -> None:
+    put(s3, model_safetensors=WEIGHTS, config_json=b"{}")
+    app = create_app(Settings(s3_endpoint_url=s3_url, sync_seconds=0, rollout_seconds=0))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://emulator") as client:
+        assert await upload_and_read(client, app) == {"done": True, "error": None}
+        deploy = "/management/v1/endpoints/my-org-gpt-oss-120b:deployModel"
+        await client.post(deploy, json={"model": VERSION}, headers=MANAGEMENT_KEY)
+        message = {"role": "user", "content": "hi"}
+        completion = {"model": "my-org-gpt-oss-120b", "messages": [message]}
+        answer = await client.post("/v1/chat/completions", json=completion, headers=INFERENCE_KEY)
+    assert answer.json()["system_fingerprint"] == f"fp_{hashlib.sha256(WEIGHTS).hexdigest()[:16]}"
+
+
+async def test_an_emulator_with_s3_fails_the_sync_of_weights_that_are_broken(s3: S3Client, s3_url: str) -> None:
+    put(s3, model_safetensors=WEIGHTS[:-1], config_json=b"{}")
+    app = create_app(Settings(s3_endpoint_url=s3_url, sync_seconds=0))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://emulator") as client:
+        synced = await upload_and_read(client, app)
+    reason = "it is cut off: its tensors take 28 bytes, but 27 are there"
+    assert synced == {
+        "done": True,
+        "error": {"message": f"s3://models/run/model.safetensors is broken: {reason}"},
+    }
+
+
+async def upload_and_read(client: httpx.AsyncClient, app: EmulatorApp) -> dict[str, Any]:
+    """The version that is uploaded from the bucket, once its weights have been read."""
+    body = {"model_arch_id": "gpt-oss-120b", "model": {"weight_uri": RUN}}
+    await client.post("/management/v1/orgs/my-org/models:upload", json=body, headers=MANAGEMENT_KEY)
+    app.emulator.service.model_version("my-org", "gpt-oss-120b", "1").weights.exception()
+    version = (await client.get(f"/management/v1/{VERSION}", headers=MANAGEMENT_KEY)).json()
+    return {"done": version["done"], "error": version.get("error")}
