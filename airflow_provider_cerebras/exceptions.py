@@ -22,6 +22,10 @@ class ModelVersionFailed(AirflowFailException):
     """The service could not take the weights over; the message carries its words."""
 
 
+class AliasInUse(AirflowFailException):
+    """Another model version holds an alias that this one shall have; the message names it."""
+
+
 class ModelVersionLost(AirflowException):
     """The service no longer knows the version that was waited for. A retry of the upload makes a new one."""
 

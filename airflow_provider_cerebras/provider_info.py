@@ -75,6 +75,23 @@ def get_provider_info() -> dict[str, Any]:
         "operators": modules("operators.model_versions", "operators.endpoints"),
         "sensors": modules("sensors.model_versions", "sensors.endpoints"),
         "triggers": modules("triggers.model_versions", "triggers.endpoints"),
+        "config": {
+            "cerebras": {
+                "description": "Options of the Cerebras provider.",
+                "options": {
+                    "idempotency_namespace": {
+                        "description": (
+                            "Enters into the identity of every upload. Give each Airflow deployment a value of its own "
+                            "if two of them have DAGs of the same name and upload to the same Cerebras organization."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "production",
+                        "default": "",
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

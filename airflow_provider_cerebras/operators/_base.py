@@ -67,21 +67,22 @@ class WaitingOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
-        return self._conclude(read_event(event, *self.event_ids))
+        return self._conclude(read_event(event, *self.event_ids), context)
 
     def _check_waiting(self) -> None:
         for name in ("poll_interval", "timeout"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be more than 0 seconds, not {getattr(self, name)!r}.")
 
-    def _wait(self, watch: Watch[Any]) -> str:
+    def _wait(self, watch: Watch[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""
         if self.deferrable:
             trigger = self._trigger(watch)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
-        return self._conclude(wait(self.hook.get_conn(), watch, poll_interval=self.poll_interval, log=self.log))
+        outcome = wait(self.hook.get_conn(), watch, poll_interval=self.poll_interval, log=self.log)
+        return self._conclude(outcome, context)
 
-    def _conclude(self, outcome: Outcome) -> str:
+    def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.status is not Status.SUCCEEDED:
             raise self.errors[outcome.status](outcome.message)
         return self._result(outcome)

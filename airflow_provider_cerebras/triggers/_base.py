@@ -30,7 +30,7 @@ class WaitTrigger(BaseTrigger):
     """
 
     def __init__(self, *, cerebras_conn_id: str, poll_interval: float, deadline: float | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.cerebras_conn_id = cerebras_conn_id
         self.poll_interval = poll_interval
         self.deadline = deadline
@@ -55,8 +55,10 @@ class WaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and send one event: ``status``, ``message`` and the ids of what was waited for."""
-        hook = CerebrasHook(cerebras_conn_id=self.cerebras_conn_id)
         outcome = await wait_async(
-            hook.get_async_conn, self._watch(time.time()), poll_interval=self.poll_interval, log=self.log
+            self._hook().get_async_conn, self._watch(time.time()), poll_interval=self.poll_interval, log=self.log
         )
         yield TriggerEvent(outcome.to_event())
+
+    def _hook(self) -> CerebrasHook:
+        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id)

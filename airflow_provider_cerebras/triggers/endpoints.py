@@ -19,6 +19,7 @@ class CerebrasDeploymentTrigger(WaitTrigger):
     :param deployment_id: UUID of the deployment.
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
+    :param cause: for a rollback: what went wrong before. The event repeats it.
     """
 
     def __init__(
@@ -29,15 +30,25 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         deployment_id: str,
         poll_interval: float,
         deadline: float | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline)
         self.endpoint_id = endpoint_id
         self.deployment_id = deployment_id
+        self.cause = cause
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
         path, kwargs = super().serialize()
-        return path, {**kwargs, "endpoint_id": self.endpoint_id, "deployment_id": self.deployment_id}
+        return path, {
+            **kwargs,
+            "endpoint_id": self.endpoint_id,
+            "deployment_id": self.deployment_id,
+            "cause": self.cause,
+        }
 
     def _watch(self, started: float) -> DeploymentWatch:
-        return DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)
+        watch = DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)
+        if self.cause is not None:
+            watch.ids = {**watch.ids, "cause": self.cause}
+        return watch

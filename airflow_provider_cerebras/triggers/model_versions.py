@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.durability.kills import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
 from airflow_provider_cerebras.triggers._base import WaitTrigger
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
@@ -18,18 +20,49 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     :param model_version: full name of the version, by number or alias.
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
+    :param delete_on_kill: whether the version is deleted when a user ends or clears the task meanwhile (Airflow 3.3
+        and later). A restart of the triggerer never does that.
+    :param claim: alias by which the attempt that waits has claimed the version; if it has been claimed by a newer
+        attempt since, a kill leaves it alone.
     """
 
     def __init__(
-        self, *, cerebras_conn_id: str, model_version: str, poll_interval: float, deadline: float | None = None
+        self,
+        *,
+        cerebras_conn_id: str,
+        model_version: str,
+        poll_interval: float,
+        deadline: float | None = None,
+        delete_on_kill: bool = False,
+        claim: str | None = None,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline)
         self.model_version = model_version
+        self.delete_on_kill = delete_on_kill
+        self.claim = claim
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
         path, kwargs = super().serialize()
-        return path, {**kwargs, "model_version": self.model_version}
+        return path, {
+            **kwargs,
+            "model_version": self.model_version,
+            "delete_on_kill": self.delete_on_kill,
+            "claim": self.claim,
+        }
+
+    async def on_kill(self) -> None:
+        """Airflow calls this when a user ends or clears the deferred task, and at no other time."""
+        if not self.delete_on_kill:
+            self.log.info(NOT_CANCELLED, self.model_version)
+            return
+        async with await self._hook().get_async_conn() as client:
+            version = await client.send(operations.get_model_version(self.model_version))
+            if not may_delete(self.claim, version.details.version_aliases):
+                self.log.info(CLAIMED_SINCE, version.name)
+                return
+            await client.send(operations.delete_model_version(version.name))
+        self.log.info(DELETED, version.name)
 
     def _watch(self, started: float) -> ModelVersionWatch:
         return ModelVersionWatch(self.model_version, deadline=self.deadline, started=started)

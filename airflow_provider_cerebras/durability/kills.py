@@ -1,0 +1,35 @@
+"""What a kill of a waiting task may do to the version that the task waits for.
+
+A kill can come late: Airflow may have given the task up before, and a newer attempt has adopted the version. So an
+attempt that would delete on a kill claims the version by one more alias, and only the newest claim counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_cerebras.durability.identity import OWN_ALIAS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOT_CANCELLED = "An upload cannot be cancelled: model version %s goes on syncing at the service."
+CLAIMED_SINCE = "Model version %s is left alone: it is no longer only this attempt's."
+DELETED = "Deleted model version %s, since the task was killed and delete_on_kill is set."
+
+
+def may_delete(claim: str | None, aliases: Sequence[str]) -> bool:
+    """Tell whether the attempt that is killed may delete the version.
+
+    :param claim: alias by which it has claimed the version; None: its upload is not durable, so nobody can have
+        adopted the version.
+    :param aliases: the aliases that the version holds now.
+    """
+    if claim is None:
+        return True
+    mine = OWN_ALIAS.fullmatch(claim)
+    if mine is None or claim not in aliases:
+        return False
+    others = filter(None, map(OWN_ALIAS.fullmatch, aliases))
+    attempts = [int(other[3]) for other in others if other[3] and other.group(1, 2) == mine.group(1, 2)]
+    return max(attempts) == int(mine[3])

@@ -1,0 +1,47 @@
+"""What a task run remembers between its attempts, on Airflow 3.3 and later: for people, and as a shortcut.
+
+It may be lost or out of date at any time, so every use of it is checked against the service. Below Airflow 3.3 there
+is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Context
+    from pydantic import JsonValue
+
+
+class _Store(Protocol):
+    def get(self, key: str, /) -> JsonValue: ...
+
+    def set(self, key: str, value: JsonValue, /) -> None: ...
+
+
+class Memory:
+    """Notes of one request.
+
+    :param context: the task's context.
+    :param key: name of the notes in Airflow's task state store.
+    :param fingerprint: what the notes are of; notes of another request are never given back.
+    """
+
+    def __init__(self, context: Context, *, key: str, fingerprint: str) -> None:
+        self._store = cast("_Store | None", context.get("task_state_store"))
+        self._key = key
+        self._fingerprint = fingerprint
+
+    def recall(self) -> Mapping[str, str]:
+        """Return the notes; empty where there are none."""
+        notes = self._store.get(self._key) if self._store else None
+        if not isinstance(notes, dict) or notes.get("request") != self._fingerprint:
+            return {}
+        return {name: value for name, value in notes.items() if isinstance(value, str)}
+
+    def note(self, **notes: str) -> None:
+        """Add to the notes."""
+        if self._store:
+            self._store.set(self._key, {**self.recall(), **notes, "request": self._fingerprint})

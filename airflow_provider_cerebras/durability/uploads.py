@@ -1,0 +1,357 @@
+"""One model version for each task run: look, decide, do, and look again until nothing is left to do.
+
+:func:`decide` is the whole policy, and pure. :class:`Upload` does what it says. It may be killed at any instant:
+whoever runs next looks, and goes on from what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, OutcomeUnknown
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_version
+from airflow_provider_cerebras.exceptions import AliasInUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_provider_cerebras.api.client import CerebrasClient
+    from airflow_provider_cerebras.api.models import ModelVersion
+    from airflow_provider_cerebras.durability.identity import Identity
+    from airflow_provider_cerebras.durability.memory import Memory
+    from airflow_provider_cerebras.polling import Log
+
+MAX_DOUBTS = 5
+"""How often a creation may end in doubt before the task gives up; its retry goes on from there."""
+_MAX_STEPS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadRequest:
+    """What a task wants uploaded.
+
+    :param org_name: name of the organization.
+    :param model_arch_id: id of the architecture.
+    :param weight_uri: where the weights lie.
+    :param system_fingerprint_suffix: as given by the user.
+    :param version_aliases: the aliases that the user wants on the version.
+    :param move_aliases: whether an alias is taken from a version that has nothing to do with this task run.
+    :param identity: who is asking; None: nothing is adopted.
+    :param claims: whether the version shall say which attempt waits for it, for the sake of a kill.
+    """
+
+    org_name: str
+    model_arch_id: str
+    weight_uri: str
+    system_fingerprint_suffix: str | None = None
+    version_aliases: tuple[str, ...] = ()
+    move_aliases: bool = False
+    identity: Identity | None = None
+    claims: bool = False
+
+    @property
+    def own_aliases(self) -> tuple[str, ...]:
+        """The aliases that the version carries for us."""
+        if self.identity is None:
+            return ()
+        return (self.identity.alias, self.identity.claim) if self.claims else (self.identity.alias,)
+
+    def name(self, version_id: str) -> str:
+        """Full name of a version of the same organization and architecture."""
+        return str(ModelVersionName(self.org_name, self.model_arch_id, version_id))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at the service showed.
+
+    :param mine: the version of this identity, if there is one.
+    :param holders: the versions that hold the aliases that the user wants.
+    :param just_made: whether this very attempt has made ``mine``. If that one fails, it is not replaced: the weights
+        are the same, and so would the failure be.
+    """
+
+    mine: ModelVersion | None
+    holders: Mapping[str, ModelVersion]
+    just_made: bool = False
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make a version with these aliases."""
+
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SetAliases:
+    """Give a version this list of aliases, for this reason."""
+
+    model_version: str
+    aliases: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class MoveAlias:
+    """Take an alias from its holder and give it to a version."""
+
+    alias: str
+    holder: ModelVersion
+    target: ModelVersion
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Fail, since another version holds an alias."""
+
+    alias: str
+    holder: str
+    made: str | None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing is left to do."""
+
+    version: ModelVersion
+
+
+Step = Create | SetAliases | MoveAlias | Refuse | Finish
+
+
+def decide(request: UploadRequest, seen: Seen) -> Step:
+    """Say what is to be done next.
+
+    :param request: what is wanted.
+    :param seen: what is there.
+    """
+    mine = seen.mine
+    if mine is not None and classify_version(mine).progress is Progress.FAILED:
+        if seen.just_made or request.identity is None:
+            return Finish(mine)
+        kept = _without(mine, *request.version_aliases, *filter(request.identity.owns, mine.details.version_aliases))
+        return SetAliases(mine.name, kept, "it failed to sync and makes room for another")
+    left_out: set[str] = set()
+    for alias in request.version_aliases:
+        holder = seen.holders.get(alias)
+        if holder is None or (mine is not None and holder.name == mine.name):
+            continue
+        generation = _generation(request, holder)
+        if generation is None and not request.move_aliases:
+            return Refuse(alias, holder.name, mine.name if mine else None)
+        if generation is None and mine is not None:
+            return MoveAlias(alias, holder, mine)
+        if generation is not None and generation <= _own_generation(request):
+            return SetAliases(
+                holder.name, _without(holder, alias), f"alias {alias!r} goes to what replaces it in the same task run"
+            )
+        # Either it is moved once there is something to move it to, or the task was cleared since and a newer attempt
+        # has it: that is where it belongs.
+        left_out.add(alias)
+    wanted = [alias for alias in (*request.own_aliases, *request.version_aliases) if alias not in left_out]
+    if mine is None:
+        return Create(tuple(wanted))
+    missing = [alias for alias in wanted if alias not in mine.details.version_aliases]
+    if missing:
+        return SetAliases(mine.name, (*mine.details.version_aliases, *missing), f"it lacked {', '.join(missing)}")
+    return Finish(mine)
+
+
+def _generation(request: UploadRequest, holder: ModelVersion) -> int | None:
+    """The newest generation of this task run that a version belongs to, or None if it is not of this task run."""
+    if request.identity is None:
+        return None
+    return max(request.identity.generations(holder.details.version_aliases), default=None)
+
+
+def _own_generation(request: UploadRequest) -> int:
+    return request.identity.generation if request.identity else 0
+
+
+def _without(version: ModelVersion, *aliases: str) -> tuple[str, ...]:
+    return tuple(alias for alias in version.details.version_aliases if alias not in aliases)
+
+
+class Upload:
+    """Brings about that the version exists that a task wants, and that there is one of it.
+
+    :param client: whom to talk to.
+    :param request: what is wanted.
+    :param memory: notes of earlier attempts.
+    :param log: where it says what it found and did.
+    :param sleep: how to spend the seconds of a back-off.
+    """
+
+    def __init__(
+        self,
+        client: CerebrasClient,
+        request: UploadRequest,
+        *,
+        memory: Memory,
+        log: Log,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._memory = memory
+        self._log = log
+        self._sleep = sleep
+        self._doubts = 0
+        self._made: str | None = None
+
+    def run(self) -> ModelVersion:
+        """Do it, and return the version.
+
+        :raises AliasInUse: if another version holds an alias that the user wants.
+        :raises OutcomeUnknown: if the service left us in doubt too often; a retry of the task goes on from there.
+        :raises CerebrasError: if a request failed in another way.
+        """
+        seen = self._look()
+        if seen.mine is not None:
+            self._log.info(
+                "Model version %s is of this task run: it carries the alias %s (%s). An earlier attempt made it.",
+                seen.mine.name,
+                ", ".join(self._request.own_aliases[:1]),
+                classify_version(seen.mine).words,
+            )
+        for _ in range(_MAX_STEPS):
+            step = decide(self._request, seen)
+            if isinstance(step, Finish):
+                self._finish(step.version)
+                return step.version
+            seen = self._do(step, seen)
+        raise Conflict(
+            "the aliases of this upload keep changing hands; does another task want the same ones?",
+            status_code=409,
+            method="PATCH",
+            url=self._request.name(""),
+        )
+
+    def _finish(self, version: ModelVersion) -> None:
+        self._memory.note(model_version=version.name)
+        if self._made == version.name:
+            self._log.info("Uploaded %s as model version %s.", self._request.weight_uri, version.name)
+        else:
+            self._log.info("Adopted model version %s; nothing was uploaded again.", version.name)
+
+    def _do(self, step: Create | SetAliases | MoveAlias | Refuse, seen: Seen) -> Seen:
+        if isinstance(step, Create):
+            return self._create(step, seen)
+        if isinstance(step, Refuse):
+            raise AliasInUse(_in_use(step))
+        try:
+            if isinstance(step, SetAliases):
+                self._log.info(
+                    "Model version %s shall have the aliases %s: %s.", step.model_version, step.aliases, step.reason
+                )
+                set_aliases(self._client, step.model_version, step.aliases)
+            else:
+                self._log.info("Alias %s moves from %s to %s.", step.alias, step.holder.name, step.target.name)
+                move_alias(self._client, step)
+        except (BadRequest, Conflict) as error:
+            self._doubt(error)  # somebody else took one of them in between; the next look shows who
+        return self._look()
+
+    def _create(self, step: Create, seen: Seen) -> Seen:
+        request = self._request
+        call = operations.upload_model_version(
+            request.org_name,
+            request.model_arch_id,
+            request.weight_uri,
+            step.aliases,
+            request.system_fingerprint_suffix,
+        )
+        try:
+            version = self._client.send(call)
+        except OutcomeUnknown as error:
+            if request.identity is None:
+                raise  # nothing tells whether a version that is found then is ours
+            self._doubt(error)
+            return self._look()
+        except (BadRequest, Conflict) as refusal:
+            # It may be that an alias was taken in between, for which the status is not documented. If nothing has
+            # changed, it is about something else.
+            now_seen = self._look()
+            if decide(request, now_seen) == step:
+                self._doubt(refusal, final=isinstance(refusal, BadRequest))
+            return now_seen
+        self._made = version.name
+        self._memory.note(model_version=version.name)
+        # The answer need not repeat the aliases, but it is to a request that set them.
+        details = version.details.model_copy(update={"version_aliases": list(step.aliases)})
+        made = version.model_copy(update={"response": details})
+        return Seen(made, {**seen.holders, **dict.fromkeys(step.aliases, made)}, just_made=True)
+
+    def _doubt(self, error: CerebrasError, *, final: bool = False) -> None:
+        """Wait longer each time before the next look, and give up in the end."""
+        self._doubts += 1
+        if final or self._doubts > MAX_DOUBTS:
+            raise error
+        self._log.warning("%s Looking what has become of it.", error)
+        self._sleep(2.0 ** (self._doubts - 1))
+
+    def _look(self) -> Seen:
+        mine = None
+        if self._request.identity is not None:
+            mine = self._get(self._request.name(self._request.identity.alias))
+        # Somebody may have replaced all aliases of it, ours among them.
+        known = self._made or (self._memory.recall().get("model_version") if self._request.identity else None)
+        if mine is None and known is not None:
+            mine = self._get(known)
+            if mine is not None and known != self._made and classify_version(mine).progress is Progress.FAILED:
+                mine = None
+        holders = {alias: self._get(self._request.name(alias)) for alias in self._request.version_aliases}
+        return Seen(mine, {alias: holder for alias, holder in holders.items() if holder is not None})
+
+    def _get(self, model_version: str) -> ModelVersion | None:
+        try:
+            return self._client.send(operations.get_model_version(model_version))
+        except NotFound:
+            return None
+
+
+def set_aliases(client: CerebrasClient, model_version: str, aliases: Sequence[str]) -> None:
+    """Replace the aliases of a version; one that was deleted in between has freed them as well.
+
+    :param client: whom to talk to.
+    :param model_version: full name, by number.
+    :param aliases: all that it shall have.
+    """
+    with suppress(NotFound):
+        client.send(operations.update_model_version_aliases(model_version, aliases))
+
+
+def move_alias(client: CerebrasClient, move: MoveAlias) -> None:
+    """Take an alias from its holder and give it to another version; if that fails, put it back.
+
+    The service does not move aliases, so for the time between two requests nobody holds it.
+
+    :param client: whom to talk to.
+    :param move: what to move.
+    :raises CerebrasError: if a request failed.
+    """
+    kept = _without(move.holder, move.alias)
+    set_aliases(client, move.holder.name, kept)
+    try:
+        set_aliases(client, move.target.name, (*_without(move.target, move.alias), move.alias))
+    except CerebrasError as error:
+        try:
+            set_aliases(client, move.holder.name, (*kept, move.alias))
+        except CerebrasError as second:
+            error.add_note(f"Alias {move.alias!r} could not be put back to {move.holder.name} either: {second}")
+        raise
+
+
+def _in_use(refusal: Refuse) -> str:
+    made = f" Model version {refusal.made} was made without it." if refusal.made else " Nothing was uploaded."
+    return (
+        f"Alias {refusal.alias!r} is held by {refusal.holder}, and an alias belongs to one version only.{made} "
+        "To take it over, set move_aliases=True, or upload without it and move it later, for example when the version "
+        "serves, with CerebrasPromoteModelVersionOperator."
+    )
