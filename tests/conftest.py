@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from airflow.providers.common.compat.sdk import DAG
+
     from airflow_provider_cerebras.emulator.server import EmulatorServer
+    from tests.integration.dag_run import DagRunner
 
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before the tests could give it a home of their own.")
@@ -48,15 +54,18 @@ class RunningEmulator:
     """An emulator behind a socket, and its control plane as methods.
 
     :ivar base_url: URL of the emulator.
+    :ivar org: its organization.
+    :ivar arch: one of the organization's architectures.
+    :ivar endpoint_id: the organization's endpoint for that architecture.
     :ivar settings: its settings: keys, organization, durations.
     """
 
-    org = "my-org"
     arch = "gpt-oss-120b"
-    endpoint_id = "my-org-gpt-oss-120b"
 
     def __init__(self, server: EmulatorServer) -> None:
         self.base_url = server.base_url
+        self.org = server.settings.org
+        self.endpoint_id = f"{self.org}-{self.arch}"
         self.settings = server.settings
         self._http = httpx.Client(base_url=f"{server.base_url}/_emulator", trust_env=False, timeout=60)
 
@@ -109,20 +118,39 @@ class RunningEmulator:
         """All versions by their full names, each as the API shows it."""
         return {entry["version"]["name"]: entry["version"] for entry in self.state()["versions"]}
 
-    def serving(self, endpoint_id: str = endpoint_id) -> str | None:
+    def serving(self, endpoint_id: str | None = None) -> str | None:
         """Full name of the version that serves on an endpoint."""
         endpoints = {entry["endpoint"]["name"]: entry for entry in self.state()["endpoints"]}
-        serving: str | None = endpoints[endpoint_id]["serving"]
+        serving: str | None = endpoints[endpoint_id or self.endpoint_id]["serving"]
         return serving
 
-    def deployments(self, endpoint_id: str = endpoint_id) -> list[dict[str, Any]]:
+    def deployments(self, endpoint_id: str | None = None) -> list[dict[str, Any]]:
         """The deployments on an endpoint, listed or not, oldest first."""
-        endpoints = [entry["endpoint"] for entry in self.state()["endpoints"]]
-        return list(next(entry["deployed_models"] for entry in endpoints if entry["name"] == endpoint_id))
+        endpoints = {entry["endpoint"]["name"]: entry["endpoint"] for entry in self.state()["endpoints"]}
+        return list(endpoints[endpoint_id or self.endpoint_id]["deployed_models"])
 
     def version_name(self, version_id: int | str) -> str:
         """Full name of a version of the first architecture."""
         return f"orgs/{self.org}/models/{self.arch}/versions/{version_id}"
+
+    def upload(self, weight_uri: str, *aliases: str) -> str:
+        """Upload as another client of the service would; the full name of the new version."""
+        model = {"weight_uri": weight_uri, "version_aliases": list(aliases)}
+        return str(
+            self.api("POST", f"/orgs/{self.org}/models:upload", {"model_arch_id": self.arch, "model": model})["name"]
+        )
+
+    def set_aliases(self, model_version: str, *aliases: str) -> None:
+        """Give a version these aliases and no others, as another client of the service would."""
+        self.api("PATCH", f"/{model_version}", {"version_aliases": list(aliases)})
+
+    def deploy(self, model_version: str, endpoint_id: str | None = None) -> str:
+        """Deploy as another client of the service would; the UUID of the deployment."""
+        return str(
+            self.api("POST", f"/endpoints/{endpoint_id or self.endpoint_id}:deployModel", {"model": model_version})[
+                "name"
+            ]
+        )
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Send a request as another client of the service would, by the management key; it is logged as any other."""
@@ -220,3 +248,32 @@ def airflow_db() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(scope="session")
+def run_dag(airflow_db: None) -> DagRunner:
+    """Run a DAG by ``dag.test()``: ``run_dag(dag, conf=None)`` gives states, XComs, errors and the log."""
+    from tests.integration.dag_run import DagRunner
+
+    return DagRunner()
+
+
+@pytest.fixture
+def new_dag(request: pytest.FixtureRequest) -> Callable[..., DAG]:
+    """Make a DAG named after the test; its tasks are retried without a delay, if at all."""
+    from airflow.providers.common.compat.sdk import DAG
+
+    count = itertools.count(1)
+
+    def make(**arguments: Any) -> DAG:
+        name = re.sub(r"[^A-Za-z0-9_.-]", "-", request.node.name)[:200]
+        default_args = {"retry_delay": timedelta(0), **arguments.pop("default_args", {})}
+        return DAG(
+            f"{name}.{next(count)}",
+            start_date=datetime(2025, 1, 1, tzinfo=UTC),
+            schedule=None,
+            default_args=default_args,
+            **arguments,
+        )
+
+    return make

@@ -1,0 +1,232 @@
+"""Runs a DAG by ``dag.test()``, the same on Airflow 2 and 3, and gives what came of it as plain data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import traceback
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow.providers.common.compat.sdk import DAG
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One end of one try of a task that was not success.
+
+    :param task_id: ``<task id>``, or ``<task id>[<map index>]`` of a mapped task.
+    :param hook: which of Airflow's callbacks told: failure, retry or skipped.
+    :param error: what the try ended in.
+    """
+
+    task_id: str
+    hook: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """How a task ended.
+
+    :param xcom: its return value, or None.
+    """
+
+    state: str | None
+    try_number: int
+    xcom: Any
+
+
+@dataclass(frozen=True)
+class DagResult:
+    """How a run ended.
+
+    :param tasks: by task id, or ``<task id>[<map index>]`` of a mapped task.
+    :param ends: every end of a try that was not success, in order.
+    :param log: all that was logged or printed meanwhile.
+    :param rendered: the rendered template fields, by the keys of ``tasks``.
+    """
+
+    dag_id: str
+    run_id: str
+    state: str
+    tasks: Mapping[str, TaskResult]
+    ends: tuple[Ended, ...]
+    log: str
+    rendered: Mapping[str, Mapping[str, Any]]
+
+    def __getitem__(self, task_id: str) -> TaskResult:
+        return self.tasks[task_id]
+
+    def error(self, task_id: str) -> BaseException:
+        """What the last try of a task ended in."""
+        errors = [end.error for end in self.ends if end.task_id == task_id and end.error is not None]
+        assert errors, f"{task_id} ended in no error. The log:\n{self.log}"
+        return errors[-1]
+
+    def states(self) -> dict[str, str | None]:
+        """The state of each task."""
+        return {task_id: task.state for task_id, task in self.tasks.items()}
+
+
+class DagRunner:
+    """Calls ``dag.test()`` and collects what it leaves behind."""
+
+    def __init__(self) -> None:
+        # Some of Airflow's loggers keep the standard output that they first saw, so it is one that is never closed.
+        self._stream = StringIO()
+
+    def __call__(self, dag: DAG, conf: dict[str, Any] | None = None) -> DagResult:
+        """Run a DAG to its end.
+
+        :param dag: made in memory; its id must be unique in the session.
+        :param conf: the run's configuration.
+        """
+        ends: list[Ended] = []
+        for task in dag.tasks:
+            _tell_ends(task, ends)
+        begin = self._stream.tell()
+        with self._captured():
+            if AIRFLOW_V_3_0_PLUS:
+                _register(dag)
+            run: Any = dag.test(run_conf=conf)
+        log = self._stream.getvalue()[begin:]
+        with closing(sqlite3.connect(database())) as connection:
+            return DagResult(
+                dag_id=dag.dag_id,
+                run_id=run.run_id,
+                state=_word(run.state) or "",
+                tasks=_tasks(connection, dag.dag_id, run.run_id),
+                ends=tuple(ends),
+                log=log,
+                rendered=_rendered(connection, dag.dag_id, run.run_id),
+            )
+
+    @contextmanager
+    def _captured(self) -> Iterator[None]:
+        handler = logging.StreamHandler(self._stream)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        try:
+            with redirect_stdout(self._stream), redirect_stderr(self._stream):
+                yield
+        finally:
+            root.removeHandler(handler)
+
+
+def database() -> Path:
+    """The file with Airflow's metadata."""
+    return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
+
+
+def metadata_text() -> str:
+    """All that the metadata database holds, as text."""
+    with closing(sqlite3.connect(database())) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return "\n".join(
+            f"{table}: {_text(value)}"
+            for table in tables
+            for row in connection.execute(f'SELECT * FROM "{table}"')
+            for value in row
+        )
+
+
+def full_text(error: BaseException) -> str:
+    """All words of an error: its traceback, what it is chained to, and its representation."""
+    return "".join(traceback.format_exception(error)) + "\n".join(map(repr, _chain(error)))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            pending += [current.__cause__, current.__context__]
+
+
+def _tell_ends(task: Any, ends: list[Ended]) -> None:
+    def callback_for(hook: str) -> Any:
+        def tell(context: Any) -> None:
+            ti = context["ti"]
+            ends.append(Ended(_key(ti.task_id, ti.map_index), hook, context.get("exception")))
+
+        return tell
+
+    arguments = task.partial_kwargs if hasattr(task, "partial_kwargs") else None
+    for hook in ("failure", "retry", "skipped"):
+        if arguments is not None:
+            arguments[f"on_{hook}_callback"] = [callback_for(hook)]
+        else:
+            setattr(task, f"on_{hook}_callback", [callback_for(hook)])
+
+
+def _register(dag: DAG) -> None:
+    """Airflow 3 runs only what its database knows."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(dag_folder=os.devnull)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+
+
+def _tasks(connection: sqlite3.Connection, dag_id: str, run_id: str) -> dict[str, TaskResult]:
+    values = connection.execute(
+        "SELECT task_id, map_index, value FROM xcom WHERE dag_id = ? AND run_id = ? AND key = 'return_value'",
+        (dag_id, run_id),
+    )
+    xcoms = {_key(task_id, index): _json(value) for task_id, index, value in values}
+    rows = connection.execute(
+        "SELECT task_id, map_index, state, try_number FROM task_instance WHERE dag_id = ? AND run_id = ?",
+        (dag_id, run_id),
+    )
+    return {
+        _key(task_id, index): TaskResult(state, try_number, xcoms.get(_key(task_id, index)))
+        for task_id, index, state, try_number in rows
+    }
+
+
+def _rendered(connection: sqlite3.Connection, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+    rows = connection.execute(
+        "SELECT task_id, map_index, rendered_fields FROM rendered_task_instance_fields WHERE dag_id = ? AND run_id = ?",
+        (dag_id, run_id),
+    )
+    return {_key(task_id, index): _json(fields) for task_id, index, fields in rows}
+
+
+def _key(task_id: str, map_index: int | None) -> str:
+    return task_id if map_index is None or map_index < 0 else f"{task_id}[{map_index}]"
+
+
+def _json(value: str | bytes) -> Any:
+    """Airflow 3 keeps a return value as a JSON text within JSON."""
+    content = json.loads(value)
+    if not isinstance(content, str):
+        return content
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _word(state: object) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))

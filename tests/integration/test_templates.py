@@ -1,0 +1,166 @@
+"""Templates: every id, name, URI and connection id may come from params, from the run or from another task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import task
+
+from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
+from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
+from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
+from tests.integration.scenario import POLL, output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+    from airflow.providers.common.compat.sdk import DAG
+
+    from tests.conftest import RunningEmulator
+    from tests.integration.dag_run import DagRunner
+
+
+def test_arguments_come_from_params_conf_and_xcom(
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+    new_dag: Callable[..., DAG],
+    run_dag: DagRunner,
+) -> None:
+    # Only what is rendered leads to the emulator: the connection itself names another organization.
+    monkeypatch.setenv("AIRFLOW_CONN_STAGING", emulator.connection(extra={"org_name": "somebody-else"}))
+    params = {
+        "arch": emulator.arch,
+        "endpoint": emulator.endpoint_id,
+        "conn": "staging",
+        "org": emulator.org,
+        "suffix": "run-7",
+    }
+    with new_dag(params=params) as dag:
+
+        @task
+        def train() -> dict[str, str]:
+            return {"weights": "s3://weights/run-7", "alias": "epoch-3"}
+
+        upload = CerebrasUploadModelVersionOperator(
+            task_id="upload",
+            model_arch_id="{{ params.arch }}",
+            weight_uri="{{ ti.xcom_pull(task_ids='train')['weights'] }}",
+            version_aliases=["{{ ti.xcom_pull(task_ids='train')['alias'] }}", "{{ dag_run.conf['alias'] }}"],
+            system_fingerprint_suffix="{{ params.suffix }}",
+            org_name="{{ params.org }}",
+            cerebras_conn_id="{{ params.conn }}",
+        )
+        synced = CerebrasModelVersionSensor(
+            task_id="synced",
+            model_version="orgs/{{ params.org }}/models/{{ params.arch }}/versions/{{ dag_run.conf['alias'] }}",
+            cerebras_conn_id="{{ params.conn }}",
+            poke_interval=POLL,
+        )
+        deploy = CerebrasDeployModelOperator(
+            task_id="deploy",
+            endpoint_id="{{ params.endpoint }}",
+            model_version="{{ ti.xcom_pull(task_ids='synced') }}",
+            cerebras_conn_id="{{ params.conn }}",
+        )
+        deployed = CerebrasDeploymentSensor(
+            task_id="deployed",
+            endpoint_id="{{ params.endpoint }}",
+            deployment_id="{{ ti.xcom_pull(task_ids='deploy') }}",
+            cerebras_conn_id="{{ params.conn }}",
+            deferrable=True,
+            poke_interval=POLL,
+        )
+        train() >> upload >> synced >> deploy >> deployed
+
+    result = run_dag(dag, conf={"alias": "nightly"})
+
+    assert result.state == "success", result.log
+    sent = emulator.requests("upload_model_version")[0]["body"]
+    assert sent["model_arch_id"] == emulator.arch
+    assert sent["model"]["weight_uri"] == "s3://weights/run-7"
+    assert sent["model"]["system_fingerprint_suffix"] == "run-7"
+    assert {"epoch-3", "nightly"} <= set(sent["model"]["version_aliases"])
+    assert result["synced"].xcom == result["upload"].xcom == emulator.version_name(1)
+    assert result["deployed"].xcom == result["deploy"].xcom
+    assert emulator.serving() == emulator.version_name(1)
+
+
+def test_users_see_the_rendered_fields(
+    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+) -> None:
+    with new_dag(params={"run": "run-7"}) as dag:
+        upload = CerebrasUploadModelVersionOperator(
+            task_id="upload",
+            model_arch_id=emulator.arch,
+            weight_uri="s3://weights/{{ params.run }}",
+            version_aliases=["{{ params.run }}"],
+        )
+        CerebrasModelVersionSensor(task_id="synced", model_version=output(upload), poke_interval=POLL)
+
+    result = run_dag(dag)
+
+    assert result.state == "success", result.log
+    assert result.rendered["upload"]["weight_uri"] == "s3://weights/run-7"
+    assert result.rendered["upload"]["version_aliases"] == ["run-7"]
+    assert result.rendered["synced"]["model_version"] == emulator.version_name(1)
+
+
+def test_default_args_reach_operators_and_sensors(
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+    new_dag: Callable[..., DAG],
+    run_dag: DagRunner,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_STAGING", emulator.connection())
+    shared = {
+        "cerebras_conn_id": "staging",
+        "model_arch_id": emulator.arch,
+        "endpoint_id": emulator.endpoint_id,
+        "wait_for_completion": True,
+        "deferrable": True,
+        "poll_interval": POLL,
+        "poke_interval": POLL,
+    }
+    with new_dag(default_args=shared) as dag:
+        upload = CerebrasUploadModelVersionOperator(task_id="upload", weight_uri="s3://weights/run-1")  # type: ignore[call-arg]
+        synced = CerebrasModelVersionSensor(task_id="synced", model_version=output(upload))
+        deploy = CerebrasDeployModelOperator(task_id="deploy", model_version=output(synced))  # type: ignore[call-arg]
+        CerebrasDeploymentSensor(task_id="deployed", deployment_id=output(deploy))  # type: ignore[call-arg]
+
+    result = run_dag(dag)
+
+    assert result.state == "success", result.log
+    assert emulator.serving() == emulator.version_name(1)
+
+
+def test_tasks_are_mapped_over_weights_and_versions(
+    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+) -> None:
+    with new_dag() as dag:
+        uploads = CerebrasUploadModelVersionOperator.partial(task_id="upload", model_arch_id=emulator.arch).expand(
+            weight_uri=["s3://weights/run-1", "s3://weights/run-2"]
+        )
+        synced = CerebrasModelVersionSensor.partial(task_id="synced", poke_interval=POLL, deferrable=True).expand(
+            model_version=uploads.output
+        )
+        deploy = CerebrasDeployModelOperator.partial(task_id="deploy", endpoint_id=emulator.endpoint_id).expand(
+            model_version=synced.output
+        )
+        CerebrasDeploymentSensor.partial(
+            task_id="deployed", endpoint_id=emulator.endpoint_id, poke_interval=POLL
+        ).expand(deployment_id=deploy.output)
+
+    result = run_dag(dag)
+
+    assert result.state == "success", result.log
+    versions = emulator.versions()
+    assert {version["response"]["customer_s3_uri"] for version in versions.values()} == {
+        "s3://weights/run-1",
+        "s3://weights/run-2",
+    }
+    for index in range(2):
+        assert result[f"synced[{index}]"].xcom == result[f"upload[{index}]"].xcom
+        assert result[f"deployed[{index}]"].xcom == result[f"deploy[{index}]"].xcom
+    assert {entry["model"] for entry in emulator.deployments()} == set(versions)
