@@ -7,9 +7,10 @@ CONF ?= {}
 # The first of these that is new enough (a pyenv shim may exist without a Python behind it, so each is run).
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
-UV := $(shell command -v uv || echo .venv/bin/uv)
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .venv/bin/uv)
+INSTALL = $(UV) pip install --quiet --python .venv --compile-bytecode 'apache-airflow==$(AIRFLOW)'
 
-# Without it, each start of Airflow would compile all of its modules again.
+# With it, each start of Airflow would compile all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 export CONF
 
@@ -24,7 +25,7 @@ demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{
 standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
 	@.venv/bin/python scripts/demo.py --standalone
 
-test: $(UV)  ## lint, types, and the tests on every supported Airflow
+test: | $(UV)  ## lint, types, and the tests on every supported Airflow
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox
 
 acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break it
@@ -33,17 +34,19 @@ acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break i
 clean:  ## remove all that was installed or made
 	rm -rf .demo .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
 
+# Without pip, for Debian has it in a package of its own, and with uv it is not needed.
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 was found: install one, or run make PYTHON=/path/to/it" >&2; exit 1; }
-	$(if $(filter .venv/%,$(UV)),$(PYTHON) -m venv .venv,$(UV) venv --python $(PYTHON) .venv)
+	$(PYTHON) -m venv --without-pip .venv
 
-.venv/bin/uv: .venv/bin/python
+.venv/bin/uv: | .venv/bin/python
+	.venv/bin/python -m ensurepip >/dev/null
 	.venv/bin/python -m pip install --quiet uv
 
-.venv/.demo: pyproject.toml $(UV) | .venv/bin/python
-	$(UV) pip install --python .venv --compile-bytecode 'apache-airflow==$(AIRFLOW)' --editable '.[demo]'
+.venv/.demo: pyproject.toml | $(UV) .venv/bin/python
+	$(INSTALL) --editable '.[demo]'
 	@touch $@
 
 .venv/.test: .venv/.demo
-	$(UV) pip install --python .venv --compile-bytecode 'apache-airflow==$(AIRFLOW)' --editable '.[test]'
+	$(INSTALL) --editable '.[test]'
 	@touch $@

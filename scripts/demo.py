@@ -53,7 +53,7 @@ def demonstrate(home: Path, conf: dict[str, Any]) -> None:
         stack.start_services()
         stack.start_components()
         stack.prepare(DAG_ID)
-        say(f"all is up; running {DAG_ID}")
+        say(f"all is up: Airflow at {stack.airflow_url}, the emulator at {stack.emulator_url}; running {DAG_ID}")
         run = stack.airflow.trigger(DAG_ID, conf)
         tasks = follow(stack, run, say)
         rows = [(task.task_id, task.state, f"{task.seconds or 0:.1f}") for task in tasks]
