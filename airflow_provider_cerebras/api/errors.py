@@ -168,7 +168,7 @@ def error_from_response(
     """
     cls = _CLASSES.get(status_code, ServerError if status_code >= 500 else CerebrasAPIError)
     return cls(
-        redact(read_message(body), secrets) or "no words",
+        read_message(body, secrets) or "no words",
         status_code=status_code,
         method=method,
         url=url,
@@ -178,22 +178,25 @@ def error_from_response(
     )
 
 
-def read_message(body: bytes) -> str:
+def read_message(body: bytes, secrets: Iterable[str] = ()) -> str:
     """Find the words for people in the body of an error, whatever shape it has.
 
     Tried in this order: ``detail`` (text, or FastAPI's list), ``error.message`` or ``error``, ``message``, the text
     itself without markup. One line, at most :data:`MAX_MESSAGE_LENGTH` characters.
 
     :param body: the body.
+    :param secrets: texts that must not be repeated.
     """
     text = body[: 64 * 1024].decode("utf-8", "replace")
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = _without_markup(text)
     else:
         message = _message_in(content) or text
     message = " ".join("".join(char if char.isprintable() else " " for char in message).split())
+    # Before it is shortened: half a secret would not be recognized.
+    message = redact(message, secrets)
     return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[: MAX_MESSAGE_LENGTH - 1]}…"
 
 
@@ -252,7 +255,8 @@ def _message_in(content: object) -> str | None:
 def _validation_error(item: object) -> str:
     if not isinstance(item, dict):
         return str(item)
-    place = ".".join(str(part) for part in item.get("loc") or ())
+    loc = item.get("loc")
+    place = ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "")
     message = str(item.get("msg") or item)
     return f"{place}: {message}" if place else message
 
