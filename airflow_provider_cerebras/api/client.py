@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import platform
 import ssl
 import time
@@ -82,7 +83,7 @@ class ClientSettings:
     :param verify: True, or the path of a CA bundle.
     :param proxy: URL of a proxy; default: what the environment says.
     :param user_agent: the ``User-Agent`` field.
-    :raises ValueError: if one of them cannot be used; the message names it.
+    :raises ValueError: if one of them cannot be used; the message names the field of the connection that it comes from.
     """
 
     management_key: str = field(repr=False)
@@ -96,14 +97,16 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
-        for name in ("management_key", "inference_key"):
-            _check_key(getattr(self, name), name)
-        if not self.timeout > 0:
+        # Each message begins with the name that the user knows: that of the connection's field.
+        _check_key(self.management_key, "password")
+        _check_key(self.inference_key, "inference_api_key")
+        if not (math.isfinite(self.timeout) and self.timeout > 0):
             raise ValueError(f"request_timeout: must be more than 0 seconds, not {self.timeout!r}.")
         if self.max_retries < 0:
             raise ValueError(f"max_retries: must be 0 or more, not {self.max_retries!r}.")
         if self.verify is False:
             raise ValueError("verify: certificates are always checked; give the path of a CA bundle instead of false.")
+        _check_proxy(self.proxy)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -112,12 +115,18 @@ class ClientSettings:
         return tuple(filter(None, (self.management_key, self.inference_key, proxy_password)))
 
     def ssl_context(self) -> ssl.SSLContext | bool:
-        """Make what httpx takes as ``verify``. It costs tens of milliseconds: not for an event loop."""
+        """Make what httpx takes as ``verify``. It costs tens of milliseconds: not for an event loop.
+
+        :raises ValueError: if the CA bundle cannot be read.
+        """
         if self.base_url.startswith("http://"):
             return False  # loopback: there is nothing to verify, so nothing to load
         if self.verify is True:
             return httpx.create_ssl_context()
-        return ssl.create_default_context(cafile=str(self.verify))
+        try:
+            return ssl.create_default_context(cafile=str(self.verify))
+        except OSError as error:  # a file without certificates is one, too
+            raise ValueError(f"verify: {self.verify!r} cannot be read as a CA bundle ({error}).") from None
 
 
 class _RetryPolicy(TypedDict):
@@ -390,7 +399,7 @@ def _http_options(settings: ClientSettings) -> _HttpOptions:
         "headers": {"User-Agent": settings.user_agent},
         "proxy": settings.proxy,
         # A proxy of the environment is not meant for this machine's own addresses.
-        "trust_env": not settings.base_url.startswith("http://"),
+        "trust_env": not _is_loopback(httpx.URL(settings.base_url).host),
     }
 
 
@@ -398,7 +407,8 @@ def _checked_base_url(base_url: str) -> str:
     try:
         url = httpx.URL(base_url if "://" in base_url else f"https://{base_url}")
     except httpx.InvalidURL as error:
-        raise ValueError(f"host: is not a URL ({error}).") from None
+        # What comes before an @ may be a key, which the parser's words would repeat.
+        raise ValueError("host: is not a URL" + ("." if "@" in base_url else f" ({error}).")) from None
     if url.userinfo:
         raise ValueError("host: must not hold credentials; the key belongs in the password field.")
     if url.scheme not in {"https", "http"} or not url.host or url.query or url.fragment:
@@ -419,6 +429,18 @@ def _check_key(key: str | None, name: str) -> None:
     # The message must not repeat the key.
     if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
         raise ValueError(f"{name}: holds white space or characters that cannot stand in a header.")
+
+
+def _check_proxy(proxy: str | None) -> None:
+    # The message must not repeat the URL, which may hold a password.
+    if proxy is None:
+        return
+    try:
+        url = httpx.URL(proxy)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https", "socks5", "socks5h"} or not url.host:
+        raise ValueError("proxy: is not of the form http://name:port.")
 
 
 def _printable_url(request: httpx.Request) -> str:

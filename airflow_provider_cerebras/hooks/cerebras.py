@@ -17,7 +17,7 @@ from airflow_provider_cerebras.api.errors import (
     NotFound,
     Unauthorized,
 )
-from airflow_provider_cerebras.hooks.connection import ConnectionSettings, read_connection
+from airflow_provider_cerebras.hooks.connection import ConnectionSettings, connection_named, read_connection
 from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -66,7 +66,12 @@ class CerebrasHook(BaseHook):
 
     @cached_property
     def _client(self) -> CerebrasClient:
-        return CerebrasClient(self._settings.client)
+        return self._new_client()
+
+    def _new_client(self) -> CerebrasClient:
+        settings = self._settings.client
+        with connection_named(self.cerebras_conn_id):
+            return CerebrasClient(settings)
 
     @property
     def org_name(self) -> str:
@@ -105,13 +110,14 @@ class CerebrasHook(BaseHook):
             password=connection.password,
             extra=await get_async_extra_dejson(connection),
         )
-        return await AsyncCerebrasClient.create(settings.client)
+        with connection_named(self.cerebras_conn_id):
+            return await AsyncCerebrasClient.create(settings.client)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the organization's architectures, and say in plain words what came of it."""
         try:
             org_name = self.org_name
-            with CerebrasClient(self._settings.client) as client:
+            with self._new_client() as client:
                 architectures = client.send_once(operations.list_model_architectures(org_name)).model_architectures
         except (ValueError, CerebrasError) as error:
             return False, _explain(error)

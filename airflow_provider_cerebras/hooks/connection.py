@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from airflow import __version__ as airflow_version
@@ -12,7 +13,7 @@ from airflow_provider_cerebras import __version__
 from airflow_provider_cerebras.api.client import DEFAULT_BASE_URL, ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 USER_AGENT = f"airflow-provider-cerebras/{__version__} (airflow/{airflow_version}; python/{platform.python_version()})"
 
@@ -29,7 +30,7 @@ class _Extra(BaseModel):
 
     org_name: str | None = None
     inference_api_key: str | None = None
-    request_timeout: Annotated[float, Field(gt=0)] = 30.0
+    request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     max_retries: Annotated[int, Field(ge=0)] = 5
     verify: Annotated[bool | str, BeforeValidator(_boolean_word)] = True
     proxy: str | None = None
@@ -46,6 +47,19 @@ class ConnectionSettings(BaseModel):
 
     client: ClientSettings
     org_name: str | None
+
+
+@contextmanager
+def connection_named(conn_id: str) -> Iterator[None]:
+    """Put the connection's id in front of what is wrong with one of its fields.
+
+    :param conn_id: id of the connection.
+    :raises ValueError: in place of one that begins with the field's name.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Connection {conn_id!r}, field {error}") from None
 
 
 def read_connection(
@@ -73,7 +87,7 @@ def read_connection(
             "(not the inference API key)."
         )
     base_url = host or DEFAULT_BASE_URL
-    try:
+    with connection_named(conn_id):
         client = ClientSettings(
             management_key=password,
             inference_key=fields.inference_api_key,
@@ -84,6 +98,4 @@ def read_connection(
             proxy=fields.proxy,
             user_agent=USER_AGENT,
         )
-    except ValueError as error:
-        raise ValueError(f"Connection {conn_id!r}, field {error}") from None
     return ConnectionSettings(client=client, org_name=fields.org_name)
