@@ -13,6 +13,8 @@ INSTALL = $(UV) pip install --quiet --python .venv --compile-bytecode 'apache-ai
 # With it, each start of Airflow would compile all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 export CONF
+# Behind a company's proxy, it is the machine's certificates that count; pip looks there by itself.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*),true,false)
 
 .PHONY: help demo standalone test acceptance clean
 

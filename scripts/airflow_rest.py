@@ -43,8 +43,8 @@ class AirflowRest:
         token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    def add_connection(self, connection: dict[str, str]) -> None:
-        self.call("POST", "connections", json=connection)
+    def add_connection(self, connection_id: str, connection: dict[str, str]) -> None:
+        self.call("POST", "connections", json={"connection_id": connection_id, **connection})
 
     def has_dag(self, dag_id: str) -> bool:
         return self._http.get(f"/api/v2/dags/{dag_id}").is_success

@@ -49,7 +49,7 @@ def demonstrate(home: Path, conf: dict[str, Any]) -> None:
     """Run the DAG once, and tell what came out."""
     say = Progress()
     say("starting S3, the Cerebras emulator and Airflow")
-    with LocalStack(home) as stack:
+    with LocalStack(home, connections_in_database=False) as stack:
         stack.start_services()
         stack.start_components()
         stack.prepare(DAG_ID)
@@ -67,7 +67,7 @@ def serve(home: Path) -> None:
     """Have everything in place for the user to run the DAG."""
     say = Progress()
     say("starting S3, the Cerebras emulator and Airflow")
-    with LocalStack(home) as stack:
+    with LocalStack(home, connections_in_database=True) as stack:
         stack.start_services()
         stack.start_standalone()
         stack.prepare(DAG_ID)

@@ -37,9 +37,11 @@ class LocalStack(Processes):
     """Airflow with connections to stand-ins for S3 and Cerebras.
 
     :param home: Folder for all that is written; what it held before goes.
+    :param connections_in_database: Where the UI shows them, but from where the first wait of a triggerer takes 15 s to
+        read them (it loads half of Airflow for that). Otherwise they are in the environment.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, connections_in_database: bool) -> None:
         self._lock = _locked(home)
         shutil.rmtree(home, ignore_errors=True)
         s3, emulator, *airflow = _free_ports(5)
@@ -48,7 +50,14 @@ class LocalStack(Processes):
         self.airflow_url = f"http://127.0.0.1:{airflow[0]}"
         self.airflow = AirflowRest(self.airflow_url)
         self._ports = {"s3": str(s3), "emulator": str(emulator)}
-        super().__init__(home / "logs", _environment(home, *airflow))
+        connections = _connections(self.s3_url, self.emulator_url)
+        environment = _environment(home, *airflow)
+        if connections_in_database:
+            self._to_add = connections
+        else:
+            self._to_add = {}
+            environment |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
+        super().__init__(home / "logs", environment)
 
     def start_services(self) -> None:
         """Start S3 and the emulator."""
@@ -73,8 +82,8 @@ class LocalStack(Processes):
         self.wait_until("the emulator", lambda: _answers(f"{self.emulator_url}/_emulator/health"), timeout=60)
         self.wait_until("Airflow", self.airflow.is_up, timeout=120)
         self.airflow.log_in()
-        for connection in self._connections():
-            self.airflow.add_connection(connection)
+        for name, connection in self._to_add.items():
+            self.airflow.add_connection(name, connection)
         self.wait_until(f"the DAG {dag_id}", lambda: self._has_dag(dag_id), timeout=60)
         self.airflow.unpause(dag_id)
 
@@ -93,26 +102,6 @@ class LocalStack(Processes):
             raise Failure("\n".join(["Airflow cannot import a DAG:", *errors]))
         return self.airflow.has_dag(dag_id)
 
-    def _connections(self) -> list[dict[str, str]]:
-        cerebras = {"org_name": CEREBRAS.org, "inference_api_key": CEREBRAS.inference_key}
-        aws = {"endpoint_url": self.s3_url, "region_name": AWS["AWS_DEFAULT_REGION"]}
-        return [
-            {
-                "connection_id": "cerebras_default",
-                "conn_type": "cerebras",
-                "host": self.emulator_url,
-                "password": CEREBRAS.management_key,
-                "extra": json.dumps(cerebras),
-            },
-            {
-                "connection_id": "aws_default",
-                "conn_type": "aws",
-                "login": AWS["AWS_ACCESS_KEY_ID"],
-                "password": AWS["AWS_SECRET_ACCESS_KEY"],
-                "extra": json.dumps(aws),
-            },
-        ]
-
 
 def _locked(home: Path) -> TextIO:
     home.parent.mkdir(exist_ok=True)
@@ -122,6 +111,25 @@ def _locked(home: Path) -> TextIO:
     except BlockingIOError:
         raise Failure(f"another one is at work in {home}") from None
     return lock
+
+
+def _connections(s3_url: str, emulator_url: str) -> dict[str, dict[str, str]]:
+    cerebras = {"org_name": CEREBRAS.org, "inference_api_key": CEREBRAS.inference_key}
+    aws = {"endpoint_url": s3_url, "region_name": AWS["AWS_DEFAULT_REGION"]}
+    return {
+        "cerebras_default": {
+            "conn_type": "cerebras",
+            "host": emulator_url,
+            "password": CEREBRAS.management_key,
+            "extra": json.dumps(cerebras),
+        },
+        "aws_default": {
+            "conn_type": "aws",
+            "login": AWS["AWS_ACCESS_KEY_ID"],
+            "password": AWS["AWS_SECRET_ACCESS_KEY"],
+            "extra": json.dumps(aws),
+        },
+    }
 
 
 def _environment(home: Path, api_port: int, worker_log_port: int, trigger_log_port: int) -> dict[str, str]:
