@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import RunningEmulator
 
-POLL = 0.05
+POLL = 0.02
 """Seconds between two looks."""
 
 SENSOR_MODES: dict[str, dict[str, Any]] = {
