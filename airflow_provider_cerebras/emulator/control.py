@@ -130,7 +130,7 @@ async def list_requests(
 
 @router.post("/reset")
 async def reset(emulator: CurrentEmulator) -> Health:
-    """Go back to the start: no versions, no deployments, no fault rules, an empty log."""
+    """Go back to the start: no versions, no deployments, no fault rules, an empty log; held requests are dropped."""
     emulator.reset()
     return Health()
 

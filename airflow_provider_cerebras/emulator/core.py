@@ -33,7 +33,8 @@ class Emulator:
 
     def reset(self) -> None:
         """Go back to the start: no versions, no deployments, no fault rules, an empty log."""
-        self.faults.clear()
+        # A request that is held would otherwise do its work in the new state.
+        self.faults.clear(abandon=True)
         self.log.clear()
         self.service = Service(self.settings, self._clock, self._read_weights)
 

@@ -77,6 +77,7 @@ class ArmedFault:
         self.rule = rule
         self.skipped = 0
         self.fired = 0
+        self.abandoned = False
         self._deleted = asyncio.Event()
 
     def take(self) -> bool:
@@ -97,8 +98,12 @@ class ArmedFault:
         if self.rule.hold:
             await self._deleted.wait()
 
-    def delete(self) -> None:
-        """Let everyone go who waits."""
+    def delete(self, *, abandon: bool = False) -> None:
+        """Let everyone go who waits.
+
+        :param abandon: Whether their requests are to be dropped instead of going on.
+        """
+        self.abandoned = abandon
         self._deleted.set()
 
 
@@ -130,11 +135,15 @@ class FaultBook:
         fault.delete()
         return True
 
-    def clear(self) -> int:
-        """End all rules, and say how many there were."""
+    def clear(self, *, abandon: bool = False) -> int:
+        """End all rules, and say how many there were.
+
+        :param abandon: Whether the requests that wait are to be dropped instead of going on.
+        """
         faults = self.all()
+        self._faults.clear()
         for fault in faults:
-            self.delete(fault.fault_id)
+            fault.delete(abandon=abandon)
         return len(faults)
 
     def take(self, operation: OperationName | None, path: str) -> ArmedFault | None:

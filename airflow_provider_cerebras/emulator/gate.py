@@ -74,7 +74,7 @@ class Gate:
             if fault.rule.hold:
                 log.update(entry, Stage.HELD)
             await fault.wait()
-            if fault.rule.drop:
+            if fault.rule.drop or fault.abandoned:
                 raise _Dropped
 
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HttpImplementation = Literal["auto", "h11", "httptools"]
 
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  nothing is bound to here
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing is bound to here
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -163,3 +163,4 @@ async def test_a_reset_goes_back_to_the_start(api: httpx.AsyncClient) -> None:
     assert (await api.get("/_emulator/faults")).json() == {"faults": []}
     assert await logged(api) == []
     assert (await api.post(f"{ORG}/models:upload", json=WEIGHTS)).json()["name"].endswith("/versions/1")
+    assert [entry["index"] for entry in await logged(api)] == [0]

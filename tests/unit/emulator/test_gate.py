@@ -117,8 +117,18 @@ async def test_other_requests_go_on_while_one_is_held(live: httpx.AsyncClient) -
     upload = asyncio.create_task(live.post(UPLOAD, json=WEIGHTS))
     await requests(live, stage="held", wait=60)
     assert (await live.post(UPLOAD, json=WEIGHTS)).json()["name"].endswith("/1")
+    await live.delete("/_emulator/faults")
+    assert (await upload).json()["name"].endswith("/2")
+
+
+async def test_a_request_that_is_held_does_not_reach_into_the_time_after_a_reset(live: httpx.AsyncClient) -> None:
+    await fault(live, operation="upload_model_version", hold=True)
+    upload = asyncio.create_task(live.post(UPLOAD, json=WEIGHTS))
+    await requests(live, stage="held", wait=60)
     await live.post("/_emulator/reset")
-    await upload
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+        await upload
+    assert await versions(live) == 0
 
 
 async def test_a_held_request_is_worked_on_although_the_client_has_gone(live: httpx.AsyncClient) -> None:
