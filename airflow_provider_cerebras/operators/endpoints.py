@@ -25,7 +25,7 @@ from airflow_provider_cerebras.waiting import DeploymentWatch, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
@@ -66,8 +66,8 @@ class CerebrasDeployModelOperator(WaitingOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str,
-        model_version: str,
+        endpoint_id: str | XComArg,
+        model_version: str | XComArg,
         wait_for_completion: bool = False,
         deferrable: bool | None = None,
         poll_interval: float = 15,
@@ -85,8 +85,8 @@ class CerebrasDeployModelOperator(WaitingOperator):
             timeout=timeout,
             **kwargs,
         )
-        self.endpoint_id = endpoint_id
-        self.model_version = model_version
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
         self.rollback_on_failure = rollback_on_failure
         self.durable = durable
 

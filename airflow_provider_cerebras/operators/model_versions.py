@@ -20,7 +20,7 @@ from airflow_provider_cerebras.waiting import ModelVersionWatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
@@ -76,10 +76,10 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     def __init__(
         self,
         *,
-        model_arch_id: str,
-        weight_uri: str,
+        model_arch_id: str | XComArg,
+        weight_uri: str | XComArg,
         version_aliases: Sequence[str] | None = None,
-        system_fingerprint_suffix: str | None = None,
+        system_fingerprint_suffix: str | XComArg | None = None,
         org_name: str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool | None = None,
@@ -100,10 +100,10 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             timeout=timeout,
             **kwargs,
         )
-        self.model_arch_id = model_arch_id
-        self.weight_uri = weight_uri
+        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # rendered before execute
+        self.weight_uri: str = weight_uri  # type: ignore[assignment]  # rendered before execute
         self.version_aliases = version_aliases
-        self.system_fingerprint_suffix = system_fingerprint_suffix
+        self.system_fingerprint_suffix: str | None = system_fingerprint_suffix  # type: ignore[assignment]  # rendered before execute
         self.durable = durable
         self.move_aliases = move_aliases
         self.delete_on_kill = delete_on_kill

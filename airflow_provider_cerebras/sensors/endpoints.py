@@ -13,6 +13,8 @@ from airflow_provider_cerebras.waiting import DeploymentWatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow.providers.common.compat.sdk import XComArg
+
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
 
@@ -39,15 +41,15 @@ class CerebrasDeploymentSensor(WaitSensor):
     def __init__(
         self,
         *,
-        endpoint_id: str,
-        deployment_id: str,
+        endpoint_id: str | XComArg,
+        deployment_id: str | XComArg,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
-        self.endpoint_id = endpoint_id
-        self.deployment_id = deployment_id
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.deployment_id: str = deployment_id  # type: ignore[assignment]  # rendered before execute
 
     def _new_watch(self, *, deadline: float | None, started: float) -> DeploymentWatch:
         return DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=deadline, started=started)

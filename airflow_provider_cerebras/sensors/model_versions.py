@@ -13,6 +13,8 @@ from airflow_provider_cerebras.waiting import ModelVersionWatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow.providers.common.compat.sdk import XComArg
+
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
 
@@ -37,13 +39,13 @@ class CerebrasModelVersionSensor(WaitSensor):
     def __init__(
         self,
         *,
-        model_version: str,
+        model_version: str | XComArg,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
-        self.model_version = model_version
+        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
 
     def _new_watch(self, *, deadline: float | None, started: float) -> ModelVersionWatch:
         return ModelVersionWatch(self.model_version, deadline=deadline, started=started)
