@@ -15,6 +15,7 @@ from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, OutcomeUnknown
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_version
+from airflow_provider_cerebras.durability.identity import OWN_ALIAS
 from airflow_provider_cerebras.exceptions import AliasInUse
 
 if TYPE_CHECKING:
@@ -174,6 +175,25 @@ def _own_generation(request: UploadRequest) -> int:
     return request.identity.generation if request.identity else 0
 
 
+def _may_be_mine(request: UploadRequest, version: ModelVersion) -> bool:
+    """Tell whether a version that only a note names can be what this request has made; the note may be stale."""
+    details = version.details
+    return (
+        (details.customer_s3_uri or request.weight_uri) == request.weight_uri
+        and (details.system_fingerprint_suffix or "") in {"", request.system_fingerprint_suffix or ""}
+        and not any(OWN_ALIAS.fullmatch(alias) for alias in details.version_aliases if not _owns(request, alias))
+        and classify_version(version).progress is not Progress.FAILED
+    )
+
+
+def _owns(request: UploadRequest, alias: str) -> bool:
+    return request.identity is not None and request.identity.owns(alias)
+
+
+def _carries_identity(request: UploadRequest, version: ModelVersion) -> bool:
+    return request.identity is not None and request.identity.alias in version.details.version_aliases
+
+
 def _without(version: ModelVersion, *aliases: str) -> tuple[str, ...]:
     return tuple(alias for alias in version.details.version_aliases if alias not in aliases)
 
@@ -214,10 +234,11 @@ class Upload:
         """
         seen = self._look()
         if seen.mine is not None:
+            by_alias = _carries_identity(self._request, seen.mine)
             self._log.info(
-                "Model version %s is of this task run: it carries the alias %s (%s). An earlier attempt made it.",
+                "Model version %s is of this task run: %s (%s). An earlier attempt made it.",
                 seen.mine.name,
-                ", ".join(self._request.own_aliases[:1]),
+                f"it carries the alias {self._request.own_aliases[0]}" if by_alias else "the task state store names it",
                 classify_version(seen.mine).words,
             )
         for _ in range(_MAX_STEPS):
@@ -297,17 +318,27 @@ class Upload:
         self._sleep(2.0 ** (self._doubts - 1))
 
     def _look(self) -> Seen:
-        mine = None
-        if self._request.identity is not None:
-            mine = self._get(self._request.name(self._request.identity.alias))
-        # Somebody may have replaced all aliases of it, ours among them.
-        known = self._made or (self._memory.recall().get("model_version") if self._request.identity else None)
-        if mine is None and known is not None:
-            mine = self._get(known)
-            if mine is not None and known != self._made and classify_version(mine).progress is Progress.FAILED:
-                mine = None
-        holders = {alias: self._get(self._request.name(alias)) for alias in self._request.version_aliases}
-        return Seen(mine, {alias: holder for alias, holder in holders.items() if holder is not None})
+        request = self._request
+        mine = self._get(request.name(request.identity.alias)) if request.identity else None
+        looks = {alias: self._get(request.name(alias)) for alias in request.version_aliases}
+        holders = {alias: holder for alias, holder in looks.items() if holder is not None}
+        if mine is None:
+            # Another attempt may have made it between the looks, and what it gave the version must stay there.
+            mine = next((holder for holder in holders.values() if _carries_identity(request, holder)), None)
+        if mine is None:
+            mine = self._look_by_number()
+        return Seen(mine, holders, just_made=mine is not None and mine.name == self._made)
+
+    def _look_by_number(self) -> ModelVersion | None:
+        """Find the version although somebody has replaced all aliases of it, ours among them."""
+        if self._made is not None:
+            return self._get(self._made)
+        noted = self._memory.recall().get("model_version", "") if self._request.identity else ""
+        number = noted.removeprefix(self._request.name(""))
+        if not (number.isascii() and number.isdecimal()):
+            return None
+        version = self._get(noted)
+        return version if version is not None and _may_be_mine(self._request, version) else None
 
     def _get(self, model_version: str) -> ModelVersion | None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,6 +21,8 @@ from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_cerebras.emulator.app import EmulatorApp
 
 ORG, ARCH, ENDPOINT = "my-org", "gpt-oss-120b", "my-org-gpt-oss-120b"
 URI = "s3://weights/run-1"
@@ -41,15 +44,39 @@ def request(identity: Identity | None = FIRST, *aliases: str, **changes: Any) ->
     return UploadRequest(**{**fields, "identity": identity, **changes})
 
 
+@dataclass
+class _Clock:
+    now: float = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@cache
+def _application(settings: Settings) -> tuple[EmulatorApp, _Clock]:
+    # To make one takes longer than most tests.
+    clock = _Clock()
+    return create_app(settings, clock), clock
+
+
 class Service:
     """The emulator with a clock that stands still, and the service's state for the test to look at and to change."""
 
     def __init__(self, **settings: Any) -> None:
-        self.now = 1_000_000.0
         self.settings = Settings(**{"sync_seconds": 100, "rollout_seconds": 100, **settings})
-        self._app = create_app(self.settings, lambda: self.now)
+        self._app, self._clock = _application(self.settings)
+        self.now = 1_000_000.0
+        self._app.emulator.reset()
         self._transport = httpx.ASGITransport(self._app)
         self._loop = asyncio.new_event_loop()
+
+    @property
+    def now(self) -> float:
+        return self._clock.now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._clock.now = now
 
     def close(self) -> None:
         self._loop.close()
@@ -112,9 +139,9 @@ class Service:
         return [(each["id"], each["model"]) for each in listed]
 
 
-def broken(kind: str) -> httpx.Response | Exception:
+def broken(kind: str) -> httpx.Response | BaseException:
     """What the client gets to see instead of the answer."""
-    ends: dict[str, httpx.Response | Exception] = {
+    ends: dict[str, httpx.Response | BaseException] = {
         "dropped": httpx.RemoteProtocolError("Server disconnected without sending a response."),
         "reset": httpx.ReadError("Connection reset by peer"),
         "timeout": httpx.ReadTimeout("timed out"),
@@ -141,7 +168,7 @@ class Mishap:
     """
 
     operation: OperationName
-    end: httpx.Response | Exception | None = None
+    end: httpx.Response | BaseException | None = None
     worked: bool = True
     meanwhile: Callable[[], object] | None = None
     skip: int = 0
@@ -178,7 +205,7 @@ class Network(httpx.BaseTransport):
         if mishap.meanwhile:
             mishap.meanwhile()
         answer = self.service.answer(request) if mishap.worked else None
-        if isinstance(mishap.end, Exception):
+        if isinstance(mishap.end, BaseException):
             raise mishap.end
         if mishap.end is not None:
             return httpx.Response(mishap.end.status_code, headers=mishap.end.headers, content=mishap.end.content)
