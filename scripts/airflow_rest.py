@@ -101,11 +101,8 @@ class DagRun:
         """What the task returned, or pushed under the key."""
         return self._api.call("GET", f"{self._path}/taskInstances/{task_id}/xcomEntries/{key}")["value"]
 
-    def errors(self, task: TaskState) -> list[str]:
-        """The errors in the log of the task's last attempt."""
+    def error(self, task: TaskState) -> str:
+        """The last error in the log of the task's last attempt; what it was caused by is left to the log."""
         log = self._api.call("GET", f"{self._path}/taskInstances/{task.task_id}/logs/{task.try_number}")
-        return [
-            f"{detail['exc_type']}: {detail['exc_value']}"
-            for line in log["content"]
-            for detail in line.get("error_detail") or []
-        ]
+        chains = [line["error_detail"] for line in log["content"] if line.get("error_detail")]
+        return f"{chains[-1][0]['exc_type']}: {chains[-1][0]['exc_value']}" if chains else "Its log holds no error."

@@ -48,8 +48,8 @@ def main() -> int:
 def demonstrate(home: Path, conf: dict[str, Any]) -> None:
     """Run the DAG once, and tell what came out."""
     say = Progress()
-    say("starting S3, the Cerebras emulator and Airflow")
     with LocalStack(home, connections_in_database=False) as stack:
+        say("starting S3, the Cerebras emulator and Airflow")
         stack.start_services()
         stack.start_components()
         stack.prepare(DAG_ID)
@@ -59,15 +59,15 @@ def demonstrate(home: Path, conf: dict[str, Any]) -> None:
         rows = [(task.task_id, task.state, f"{task.seconds or 0:.1f}") for task in tasks]
         print("\n" + table(rows, header=("task", "state", "seconds")))
         if failed := [task for task in tasks if task.state == "failed"]:
-            raise Failure("\n".join([f"{failed[0].task_id} failed.", *run.errors(failed[0]), f"Logs are in {home}."]))
+            raise Failure(f"{failed[0].task_id} failed.\n{run.error(failed[0])}\nThe logs are in {home}.")
         print("\n" + table(outcome(stack, run, {task.task_id: task for task in tasks})))
 
 
 def serve(home: Path) -> None:
     """Have everything in place for the user to run the DAG."""
     say = Progress()
-    say("starting S3, the Cerebras emulator and Airflow")
     with LocalStack(home, connections_in_database=True) as stack:
+        say("starting S3, the Cerebras emulator and Airflow")
         stack.start_services()
         stack.start_standalone()
         stack.prepare(DAG_ID)
