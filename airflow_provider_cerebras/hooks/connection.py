@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from airflow_provider_cerebras import __version__
 from airflow_provider_cerebras.api.client import DEFAULT_BASE_URL, ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 USER_AGENT = f"airflow-provider-cerebras/{__version__} (airflow/{airflow_version}; python/{platform.python_version()})"
 
@@ -63,7 +64,7 @@ def connection_named(conn_id: str) -> Iterator[None]:
 
 
 def read_connection(
-    conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: Mapping[str, object]
+    conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: object
 ) -> ConnectionSettings:
     """Read the fields of a connection.
 
@@ -75,6 +76,9 @@ def read_connection(
         ``proxy``. Empty texts and nulls count as absent, as a form leaves them.
     :raises ValueError: that names the connection and the field, and repeats no secret.
     """
+    if not isinstance(extra, Mapping):
+        # What is wrong is a value that the user gave, whatever its type.
+        raise ValueError(f"Connection {conn_id!r}, field extra: must be a JSON object.")  # noqa: TRY004
     given = {name: value for name, value in extra.items() if value not in (None, "")}
     try:
         fields = _Extra.model_validate(given)
