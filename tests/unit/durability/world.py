@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from airflow_provider_cerebras.api.client import CerebrasClient, ClientSettings
+from airflow_provider_cerebras.durability.deployments import Deploy
 from airflow_provider_cerebras.durability.identity import Identity
 from airflow_provider_cerebras.durability.memory import Memory
 from airflow_provider_cerebras.durability.uploads import Upload, UploadRequest
@@ -266,6 +267,25 @@ class Attempt:
     def client(self) -> CerebrasClient:
         settings = ClientSettings(management_key=KEY, base_url="http://127.0.0.1")
         return CerebrasClient(settings, transport=self.network, sleep=lambda seconds: None)
+
+    def deploy(self, model_version: str, *, durable: bool = True) -> str:
+        """Run a deployment, and give its UUID; the seconds that it spends pass for the service as well."""
+        with closing(self.client()) as client:
+            deploy = Deploy(
+                client,
+                ENDPOINT,
+                model_version,
+                durable=durable,
+                memory=memory_of(self.store, "cerebras_deployment", "deployment"),
+                log=self.journal,
+                sleep=self._pass_time,
+                clock=lambda: self.service.now,
+            )
+            return deploy.run()
+
+    def _pass_time(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.service.now += seconds
 
     def upload(self, request: UploadRequest) -> str:
         """Run an upload, and give the name of the version."""

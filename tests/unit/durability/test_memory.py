@@ -1,0 +1,43 @@
+"""Notes between attempts: of one request, and only where Airflow keeps them."""
+
+from __future__ import annotations
+
+import json
+
+from tests.unit.durability.world import Store, memory_of
+
+
+def test_notes_add_up() -> None:
+    store = Store()
+    memory_of(store, "key", "request-1").note(a="1")
+    memory_of(store, "key", "request-1").note(b="2")
+    assert memory_of(store, "key", "request-1").recall() == {"a": "1", "b": "2", "request": "request-1"}
+
+
+def test_notes_of_another_request_are_not_given_back_and_not_kept() -> None:
+    store = Store()
+    memory_of(store, "key", "request-1").note(a="1")
+    memory = memory_of(store, "key", "request-2")
+    assert memory.recall() == {}
+    memory.note(b="2")
+    assert memory.recall() == {"b": "2", "request": "request-2"}
+
+
+def test_notes_under_another_key_are_others() -> None:
+    store = Store()
+    memory_of(store, "upload", "request").note(a="1")
+    assert memory_of(store, "deployment", "request").recall() == {}
+
+
+def test_where_airflow_keeps_nothing_nothing_is_known() -> None:
+    memory = memory_of(None, "key", "request")
+    memory.note(a="1")
+    assert memory.recall() == {}
+
+
+def test_what_people_read_in_the_ui_is_plain() -> None:
+    store = Store()
+    memory_of(store, "cerebras_upload", "airflow-1").note(model_version="orgs/o/models/m/versions/1")
+    assert json.loads(json.dumps(store.content)) == {
+        "cerebras_upload": {"model_version": "orgs/o/models/m/versions/1", "request": "airflow-1"}
+    }
