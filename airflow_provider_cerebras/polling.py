@@ -1,144 +1,197 @@
-"""How often to look, and the two loops that look until a wait has ended: on a worker and on an event loop.
+"""One poll for all who wait for the same thing.
 
-What a look means is decided in :mod:`.waiting`; the loops differ only in how they ask and how they sleep.
+The waiters of one event loop that watch the same *collection* (the versions of an architecture, or an endpoint) by the
+same connection share one poll, so requests grow with what is watched and not with how many tasks watch it. All polls of
+a connection share one client. What an answer means to a waiter is decided in :mod:`.waiting`, whoever asked for it.
+
+A worker has one waiter only and waits by :mod:`.blocking`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from airflow_provider_cerebras.api.client import MAX_RETRY_AFTER
-from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.api.errors import CerebrasError, Unauthorized
+from airflow_provider_cerebras.pacing import jitter, pause
+from airflow_provider_cerebras.waiting import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Hashable, Sequence
 
-    from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient
-    from airflow_provider_cerebras.waiting import Outcome, Watch
+    from airflow_provider_cerebras.api.client import AsyncCerebrasClient
+    from airflow_provider_cerebras.api.operations import Call
+    from airflow_provider_cerebras.waiting import Log, Outcome, Watch
 
-AnswerT = TypeVar("AnswerT")
+Connect = Callable[[], Awaitable["AsyncCerebrasClient"]]
 
-
-class Log(Protocol):
-    """As much of a logger as is needed here; Airflow's are of more than one class."""
-
-    def info(self, message: str, /, *args: object) -> object:
-        """Log what a person may want to know."""
-
-    def warning(self, message: str, /, *args: object) -> object:
-        """Log what a person may have to look into."""
+NEWCOMER_INTERVAL = 0.2
+"""Seconds between two looks at the least, however many waiters join, each of which is owed a look at once."""
 
 
-MIN_INTERVAL = 2.0
-"""Seconds between two looks at the beginning of a wait, unless ``poll_interval`` is less."""
-_GROWTH = 0.1
-_MAX_SLOWDOWN = 4
-_JITTER = 0.1
+async def wait_async(conn_id: str, connect: Connect, watch: Watch[Any], *, poll_interval: float, log: Log) -> Outcome:
+    """Wait until the end, sharing the poll with all on this event loop who watch something of the same collection.
 
-
-def next_interval(
-    *, waited: float, poll_interval: float, failures: int = 0, retry_after: float = 0.0, jitter: float = 0.0
-) -> float:
-    """Seconds until the next look.
-
-    A tenth of the time already waited, so that an end is noticed within about a tenth of the time that it took;
-    longer the more looks in a row got no answer; never shorter than the service asked for.
-
-    :param waited: seconds since the wait began.
-    :param poll_interval: the longest interval, in seconds, while the service answers.
-    :param failures: looks in a row that got no answer.
-    :param retry_after: seconds that the service asked us to wait.
-    :param jitter: between -1 and 1; shifts the interval by up to a tenth, to keep waiters apart.
-    """
-    interval = min(max(waited * _GROWTH, MIN_INTERVAL), poll_interval)
-    if failures:
-        interval = min(interval * 2.0 ** min(failures, 16), poll_interval * _MAX_SLOWDOWN)
-    return max(interval * (1 + _JITTER * jitter), min(retry_after, MAX_RETRY_AFTER))
-
-
-def look(client: CerebrasClient, watch: Watch[AnswerT], *, log: Log) -> Outcome | None:
-    """Look once.
-
-    :param client: whom to ask.
-    :param watch: what to ask for; it is told the answer.
-    :param log: where the progress goes.
-    :return: how the wait ended, or None while it goes on.
-    """
-    heard: AnswerT | CerebrasError
-    try:
-        heard = client.send_once(watch.call)
-    except CerebrasError as error:
-        heard = error
-    return _tell(watch, heard, log)
-
-
-def wait(client: CerebrasClient, watch: Watch[AnswerT], *, poll_interval: float, log: Log) -> Outcome:
-    """Look until the wait has ended, holding the worker.
-
-    :param client: whom to ask.
+    :param conn_id: id of the connection; those with the same one share a client.
+    :param connect: makes the client; if that fails it is tried again, like a look that got no answer.
     :param watch: what to ask for.
     :param poll_interval: the longest interval between two looks, in seconds.
     :param log: where the progress goes.
     """
-    while (outcome := look(client, watch, log=log)) is None:
-        time.sleep(_pause(watch, poll_interval))
-    return outcome
-
-
-async def wait_async(
-    connect: Callable[[], Awaitable[AsyncCerebrasClient]],
-    watch: Watch[AnswerT],
-    *,
-    poll_interval: float,
-    log: Log,
-) -> Outcome:
-    """Look until the wait has ended, without holding the event loop.
-
-    :param connect: makes the client; one that fails is tried again like a look that got no answer.
-    :param watch: what to ask for.
-    :param poll_interval: the longest interval between two looks, in seconds.
-    :param log: where the progress goes.
-    """
-    client: AsyncCerebrasClient | None = None
+    loop = asyncio.get_running_loop()
+    services = _services.setdefault(loop, {})
+    service = services.setdefault(conn_id, _Service(connect))
+    poll = service.polls.setdefault(watch.collection, _Poll(service))
+    waiter = _Waiter(watch, poll_interval, log, loop.create_future())
+    poll.join(waiter)
     try:
-        while True:
-            heard: AnswerT | Exception
-            try:
-                client = client or await connect()
-                heard = await client.send_once(watch.call)
-            except Exception as error:  # noqa: BLE001  reading the connection can fail in any way that Airflow can
-                heard = error
-            if outcome := _tell(watch, heard, log):
-                return outcome
-            await asyncio.sleep(_pause(watch, poll_interval))
+        return await waiter.ended
     finally:
-        if client is not None:
+        poll.waiters.remove(waiter)
+        if not poll.waiters:
+            # All bookkeeping before the first await: whoever comes meanwhile begins afresh.
+            del service.polls[watch.collection]
+            if not service.polls:
+                del services[conn_id]
+            await poll.stop()
+            if not service.polls:
+                await service.close()
+
+
+class _Service:
+    """The client of a connection on an event loop, and the polls that use it."""
+
+    def __init__(self, connect: Connect) -> None:
+        self.polls: dict[Hashable, _Poll] = {}
+        self._connect = connect
+        self._connecting = asyncio.Lock()
+        self._clients: list[AsyncCerebrasClient] = []
+        self._proven: AsyncCerebrasClient | None = None
+
+    async def ask(self, call: Call[Any]) -> tuple[AsyncCerebrasClient, bytes]:
+        """Return the body of the answer, and the client that can read it."""
+        client = await self._client()
+        try:
+            body = await client.fetch_once(call)
+        except Unauthorized:
+            if client is not self._proven:
+                raise
+            # The key worked until now, so it has been replaced: read the connection again.
+            client = await self._client(other_than=client)
+            body = await client.fetch_once(call)
+        self._proven = client
+        return client, body
+
+    async def close(self) -> None:
+        for client in self._clients:
             await client.aclose()
 
-
-def _tell(watch: Watch[AnswerT], heard: AnswerT | Exception, log: Log) -> Outcome | None:
-    before = watch.progress
-    outcome = watch.hear(heard, time.time())
-    if outcome is not None:
-        log.info("%s", outcome.message)
-    elif watch.failures:
-        log.warning("%s: %s; it will be asked again.", watch.subject, watch.progress)
-    elif watch.progress != before:
-        log.info("%s: %s.", watch.subject, watch.progress)
-    return outcome
+    async def _client(self, other_than: AsyncCerebrasClient | None = None) -> AsyncCerebrasClient:
+        async with self._connecting:
+            if not self._clients or self._clients[-1] is other_than:
+                self._clients.append(await self._connect())
+            return self._clients[-1]
 
 
-def _pause(watch: Watch[AnswerT], poll_interval: float) -> float:
-    now = time.time()
-    interval = next_interval(
-        waited=now - watch.started,
-        poll_interval=poll_interval,
-        failures=watch.failures,
-        retry_after=watch.retry_after,
-        jitter=random.uniform(-1, 1),  # noqa: S311  it keeps waiters apart and guards nothing
-    )
-    # The last look is at the deadline itself.
-    return interval if watch.deadline is None else max(0.0, min(interval, watch.deadline - now))
+class _Poll:
+    """One request at a time for a collection, for all who wait for something in it."""
+
+    def __init__(self, service: _Service) -> None:
+        self.waiters: list[_Waiter] = []
+        self._service = service
+        self._task: asyncio.Task[None] | None = None
+        self._newcomer = asyncio.Event()
+        self._last: tuple[Call[Any], bytes] | None = None
+        self._answer: object = None
+        self._failures = 0
+        self._retry_after = 0.0
+
+    def join(self, waiter: _Waiter) -> None:
+        self.waiters.append(waiter)
+        self._newcomer.set()
+        if self._task is None:
+            # What the poll itself logs is not the first waiter's.
+            self._task = asyncio.create_task(self._run(), context=Context())
+            self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            self._newcomer.clear()
+            asking = list(self.waiters)
+            answer = await self._ask(what_to_ask([waiter.watch for waiter in asking]))
+            now = time.time()
+            for waiter in asking:
+                waiter.tell(answer, now)
+            await self._sleep()
+
+    async def _ask(self, call: Call[Any]) -> object:
+        """Return what the call answers, or what it ended in; a body like the last one is not parsed again."""
+        try:
+            client, body = await self._service.ask(call)
+            if (call, body) != self._last:
+                self._answer, self._last = client.read(call, body), (call, body)
+        except Exception as error:  # noqa: BLE001  reading the connection can fail in any way that Airflow can
+            self._failures += 1
+            self._retry_after = (isinstance(error, CerebrasError) and error.retry_after) or 0.0
+            return error
+        self._failures, self._retry_after = 0, 0.0
+        return self._answer
+
+    async def _sleep(self) -> None:
+        waits = [(waiter.watch, waiter.poll_interval) for waiter in self.waiters if not waiter.ended.done()]
+        if not waits:
+            await self._newcomer.wait()
+            return
+        longest = pause(waits, now=time.time(), failures=self._failures, retry_after=self._retry_after, jitter=jitter())
+        # A newcomer is owed a look at once, but not more than the service has asked for.
+        at_least = min(longest, max(NEWCOMER_INTERVAL, self._retry_after))
+        await asyncio.sleep(at_least)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._newcomer.wait(), longest - at_least)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # It ends by being stopped. Should it ever end by a mistake of ours, nobody may wait forever.
+        if not task.cancelled() and (error := task.exception()):
+            for waiter in self.waiters:
+                if not waiter.ended.done():
+                    waiter.ended.set_exception(error)
+
+
+@dataclass(eq=False, frozen=True)
+class _Waiter:
+    watch: Watch[Any]
+    poll_interval: float
+    log: Log
+    ended: asyncio.Future[Outcome]
+    # Airflow tells by the context whose log a line belongs to.
+    context: Context = field(default_factory=copy_context)
+
+    def tell(self, answer: object, now: float) -> None:
+        if not self.ended.done() and (
+            outcome := self.context.run(partial(tell, self.watch, answer, now=now, log=self.log))
+        ):
+            self.ended.set_result(outcome)
+
+
+_services: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Service]] = WeakKeyDictionary()
+
+
+def what_to_ask(watches: Sequence[Watch[Any]]) -> Call[Any]:
+    """The call that answers for all: their own, if it is the same for all, else the one for their whole collection.
+
+    :param watches: at least one, all of the same collection.
+    """
+    first = watches[0]
+    return first.call if all(watch.call == first.call for watch in watches) else first.collective

@@ -14,16 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError, NotFound
-from airflow_provider_cerebras.api.models import Endpoint, ModelVersion
-from airflow_provider_cerebras.api.names import validate_identifier
+from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError, NotFound, UnexpectedResponse
+from airflow_provider_cerebras.api.models import Endpoint, ModelVersion, ModelVersionRows
+from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
 from airflow_provider_cerebras.api.status import Progress, Verdict, classify_deployment, classify_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from airflow_provider_cerebras.api.operations import Call
 
@@ -85,6 +85,8 @@ class Watch(ABC, Generic[AnswerT]):
     :param deadline: when to give up, in Unix seconds; None: never.
     :param started: when the wait began, in Unix seconds.
     :ivar call: what to send for the next look.
+    :ivar collection: names what is watched; whoever has the same can be told the same answers.
+    :ivar collective: what to send for a look on behalf of all who watch the collection.
     :ivar ids: what is followed.
     :ivar progress: how far it was at the last look, for people.
     :ivar failures: looks in a row that got no answer.
@@ -92,6 +94,8 @@ class Watch(ABC, Generic[AnswerT]):
     """
 
     call: Call[AnswerT]
+    collection: Hashable
+    collective: Call[Any]
     subject: str
     ids: Mapping[str, str]
 
@@ -102,13 +106,14 @@ class Watch(ABC, Generic[AnswerT]):
         self.failures = 0
         self.retry_after = 0.0
 
-    def hear(self, answer: AnswerT | Exception, now: float) -> Outcome | None:
+    def hear(self, answer: object, now: float) -> Outcome | None:
         """Conclude from one look.
 
-        :param answer: what the call answered, or what it ended in instead.
+        :param answer: what ``call`` or ``collective`` answered, or the exception that it ended in instead.
         :param now: the time of it, in Unix seconds.
         :return: how the wait ended, or None while it goes on.
         """
+        answer = self._own_part(answer)
         if isinstance(answer, Exception):
             self.failures += 1
             self.retry_after = (isinstance(answer, CerebrasError) and answer.retry_after) or 0.0
@@ -122,6 +127,10 @@ class Watch(ABC, Generic[AnswerT]):
         if outcome is None and self.deadline is not None and now >= self.deadline:
             return self._outcome(Status.TIMEOUT, self._timeout_message(self.deadline))
         return outcome
+
+    def _own_part(self, answer: Any) -> AnswerT | Exception:
+        """What of an answer is about what is watched here."""
+        return cast("AnswerT | Exception", answer)
 
     @abstractmethod
     def _judge(self, answer: AnswerT) -> Verdict: ...
@@ -148,6 +157,10 @@ class Watch(ABC, Generic[AnswerT]):
         return Outcome(status, message, self.ids)
 
 
+class _NotListedError(Exception):
+    """The list of versions came without the one that is watched."""
+
+
 class ModelVersionWatch(Watch[ModelVersion]):
     """Follows the sync of a model version.
 
@@ -158,19 +171,31 @@ class ModelVersionWatch(Watch[ModelVersion]):
 
     def __init__(self, model_version: str, *, deadline: float | None, started: float) -> None:
         super().__init__(deadline=deadline, started=started)
-        self.call = operations.get_model_version(model_version)
         self._follow(model_version)
+        self.collection = self.collective = operations.find_model_versions(
+            self._name.org_name, self._name.model_arch_id
+        )
 
     def _follow(self, model_version: str) -> None:
+        self.call = operations.get_model_version(model_version)
         self.subject = f"Model version {model_version}"
         self.ids = {"model_version": model_version}
+        self._name = ModelVersionName.parse(model_version)
+
+    def _own_part(self, answer: Any) -> ModelVersion | Exception:
+        if not isinstance(answer, ModelVersionRows):
+            return super()._own_part(answer)
+        try:
+            found = answer.find(str(self._name), alias=self._name.version_id if self._name.number is None else None)
+        except UnexpectedResponse as error:
+            return error
+        return found or _NotListedError("it is not listed")
 
     def _judge(self, answer: ModelVersion) -> Verdict:
         # The service answers with the number, whatever alias was asked for. From then on the number is followed,
         # so an alias that moves cannot change what is waited for.
         if answer.name != self.ids["model_version"]:
             with suppress(ValueError):  # a name that cannot be asked for again: go on with the one that works
-                self.call = operations.get_model_version(answer.name)
                 self._follow(answer.name)
         return classify_version(answer)
 
@@ -186,7 +211,7 @@ class ModelVersionWatch(Watch[ModelVersion]):
         return None
 
     def _on_error(self, error: Exception, now: float) -> Outcome | None:
-        if not isinstance(error, NotFound):
+        if not isinstance(error, (NotFound, _NotListedError)):
             return super()._on_error(error, now)
         if now - self.started < NOT_FOUND_GRACE:
             return None
@@ -207,7 +232,7 @@ class DeploymentWatch(Watch[Endpoint]):
 
     def __init__(self, endpoint_id: str, deployment_id: str, *, deadline: float | None, started: float) -> None:
         super().__init__(deadline=deadline, started=started)
-        self.call = operations.get_endpoint(endpoint_id)
+        self.collection = self.collective = self.call = operations.get_endpoint(endpoint_id)
         self.subject = f"Deployment {deployment_id} on endpoint {endpoint_id}"
         self.ids = {
             "endpoint_id": endpoint_id,
@@ -239,3 +264,32 @@ class DeploymentWatch(Watch[Endpoint]):
         if self._was_listed:
             return message
         return f"{message} The endpoint never listed it: it may be queued behind another rollout, or have been dropped."
+
+
+class Log(Protocol):
+    """As much of a logger as is needed here; Airflow's are of more than one class."""
+
+    def info(self, message: str, /, *args: object) -> object:
+        """Log what a person may want to know."""
+
+    def warning(self, message: str, /, *args: object) -> object:
+        """Log what a person may have to look into."""
+
+
+def tell(watch: Watch[Any], answer: object, *, now: float, log: Log) -> Outcome | None:
+    """Let a watch hear the result of a look, and log what has changed by it.
+
+    :param watch: who waits.
+    :param answer: see :meth:`Watch.hear`.
+    :param now: see :meth:`Watch.hear`.
+    :param log: where the progress goes.
+    """
+    before = watch.progress
+    outcome = watch.hear(answer, now)
+    if outcome is not None:
+        log.info("%s", outcome.message)
+    elif watch.failures:
+        log.warning("%s: %s; it will be asked again.", watch.subject, watch.progress)
+    elif watch.progress != before:
+        log.info("%s: %s.", watch.subject, watch.progress)
+    return outcome

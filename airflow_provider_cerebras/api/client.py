@@ -163,8 +163,8 @@ class _BaseClient(Generic[HttpT]):
             call.method, f"{self.settings.base_url}{call.path}", headers=headers, content=content
         )
 
-    def _answer(self, call: Call[AnswerT], response: httpx.Response, body: bytes) -> AnswerT:
-        """Read a response, or raise what it stands for."""
+    def _check(self, call: Call[AnswerT], response: httpx.Response, body: bytes) -> None:
+        """Raise what an answer other than success stands for."""
         url = _printable_url(response.request)
         status = response.status_code
         if status >= 400:
@@ -181,17 +181,27 @@ class _BaseClient(Generic[HttpT]):
             raise error
         if status >= 300:
             raise UnexpectedResponse(f"{call.method} {url} answered {status}: redirects are not followed.")
+
+    def read(self, call: Call[AnswerT], body: bytes) -> AnswerT:
+        """Read the body of a successful answer.
+
+        :param call: what was sent.
+        :param body: what :meth:`fetch_once` returned.
+        :raises UnexpectedResponse: if it is not as documented.
+        :raises OutcomeUnknown: likewise, for a call that must not be sent twice.
+        """
         if call.answer is None:
             return cast("AnswerT", None)
         try:
             # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
             return cast("Any", call.answer).model_validate_json(body)  # type: ignore[no-any-return]
         except ValidationError as error:
+            url = f"{self.settings.base_url}{call.path}"
             problem = _problems(error)
             if not call.may_be_resent:
-                raise _unknown(call, url, f"the answer {status} cannot be read ({problem})") from None
+                raise _unknown(call, url, f"the answer cannot be read ({problem})") from None
             raise UnexpectedResponse(
-                f"{call.method} {url} answered {status} with a body that is not as documented: {problem}."
+                f"{call.method} {url} answered with a body that is not as documented: {problem}."
             ) from None
 
     @contextmanager
@@ -256,12 +266,17 @@ class CerebrasClient(_BaseClient[httpx.Client]):
         :param call: what to send.
         :raises CerebrasError: what it ended in.
         """
+        return self.read(call, self.fetch_once(call))
+
+    def fetch_once(self, call: Call[AnswerT]) -> bytes:
+        """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
         request = self._request(call)
         body = _Body()
         with self._translated(call, request), closing(self._http.send(request, stream=True)) as response:
             for chunk in response.iter_bytes():
                 body.add(chunk)
-        return self._answer(call, response, bytes(body.content))
+        self._check(call, response, bytes(body.content))
+        return bytes(body.content)
 
     def close(self) -> None:
         """Close the connections."""
@@ -313,13 +328,18 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
 
     async def send_once(self, call: Call[AnswerT]) -> AnswerT:
         """Send a call exactly once; see :meth:`CerebrasClient.send_once`."""
+        return self.read(call, await self.fetch_once(call))
+
+    async def fetch_once(self, call: Call[AnswerT]) -> bytes:
+        """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
         request = self._request(call)
         body = _Body()
         with self._translated(call, request):
             async with aclosing(await self._http.send(request, stream=True)) as response:
                 async for chunk in response.aiter_bytes():
                     body.add(chunk)
-        return self._answer(call, response, bytes(body.content))
+        self._check(call, response, bytes(body.content))
+        return bytes(body.content)
 
     async def aclose(self) -> None:
         """Close the connections."""

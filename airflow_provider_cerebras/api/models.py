@@ -7,9 +7,12 @@ Source: the examples and schemas of each operation's page; see :mod:`.operations
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from functools import cached_property, partial
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
+
+from airflow_provider_cerebras.api.errors import UnexpectedResponse
 
 ItemT = TypeVar("ItemT")
 
@@ -93,6 +96,40 @@ class ModelVersionList(_Model):
     """All versions of one architecture."""
 
     model_versions: _ListOrNull[ModelVersion]
+
+
+class ModelVersionRows(_Model):
+    """All versions of one architecture, of which only those that somebody asks for become :class:`ModelVersion`."""
+
+    model_versions: _ListOrNull[dict[str, Any]]
+
+    @cached_property
+    def _by_name(self) -> dict[object, dict[str, Any]]:
+        return {row.get("name"): row for row in self.model_versions}
+
+    @cached_property
+    def _found(self) -> dict[str, ModelVersion | None]:
+        return {}
+
+    def find(self, name: str, alias: str | None = None) -> ModelVersion | None:
+        """Return one version, or None if it is not listed.
+
+        :param name: full name.
+        :param alias: the alias that it was made with, if it was.
+        :raises UnexpectedResponse: if its row is not as documented.
+        """
+        if name not in self._found:
+            row = next(filter(partial(_holds, alias), self.model_versions), None) if alias else self._by_name.get(name)
+            try:
+                self._found[name] = None if row is None else ModelVersion.model_validate(row)
+            except ValidationError as error:
+                raise UnexpectedResponse(f"The list's entry for {name} is not as documented.") from error
+        return self._found[name]
+
+
+def _holds(alias: str, row: dict[str, Any]) -> bool:
+    response = row.get("response")
+    return isinstance(response, dict) and alias in (response.get("version_aliases") or ())
 
 
 class ModelVersionAliases(_Model):

@@ -64,8 +64,12 @@ def list_model_architectures(org_name: str) -> Call[models.ModelArchitectureList
 
 def list_model_versions(org_name: str, model_arch_id: str) -> Call[models.ModelVersionList]:
     """(2) All versions of one architecture."""
-    path = f"{_org(org_name)}/models/{path_segment(model_arch_id, 'model_arch_id')}/versions"
-    return Call("GET", path, models.ModelVersionList)
+    return Call("GET", _versions(org_name, model_arch_id), models.ModelVersionList)
+
+
+def find_model_versions(org_name: str, model_arch_id: str) -> Call[models.ModelVersionRows]:
+    """(2) All versions of one architecture, for those who are after a few of them only."""
+    return Call("GET", _versions(org_name, model_arch_id), models.ModelVersionRows)
 
 
 def upload_model_version(
@@ -139,8 +143,11 @@ def _org(org_name: str) -> str:
 
 def _version(model_version: str) -> str:
     name = ModelVersionName.parse(model_version)
-    architecture = path_segment(name.model_arch_id, "model_version")
-    return f"{_org(name.org_name)}/models/{architecture}/versions/{path_segment(name.version_id, 'model_version')}"
+    return f"{_versions(name.org_name, name.model_arch_id)}/{path_segment(name.version_id, 'model_version')}"
+
+
+def _versions(org_name: str, model_arch_id: str) -> str:
+    return f"{_org(org_name)}/models/{path_segment(model_arch_id, 'model_arch_id')}/versions"
 
 
 def _endpoint(endpoint_id: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.api.client import CerebrasClient
     from airflow_provider_cerebras.api.models import Endpoint
     from airflow_provider_cerebras.durability.memory import Memory
-    from airflow_provider_cerebras.polling import Log
+    from airflow_provider_cerebras.waiting import Log
 
 SETTLING_TIME = 30.0
 """Seconds in which a deployment whose submission is in doubt may come to be listed."""

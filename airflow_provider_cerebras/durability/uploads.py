@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.api.models import ModelVersion
     from airflow_provider_cerebras.durability.identity import Identity
     from airflow_provider_cerebras.durability.memory import Memory
-    from airflow_provider_cerebras.polling import Log
+    from airflow_provider_cerebras.waiting import Log
 
 MAX_DOUBTS = 5
 """How often a creation may end in doubt before the task gives up; its retry goes on from there."""

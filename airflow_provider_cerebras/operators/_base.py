@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_cerebras._defaults import default_deferrable
+from airflow_provider_cerebras.blocking import wait
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.polling import wait
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:

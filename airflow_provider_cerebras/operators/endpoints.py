@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
 from airflow_provider_cerebras.api.status import serving_model
+from airflow_provider_cerebras.blocking import wait
 from airflow_provider_cerebras.durability.deployments import Deploy
 from airflow_provider_cerebras.durability.memory import Memory
 from airflow_provider_cerebras.exceptions import (
@@ -18,7 +19,6 @@ from airflow_provider_cerebras.exceptions import (
 )
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._base import WaitingOperator
-from airflow_provider_cerebras.polling import wait
 from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 from airflow_provider_cerebras.waiting import DeploymentWatch, Status
 

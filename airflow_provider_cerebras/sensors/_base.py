@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_cerebras._defaults import default_deferrable
+from airflow_provider_cerebras.blocking import look
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.polling import look
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class WaitSensor(BaseSensorOperator):
             error: Exception = AirflowSensorTimeout(outcome.message)
         else:
             error = self.errors[outcome.status](outcome.message)
-        # Airflow itself would skip on some of these in one mode and fail in another.
-        if self.soft_fail or self.never_fail:
+        # Airflow itself would skip on some of these in one mode and fail in another. Its never_fail is about a poke
+        # that raises, not about one that comes too late.
+        if self.soft_fail or (self.never_fail and outcome.status is not Status.TIMEOUT):
             raise AirflowSkipException(outcome.message) from error
         raise error

@@ -56,7 +56,11 @@ class WaitTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and send one event: ``status``, ``message`` and the ids of what was waited for."""
         outcome = await wait_async(
-            self._hook().get_async_conn, self._watch(time.time()), poll_interval=self.poll_interval, log=self.log
+            self.cerebras_conn_id,
+            self._hook().get_async_conn,
+            self._watch(time.time()),
+            poll_interval=self.poll_interval,
+            log=self.log,
         )
         yield TriggerEvent(outcome.to_event())
 
