@@ -38,6 +38,21 @@ class DeploymentLost(AirflowException):
     """The endpoint no longer lists the deployment that was waited for: it was superseded or dropped."""
 
 
+class EndpointVerificationFailed(AirflowFailException):
+    """An endpoint does not answer as expected.
+
+    :ivar question: the chat that was sent, if the task may show it.
+    :ivar answer: what the endpoint said, if the task may show it.
+    """
+
+    question: object = None
+    answer: str | None = None
+
+
+class VersionInUse(AirflowFailException):
+    """A model version serves or rolls out, so it is not deleted; the message names the endpoints."""
+
+
 class WaitTimeout(AirflowException):
     """The deadline passed before the end was reached. The work goes on at the service; a retry waits for it again."""
 

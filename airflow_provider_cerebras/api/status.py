@@ -68,8 +68,14 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     :param deployment_id: UUID of the deployment.
     """
     entry = next((entry for entry in endpoint.deployed_models if entry.id == deployment_id), None)
-    if entry is None:
-        return Verdict(Progress.LOST, "not listed")
+    return Verdict(Progress.LOST, "not listed") if entry is None else classify_entry(entry)
+
+
+def classify_entry(entry: DeployedModel) -> Verdict:
+    """Tell how far a deployment is that its endpoint lists.
+
+    :param entry: its entry.
+    """
     words = _words("state", entry.state)
     if entry.state is not None and entry.state.lower() == "complete":
         return Verdict(Progress.SUCCEEDED, words)
@@ -84,9 +90,7 @@ def serving_model(endpoint: Endpoint) -> DeployedModel | None:
 
     :param endpoint: what a look at the endpoint answered.
     """
-    complete = [
-        entry for entry in endpoint.deployed_models if entry.state is not None and entry.state.lower() == "complete"
-    ]
+    complete = [entry for entry in endpoint.deployed_models if classify_entry(entry).progress is Progress.SUCCEEDED]
     return max(complete, key=lambda entry: entry.created or 0, default=None)
 
 

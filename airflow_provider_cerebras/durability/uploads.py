@@ -7,7 +7,6 @@ whoever runs next looks, and goes on from what is there.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,12 @@ from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, OutcomeUnknown
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_version
+from airflow_provider_cerebras.durability.aliases import find_version, move_alias, set_aliases, without
 from airflow_provider_cerebras.durability.identity import OWN_ALIAS
 from airflow_provider_cerebras.exceptions import AliasInUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_cerebras.api.client import CerebrasClient
     from airflow_provider_cerebras.api.models import ModelVersion
@@ -136,7 +136,7 @@ def decide(request: UploadRequest, seen: Seen) -> Step:
     if mine is not None and classify_version(mine).progress is Progress.FAILED:
         if seen.just_made or request.identity is None:
             return Finish(mine)
-        kept = _without(mine, *request.version_aliases, *filter(request.identity.owns, mine.details.version_aliases))
+        kept = without(mine, *request.version_aliases, *filter(request.identity.owns, mine.details.version_aliases))
         return SetAliases(mine.name, kept, "it failed to sync and makes room for another")
     left_out: set[str] = set()
     for alias in request.version_aliases:
@@ -150,7 +150,7 @@ def decide(request: UploadRequest, seen: Seen) -> Step:
             return MoveAlias(alias, holder, mine)
         if generation is not None and generation <= _own_generation(request):
             return SetAliases(
-                holder.name, _without(holder, alias), f"alias {alias!r} goes to what replaces it in the same task run"
+                holder.name, without(holder, alias), f"alias {alias!r} goes to what replaces it in the same task run"
             )
         # Either it is moved once there is something to move it to, or the task was cleared since and a newer attempt
         # has it: that is where it belongs.
@@ -192,10 +192,6 @@ def _owns(request: UploadRequest, alias: str) -> bool:
 
 def _carries_identity(request: UploadRequest, version: ModelVersion) -> bool:
     return request.identity is not None and request.identity.alias in version.details.version_aliases
-
-
-def _without(version: ModelVersion, *aliases: str) -> tuple[str, ...]:
-    return tuple(alias for alias in version.details.version_aliases if alias not in aliases)
 
 
 class Upload:
@@ -274,9 +270,9 @@ class Upload:
                 set_aliases(self._client, step.model_version, step.aliases)
             else:
                 self._log.info("Alias %s moves from %s to %s.", step.alias, step.holder.name, step.target.name)
-                move_alias(self._client, step)
-        except (BadRequest, Conflict) as error:
-            self._doubt(error)  # somebody else took one of them in between; the next look shows who
+                move_alias(self._client, step.alias, holder=step.holder, target=step.target)
+        except (BadRequest, Conflict, NotFound) as error:
+            self._doubt(error)  # somebody else took an alias or deleted a version in between; the next look shows it
         return self._look()
 
     def _create(self, step: Create, seen: Seen) -> Seen:
@@ -341,42 +337,7 @@ class Upload:
         return version if version is not None and _may_be_mine(self._request, version) else None
 
     def _get(self, model_version: str) -> ModelVersion | None:
-        try:
-            return self._client.send(operations.get_model_version(model_version))
-        except NotFound:
-            return None
-
-
-def set_aliases(client: CerebrasClient, model_version: str, aliases: Sequence[str]) -> None:
-    """Replace the aliases of a version; one that was deleted in between has freed them as well.
-
-    :param client: whom to talk to.
-    :param model_version: full name, by number.
-    :param aliases: all that it shall have.
-    """
-    with suppress(NotFound):
-        client.send(operations.update_model_version_aliases(model_version, aliases))
-
-
-def move_alias(client: CerebrasClient, move: MoveAlias) -> None:
-    """Take an alias from its holder and give it to another version; if that fails, put it back.
-
-    The service does not move aliases, so for the time between two requests nobody holds it.
-
-    :param client: whom to talk to.
-    :param move: what to move.
-    :raises CerebrasError: if a request failed.
-    """
-    kept = _without(move.holder, move.alias)
-    set_aliases(client, move.holder.name, kept)
-    try:
-        set_aliases(client, move.target.name, (*_without(move.target, move.alias), move.alias))
-    except CerebrasError as error:
-        try:
-            set_aliases(client, move.holder.name, (*kept, move.alias))
-        except CerebrasError as second:
-            error.add_note(f"Alias {move.alias!r} could not be put back to {move.holder.name} either: {second}")
-        raise
+        return find_version(self._client, model_version)
 
 
 def _in_use(refusal: Refuse) -> str:
