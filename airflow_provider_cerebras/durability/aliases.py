@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound
-from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, UnexpectedResponse
+from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias
+from airflow_provider_cerebras.durability.identity import OWN_ALIAS
+from airflow_provider_cerebras.exceptions import AliasInUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +25,55 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.waiting import Log
 
 _MAX_RACES = 5
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """What is to become of a version's aliases.
+
+    :param add: aliases that it shall have as well.
+    :param remove: aliases that it shall not have.
+    :param replace: all that it shall have; None: see the other two.
+    """
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    replace: tuple[str, ...] | None = None
+
+    @classmethod
+    def checked(
+        cls, *, add: Sequence[str] | None, remove: Sequence[str] | None, replace: Sequence[str] | None
+    ) -> AliasChange:
+        """Make one of what a user gave.
+
+        :raises ValueError: if it contradicts itself, says nothing, or one of them is no alias.
+        :raises TypeError: if one of them is a text instead of a list.
+        """
+        given = {"add": add, "remove": remove, "replace": replace}
+        for argument, aliases in given.items():
+            if isinstance(aliases, str):
+                raise TypeError(f"{argument}: must be a list of aliases, not the text {aliases!r}.")
+            for alias in aliases or ():
+                validate_alias(alias, argument)
+        if replace is not None and (add or remove):
+            raise ValueError("replace: excludes add and remove.")
+        if replace is None and not add and not remove:
+            raise ValueError("add, remove, replace: one of them must be given.")
+        both = set(add or ()) & set(remove or ())
+        if both:
+            raise ValueError(f"add, remove: {min(both)!r} cannot be in both.")
+        return cls(tuple(add or ()), tuple(remove or ()), None if replace is None else tuple(replace))
+
+    def apply(self, aliases: Sequence[str]) -> list[str]:
+        """Return the aliases that a version shall have.
+
+        :param aliases: those that it has. The ones that this package has put there stay, unless they are named in
+            ``remove``.
+        """
+        if self.replace is not None:
+            kept = [alias for alias in aliases if OWN_ALIAS.fullmatch(alias)]
+            return list(dict.fromkeys((*kept, *self.replace)))
+        return [alias for alias in dict.fromkeys((*aliases, *self.add)) if alias not in self.remove]
 
 
 def find_version(client: CerebrasClient, model_version: str) -> ModelVersion | None:
@@ -109,3 +161,38 @@ def promote(
             if races == _MAX_RACES:
                 raise
     raise AssertionError("the last race is either won or raises")
+
+
+def change_aliases(client: CerebrasClient, model_version: str, change: AliasChange, *, log: Log) -> list[str]:
+    """Change the aliases of a version, and look what the service holds afterwards.
+
+    :param client: whom to talk to.
+    :param model_version: full name, by number or alias.
+    :param change: what is to become of them.
+    :param log: where it says what it did.
+    :return: the user's aliases of the version.
+    :raises AliasInUse: if another version holds one that this one shall have.
+    :raises CerebrasError: if a request failed.
+    """
+    version = client.send(operations.get_model_version(model_version))
+    wanted = change.apply(version.details.version_aliases)
+    if set(wanted) != set(version.details.version_aliases):
+        name = ModelVersionName.parse(version.name)
+        for alias in wanted:
+            holder = (
+                None
+                if alias in version.details.version_aliases
+                else find_version(client, str(name.with_version_id(alias)))
+            )
+            if holder is not None and holder.name != version.name:
+                raise AliasInUse(
+                    f"Alias {alias!r} is held by {holder.name}, and an alias belongs to one version only. Nothing was "
+                    "changed. CerebrasPromoteModelVersionOperator moves it."
+                )
+        client.send(operations.update_model_version_aliases(version.name, wanted))
+        held = client.send(operations.get_model_version(version.name)).details.version_aliases
+        if set(held) != set(wanted):
+            raise UnexpectedResponse(f"Model version {version.name} was given the aliases {wanted}, but has {held}.")
+    aliases = [alias for alias in wanted if not OWN_ALIAS.fullmatch(alias)]
+    log.info("Model version %s has the aliases %s.", version.name, ", ".join(aliases) or "none")
+    return aliases

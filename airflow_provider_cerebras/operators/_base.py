@@ -1,4 +1,4 @@
-"""What the operators share that begin something at the service and may wait for its end."""
+"""What the operators share: a connection, and those that begin something at the service the wait for its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,25 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.waiting import Watch
 
 
-class WaitingOperator(BaseOperator):
+class CerebrasOperator(BaseOperator):
+    """Talk to the service by a connection.
+
+    :param cerebras_conn_id: id of the connection.
+    :param org_name: customer management organization name; default: the connection's.
+    """
+
+    def __init__(self, *, cerebras_conn_id: str, org_name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cerebras_conn_id = cerebras_conn_id
+        self.org_name = org_name
+
+    @cached_property
+    def hook(self) -> CerebrasHook:
+        """The hook for the operator's connection."""
+        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id, org_name=self.org_name)
+
+
+class WaitingOperator(CerebrasOperator):
     """Begin something at the service and, if asked to, wait for its end.
 
     :param cerebras_conn_id: id of the connection.
@@ -46,18 +64,11 @@ class WaitingOperator(BaseOperator):
         timeout: float,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.cerebras_conn_id = cerebras_conn_id
-        self.org_name = org_name
+        super().__init__(cerebras_conn_id=cerebras_conn_id, org_name=org_name, **kwargs)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
-
-    @cached_property
-    def hook(self) -> CerebrasHook:
-        """The hook for the operator's connection."""
-        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id, org_name=self.org_name)
 
     @abstractmethod
     def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...

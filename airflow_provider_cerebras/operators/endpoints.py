@@ -30,7 +30,56 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
 
-class CerebrasDeployModelOperator(WaitingOperator):
+class RolloutOperator(WaitingOperator):
+    """Roll a model version out onto an endpoint.
+
+    By default there is one at a time of the same task (``max_active_tis_per_dag=1``), since a second rollout can queue
+    behind or supersede the first. Tasks that differ share an endpoint by a pool with one slot.
+
+    :param endpoint_id: id of the endpoint.
+    :param durable: whether to look for a deployment that makes a submission needless.
+    """
+
+    event_ids = ("endpoint_id", "deployment_id")
+    errors = DEPLOYMENT_ERRORS
+
+    def __init__(self, *, endpoint_id: str | XComArg, durable: bool = True, **kwargs: Any) -> None:
+        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.durable = durable
+
+    def _numbered(self, model_version: str) -> str:
+        name = ModelVersionName.parse(model_version)
+        if name.number is not None:
+            return str(name)
+        resolved = self.hook.get_model_version(str(name)).name
+        self.log.info("The alias %s stands for model version %s.", name.version_id, resolved)
+        return resolved
+
+    def _deploy(self, model_version: str, memory: Memory) -> str:
+        return Deploy(
+            self.hook.get_conn(), self.endpoint_id, model_version, durable=self.durable, memory=memory, log=self.log
+        ).run()
+
+    def _new_watch(self, deployment_id: str) -> DeploymentWatch:
+        now = time.time()
+        return DeploymentWatch(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
+
+    def _trigger(self, watch: Watch[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
+        return CerebrasDeploymentTrigger(
+            cerebras_conn_id=self.cerebras_conn_id,
+            endpoint_id=watch.ids["endpoint_id"],
+            deployment_id=watch.ids["deployment_id"],
+            poll_interval=self.poll_interval,
+            deadline=watch.deadline,
+            cause=cause,
+        )
+
+    def _result(self, outcome: Outcome) -> str:
+        return outcome.ids["deployment_id"]
+
+
+class CerebrasDeployModelOperator(RolloutOperator):
     """Roll a model version out onto a dedicated endpoint of the same architecture.
 
     Returns the UUID of the deployment. An alias is resolved once, before the deployment.
@@ -60,8 +109,6 @@ class CerebrasDeployModelOperator(WaitingOperator):
     """
 
     template_fields: Sequence[str] = ("endpoint_id", "model_version", "cerebras_conn_id")
-    event_ids = ("endpoint_id", "deployment_id")
-    errors = DEPLOYMENT_ERRORS
 
     def __init__(
         self,
@@ -78,6 +125,8 @@ class CerebrasDeployModelOperator(WaitingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            endpoint_id=endpoint_id,
+            durable=durable,
             cerebras_conn_id=cerebras_conn_id,
             wait_for_completion=wait_for_completion,
             deferrable=deferrable,
@@ -85,10 +134,8 @@ class CerebrasDeployModelOperator(WaitingOperator):
             timeout=timeout,
             **kwargs,
         )
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
         self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
         self.rollback_on_failure = rollback_on_failure
-        self.durable = durable
 
     def execute(self, context: Context) -> str:
         """Deploy, or adopt the rollout that an earlier attempt has begun, and wait if asked to."""
@@ -96,9 +143,9 @@ class CerebrasDeployModelOperator(WaitingOperator):
         if self.rollback_on_failure and not self.wait_for_completion:
             raise ValueError("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
         validate_identifier(self.endpoint_id, "endpoint_id")
-        name = ModelVersionName.parse(self.model_version)
+        ModelVersionName.parse(self.model_version)
         with permanent_errors_fail():
-            deployment_id = self._deploy(self._numbered(name), self._memory(context))
+            deployment_id = self._deploy(self._numbered(self.model_version), self._memory(context))
         return self._wait(self._new_watch(deployment_id), context) if self.wait_for_completion else deployment_id
 
     def rollback_complete(self, context: Context, event: object = None) -> str:
@@ -138,35 +185,6 @@ class CerebrasDeployModelOperator(WaitingOperator):
             raise DeploymentFailed(f"{cause} and serves.")
         raise DeploymentFailed(f"{cause}, but that did not succeed either. {rollback.message}")
 
-    def _numbered(self, name: ModelVersionName) -> str:
-        if name.number is not None:
-            return str(name)
-        resolved = self.hook.get_model_version(str(name)).name
-        self.log.info("The alias %s stands for model version %s.", name.version_id, resolved)
-        return resolved
-
-    def _deploy(self, model_version: str, memory: Memory) -> str:
-        return Deploy(
-            self.hook.get_conn(), self.endpoint_id, model_version, durable=self.durable, memory=memory, log=self.log
-        ).run()
-
     def _memory(self, context: Context, key: str = "cerebras_deployment") -> Memory:
         ti: Any = context["ti"]
         return Memory(context, key=key, fingerprint=f"{self.model_version} on {self.endpoint_id}, {ti.max_tries}")
-
-    def _new_watch(self, deployment_id: str) -> DeploymentWatch:
-        now = time.time()
-        return DeploymentWatch(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
-
-    def _trigger(self, watch: Watch[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
-        return CerebrasDeploymentTrigger(
-            cerebras_conn_id=self.cerebras_conn_id,
-            endpoint_id=watch.ids["endpoint_id"],
-            deployment_id=watch.ids["deployment_id"],
-            poll_interval=self.poll_interval,
-            deadline=watch.deadline,
-            cause=cause,
-        )
-
-    def _result(self, outcome: Outcome) -> str:
-        return outcome.ids["deployment_id"]

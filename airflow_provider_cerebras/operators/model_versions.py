@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
+from airflow_provider_cerebras.api.errors import Conflict, NotFound
+from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias, validate_identifier
+from airflow_provider_cerebras.durability.aliases import AliasChange, change_aliases, find_version, promote
 from airflow_provider_cerebras.durability.identity import identify
 from airflow_provider_cerebras.durability.kills import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
 from airflow_provider_cerebras.durability.memory import Memory
 from airflow_provider_cerebras.durability.uploads import Upload, UploadRequest
-from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, permanent_errors_fail
+from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionInUse, permanent_errors_fail
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.operators._base import WaitingOperator
+from airflow_provider_cerebras.inventory import models_in_use, select
+from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
 from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
@@ -179,3 +184,223 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
 
     def _result(self, outcome: Outcome) -> str:
         return outcome.ids["model_version"]
+
+
+class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
+    """Add aliases to a model version, take some away, or replace them, and make sure that the service now holds that.
+
+    Returns the aliases of the version, without those that this provider keeps there for itself; these stay whatever is
+    asked for. Killed at any instant, it can simply be run again.
+
+    Calls ``GET`` and ``PATCH /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
+
+    :param model_version: full name of the version, by number or alias. (templated)
+    :param add: aliases that it shall have as well. (templated)
+    :param remove: aliases that it shall not have. (templated)
+    :param replace: all aliases that it shall have, instead of the other two; empty takes all away. (templated)
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises AliasInUse: if another version holds an alias that this one shall have.
+    :raises RequestRefused: if the service refuses the request, and would again.
+    :raises UnexpectedResponse: if the service holds something else afterwards; a retry tries again.
+    """
+
+    template_fields: Sequence[str] = ("model_version", "add", "remove", "replace", "cerebras_conn_id")
+
+    def __init__(
+        self,
+        *,
+        model_version: str | XComArg,
+        add: Sequence[str] | None = None,
+        remove: Sequence[str] | None = None,
+        replace: Sequence[str] | None = None,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
+        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
+        self.add = add
+        self.remove = remove
+        self.replace = replace
+
+    def execute(self, context: Context) -> list[str]:
+        """Read, change, write, and look what came of it."""
+        change = AliasChange.checked(add=self.add, remove=self.remove, replace=self.replace)
+        ModelVersionName.parse(self.model_version)
+        with permanent_errors_fail():
+            return change_aliases(self.hook.get_conn(), self.model_version, change, log=self.log)
+
+
+class CerebrasPromoteModelVersionOperator(CerebrasOperator):
+    """Move an alias to a model version, from whichever version holds it.
+
+    Returns the full name of the version, with its number. If the version has the alias already, nothing is sent.
+
+    The service does not move aliases, so it is taken from its holder first. If it cannot be set then, it is put back.
+    For the time between the two requests, which is logged, nobody holds it. Killed in between, a retry sets it.
+
+    Calls ``GET`` and ``PATCH /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
+
+    :param model_version: full name of the version, by number or alias. (templated)
+    :param alias: the alias that it shall have. (templated)
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises RequestRefused: if the service refuses the request, and would again.
+    """
+
+    template_fields: Sequence[str] = ("model_version", "alias", "cerebras_conn_id")
+
+    def __init__(
+        self,
+        *,
+        model_version: str | XComArg,
+        alias: str,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
+        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
+        self.alias = alias
+
+    def execute(self, context: Context) -> str:
+        """Move the alias."""
+        validate_alias(self.alias, "alias")
+        ModelVersionName.parse(self.model_version)
+        with permanent_errors_fail():
+            return promote(self.hook.get_conn(), self.model_version, self.alias, log=self.log)
+
+
+class CerebrasDeleteModelVersionOperator(CerebrasOperator):
+    """Delete a model version, unless it is in use. One that does not exist is deleted already.
+
+    Returns the full name of the version, with its number where it still existed. Killed at any instant, it can simply
+    be run again.
+
+    Calls ``GET`` and ``DELETE /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``, ``GET
+    /orgs/{org_name}/endpoints`` and ``GET /endpoints/{endpoint_id}``.
+
+    :param model_version: full name of the version, by number or alias. (templated)
+    :param force: whether to delete it although it serves or rolls out; default False. The service may refuse that.
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises VersionInUse: if it serves or rolls out on an endpoint of the organization.
+    :raises RequestRefused: if the service refuses the request, and would again.
+    """
+
+    template_fields: Sequence[str] = ("model_version", "cerebras_conn_id")
+
+    def __init__(
+        self,
+        *,
+        model_version: str | XComArg,
+        force: bool = False,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
+        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
+        self.force = force
+
+    def execute(self, context: Context) -> str:
+        """Look whether it is in use, and delete it."""
+        org_name = ModelVersionName.parse(self.model_version).org_name
+        client = self.hook.get_conn()
+        with permanent_errors_fail():
+            version = find_version(client, self.model_version)
+            if version is None:
+                self.log.info("Model version %s does not exist.", self.model_version)
+                return self.model_version
+            in_use = {} if self.force else _in_use(client, org_name)
+            if version.name in in_use:
+                raise VersionInUse(
+                    f"Model version {version.name} {in_use[version.name]}, so it was not deleted. Deploy another "
+                    "version there first, or set force=True."
+                )
+            with suppress(NotFound):
+                client.send(operations.delete_model_version(version.name))
+        self.log.info("Deleted model version %s.", version.name)
+        return version.name
+
+
+class CerebrasPruneModelVersionsOperator(CerebrasOperator):
+    """Delete old model versions of an architecture, and say of every version why it was kept.
+
+    Kept are those that serve or roll out on any endpoint of the organization, that hold a protected alias, that still
+    sync, that are among the newest ``keep_last`` of those that are synced, or that are newer than those. Killed at any
+    instant, it can simply be run again.
+
+    Returns ``{"deleted": [names], "kept": {name: reason}}``, names by number.
+
+    Calls ``GET /orgs/{org_name}/models/{model_arch_id}/versions``, ``GET /orgs/{org_name}/endpoints``,
+    ``GET /endpoints/{endpoint_id}`` and ``DELETE /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
+
+    :param model_arch_id: id of the architecture. (templated)
+    :param keep_last: how many synced versions stay at least; 1 or more.
+    :param keep_aliases: patterns of protected aliases, as of a shell (``*``, ``?``, ``[...]``). (templated)
+    :param dry_run: whether to say what would be deleted, and delete nothing; default False.
+    :param org_name: customer management organization name; default: the connection's. (templated)
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises RequestRefused: if the service refuses the request, and would again.
+    """
+
+    template_fields: Sequence[str] = ("model_arch_id", "keep_aliases", "org_name", "cerebras_conn_id")
+
+    def __init__(
+        self,
+        *,
+        model_arch_id: str | XComArg,
+        keep_last: int,
+        keep_aliases: Sequence[str] | None = None,
+        dry_run: bool = False,
+        org_name: str | None = None,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, org_name=org_name, **kwargs)
+        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # rendered before execute
+        self.keep_last = keep_last
+        self.keep_aliases = keep_aliases
+        # BaseOperator has a method of this name.
+        self._dry_run = dry_run
+
+    def execute(self, context: Context) -> dict[str, list[str] | dict[str, str]]:
+        """Look what there is, decide, and delete."""
+        if self.keep_last < 1:
+            raise ValueError(f"keep_last: must be 1 or more, not {self.keep_last!r}.")
+        if isinstance(self.keep_aliases, str):
+            raise TypeError(f"keep_aliases: must be a list of patterns, not the text {self.keep_aliases!r}.")
+        validate_identifier(self.model_arch_id, "model_arch_id")
+        client = self.hook.get_conn()
+        with permanent_errors_fail():
+            versions = self.hook.list_model_versions(self.model_arch_id)
+            selection = select(
+                versions,
+                in_use=_in_use(client, self.hook.org_name),
+                keep_last=self.keep_last,
+                keep_aliases=self.keep_aliases or (),
+            )
+            kept = dict(selection.keep)
+            for name in selection.delete if not self._dry_run else ():
+                try:
+                    client.send(operations.delete_model_version(name))
+                except NotFound:
+                    pass
+                except Conflict as error:  # it has come into use since
+                    kept[name] = f"the service refused: {error.message}"
+        deleted = [name for name in selection.delete if name not in kept]
+        for name, reason in kept.items():
+            self.log.info("Kept model version %s: it %s.", name, reason)
+        self.log.info("%s: %s.", "Would delete" if self._dry_run else "Deleted", ", ".join(deleted) or "nothing")
+        return {"deleted": deleted, "kept": kept}
+
+
+def _in_use(client: CerebrasClient, org_name: str) -> dict[str, str]:
+    """Versions in use on any endpoint of an organization, with words that say how."""
+    used: dict[str, list[str]] = {}
+    for summary in client.send(operations.list_endpoints(org_name)).endpoints:
+        if summary.endpoint_id is not None:
+            endpoint = client.send(operations.get_endpoint(summary.endpoint_id))
+            for name, words in models_in_use(endpoint).items():
+                used.setdefault(name, []).append(words)
+    return {name: " and ".join(words) for name, words in used.items()}
