@@ -38,6 +38,10 @@ class DeploymentLost(AirflowException):
     """The endpoint no longer lists the deployment that was waited for: it was superseded or dropped."""
 
 
+class NothingToRollBackTo(AirflowFailException):
+    """No other model version served on the endpoint before."""
+
+
 class EndpointVerificationFailed(AirflowFailException):
     """An endpoint does not answer as expected.
 

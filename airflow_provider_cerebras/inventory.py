@@ -33,6 +33,27 @@ def models_in_use(endpoint: Endpoint) -> dict[str, str]:
     return used
 
 
+def previous_model(endpoint: Endpoint, deployment_id: str | None = None) -> str | None:
+    """Full name of the version that served before a deployment, if another one did.
+
+    :param endpoint: what a look at the endpoint answered.
+    :param deployment_id: UUID of the deployment; default: the newest one, whatever its state. One that is not listed
+        has not come to serve, so what serves is what served before.
+    """
+    entries = sorted(endpoint.deployed_models, key=lambda entry: entry.created or 0)
+    if deployment_id is None:
+        reference = entries[-1] if entries else None
+    else:
+        reference = next((entry for entry in entries if entry.id == deployment_id), None)
+    earlier = [
+        entry
+        for entry in entries
+        if reference is None or (entry.model != reference.model and (entry.created or 0) <= (reference.created or 0))
+    ]
+    serving = serving_model(endpoint.model_copy(update={"deployed_models": earlier}))
+    return serving.model if serving else None
+
+
 @dataclass(frozen=True)
 class Selection:
     """What is to be done with each version.

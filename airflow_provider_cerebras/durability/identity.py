@@ -19,7 +19,7 @@ OWN_ALIAS = re.compile(r"airflow-([0-9a-f]{40})-([0-9]+)(?:-([0-9]+))?")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identity of an upload.
+    """The identity of what a task run makes or chooses.
 
     The number of the attempt is not part of it, so a retry has the identity of what it repeats. The generation is:
     it moves when a user clears the task, because the weights behind an unchanged URI may have changed since, and to
@@ -65,17 +65,21 @@ def identify(
     :param weight_uri: where the weights lie.
     :param system_fingerprint_suffix: as given in the upload.
     """
+    return _identity(context, [org_name, model_arch_id], [weight_uri, system_fingerprint_suffix or ""])
+
+
+def identify_rollback(context: Context, endpoint_id: str) -> Identity:
+    """Make the identity of the running task's rollback.
+
+    :param context: the task's context.
+    :param endpoint_id: id of the endpoint.
+    """
+    return _identity(context, ["rollback"], [endpoint_id])
+
+
+def _identity(context: Context, before: list[str], after: list[str]) -> Identity:
     ti: Any = context["ti"]
-    parts = [
-        conf.get("cerebras", "idempotency_namespace", fallback=""),
-        org_name,
-        model_arch_id,
-        ti.dag_id,
-        ti.run_id,
-        ti.task_id,
-        ti.map_index,
-        weight_uri,
-        system_fingerprint_suffix or "",
-    ]
+    namespace = conf.get("cerebras", "idempotency_namespace", fallback="")
+    parts = [namespace, *before, ti.dag_id, ti.run_id, ti.task_id, ti.map_index, *after]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return Identity(base=digest[:40], generation=int(ti.max_tries), attempt=int(ti.try_number))

@@ -5,29 +5,41 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Forbidden, Unauthorized
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
 from airflow_provider_cerebras.api.status import serving_model
 from airflow_provider_cerebras.blocking import wait
 from airflow_provider_cerebras.durability.deployments import Deploy
+from airflow_provider_cerebras.durability.identity import identify_rollback
 from airflow_provider_cerebras.durability.memory import Memory
+from airflow_provider_cerebras.durability.rollbacks import choose_target
 from airflow_provider_cerebras.exceptions import (
     DEPLOYMENT_ERRORS,
     DeploymentFailed,
+    EndpointVerificationFailed,
+    NothingToRollBackTo,
+    RequestRefused,
     permanent_errors_fail,
     read_event,
 )
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.operators._base import WaitingOperator
+from airflow_provider_cerebras.inventory import previous_model
+from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
 from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
+from airflow_provider_cerebras.verification import find_fault, measure, read_chats, summarize
 from airflow_provider_cerebras.waiting import DeploymentWatch, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
+    from pydantic import JsonValue
 
+    from airflow_provider_cerebras.durability.identity import Identity
+    from airflow_provider_cerebras.verification import Chat, Expectation, Measurement
     from airflow_provider_cerebras.waiting import Outcome, Watch
+
+_SETTLING_INTERVAL = 2.0
 
 
 class RolloutOperator(WaitingOperator):
@@ -77,6 +89,14 @@ class RolloutOperator(WaitingOperator):
 
     def _result(self, outcome: Outcome) -> str:
         return outcome.ids["deployment_id"]
+
+    def _what_serves(self) -> str:
+        """Say what serves on the endpoint now, for the end of a message."""
+        try:
+            serving = serving_model(self.hook.get_endpoint(self.endpoint_id))
+        except CerebrasError as error:
+            return f"What serves there now is not known: {error}"
+        return f"Now {serving.model} serves there." if serving else "Nothing serves there now."
 
 
 class CerebrasDeployModelOperator(RolloutOperator):
@@ -161,9 +181,9 @@ class CerebrasDeployModelOperator(RolloutOperator):
         return super()._conclude(outcome, context)
 
     def _roll_back(self, failure: Outcome, context: Context) -> NoReturn:
-        previous = self._memory(context).recall().get("served_before")
-        if previous is None and (serving := serving_model(self.hook.get_endpoint(self.endpoint_id))):
-            previous = serving.model
+        previous = self._memory(context).recall().get("served_before") or previous_model(
+            self.hook.get_endpoint(self.endpoint_id), failure.ids["deployment_id"]
+        )
         cause = f"Model version {self.model_version} was not rolled out. {failure.message}"
         if previous is None:
             raise DeploymentFailed(f"{cause} There is nothing to roll back to: no other version served before.")
@@ -172,7 +192,9 @@ class CerebrasDeployModelOperator(RolloutOperator):
         try:
             deployment_id = self._deploy(previous, self._memory(context, key="cerebras_rollback"))
         except CerebrasError as error:
-            raise DeploymentFailed(f"{cause}, but the service did not take it: {error}") from error
+            raise DeploymentFailed(
+                f"{cause}, but the service did not take it: {error} {self._what_serves()}"
+            ) from error
         watch = self._new_watch(deployment_id)
         if self.deferrable:
             trigger = self._trigger(watch, cause=cause)
@@ -183,8 +205,202 @@ class CerebrasDeployModelOperator(RolloutOperator):
     def _fail_after_rollback(self, rollback: Outcome, cause: str) -> NoReturn:
         if rollback.status is Status.SUCCEEDED:
             raise DeploymentFailed(f"{cause} and serves.")
-        raise DeploymentFailed(f"{cause}, but that did not succeed either. {rollback.message}")
+        raise DeploymentFailed(f"{cause}, but that did not succeed either. {rollback.message} {self._what_serves()}")
 
     def _memory(self, context: Context, key: str = "cerebras_deployment") -> Memory:
         ti: Any = context["ti"]
         return Memory(context, key=key, fingerprint=f"{self.model_version} on {self.endpoint_id}, {ti.max_tries}")
+
+
+class CerebrasRollbackEndpointOperator(RolloutOperator):
+    """Deploy again what served before, and wait until it serves.
+
+    Returns the UUID of the deployment that serves then.
+
+    The target is chosen once for each task run and marked by an alias, so that a retry does not choose anew when the
+    rollback itself is the newest deployment. Killed at any instant, a retry goes on from what is there.
+
+    Calls ``GET /endpoints/{endpoint_id}``, ``POST /endpoints/{endpoint_id}:deployModel``, and ``GET`` and ``PATCH
+    /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
+
+    :param endpoint_id: id of the endpoint. (templated)
+    :param to: full name of the version to go back to, by number or alias; default: the one that served before
+        ``deployment_id``. (templated)
+    :param deployment_id: UUID of the deployment to take back; default: the newest one of the endpoint. (templated)
+    :param wait_for_completion: wait until the rollout is complete; default True.
+    :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+    :param poll_interval: the longest interval between two looks, in seconds; default 15.
+    :param timeout: how long to wait, in seconds from the submission; default 7200, two hours.
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises NothingToRollBackTo: if no other version served before.
+    :raises RequestRefused: if the service refuses the request, and would again.
+    :raises DeploymentFailed: if the rollout failed; the message says what serves.
+    :raises DeploymentLost: if the endpoint no longer lists the deployment.
+    :raises WaitTimeout: if the rollout had not ended after ``timeout``.
+    """
+
+    template_fields: Sequence[str] = ("endpoint_id", "to", "deployment_id", "cerebras_conn_id")
+
+    def __init__(
+        self,
+        *,
+        endpoint_id: str | XComArg,
+        to: str | XComArg | None = None,
+        deployment_id: str | XComArg | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: float = 15,
+        timeout: float = 7200,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            endpoint_id=endpoint_id,
+            cerebras_conn_id=cerebras_conn_id,
+            wait_for_completion=wait_for_completion,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            **kwargs,
+        )
+        self.to: str | None = to  # type: ignore[assignment]  # rendered before execute
+        self.deployment_id: str | None = deployment_id  # type: ignore[assignment]  # rendered before execute
+
+    def execute(self, context: Context) -> str:
+        """Choose the target, deploy it, and wait if asked to."""
+        self._check_waiting()
+        validate_identifier(self.endpoint_id, "endpoint_id")
+        if self.to is not None:
+            ModelVersionName.parse(self.to, "to")
+        identity = identify_rollback(context, self.endpoint_id)
+        with permanent_errors_fail():
+            target = self._numbered(self.to) if self.to is not None else self._choose(identity)
+            self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, target)
+            memory = Memory(context, key="cerebras_rollback", fingerprint=identity.alias)
+            deployment_id = self._deploy(target, memory)
+        return self._wait(self._new_watch(deployment_id), context) if self.wait_for_completion else deployment_id
+
+    def _choose(self, identity: Identity) -> str:
+        target = choose_target(
+            self.hook.get_conn(), self.endpoint_id, identity, deployment_id=self.deployment_id, log=self.log
+        )
+        if target is None:
+            raise NothingToRollBackTo(
+                f"Endpoint {self.endpoint_id} cannot be rolled back: no other model version served there before."
+            )
+        return target
+
+    def _conclude(self, outcome: Outcome, context: Context) -> str:
+        if outcome.status is Status.FAILED:
+            raise DeploymentFailed(f"The rollback failed. {outcome.message} {self._what_serves()}")
+        return super()._conclude(outcome, context)
+
+
+class CerebrasVerifyEndpointOperator(CerebrasOperator):
+    """Ask an endpoint something, and fail unless it answers as expected.
+
+    While a rollout settles an endpoint may answer with the old weights or not at all, so a check that fails is repeated
+    until ``settle_timeout``. It holds a worker slot until then. It changes nothing, so it can be run at any time.
+
+    Returns ``{"chats": <number>, "system_fingerprint": ..., "max_latency_seconds": ..., "min_tokens_per_second": ...,
+    "completion_tokens": ...}``.
+
+    Calls ``POST /v1/chat/completions`` of the inference API, by the connection's inference API key.
+
+    :param endpoint_id: id of the endpoint. (templated)
+    :param messages: one chat, as a list of messages with ``role`` and ``content``; or several, as a list of chats.
+        (templated)
+    :param expect: a text that each answer must contain, a ``re.Pattern`` that must be found in it, or a function that
+        takes the answer and must return true.
+    :param system_fingerprint_suffix: what the answers' ``system_fingerprint`` must end with. (templated)
+    :param max_latency: seconds that an answer may take.
+    :param min_tokens_per_second: how fast an answer must be.
+    :param settle_timeout: seconds in which a check that fails is repeated; default 60.
+    :param chat_params: further fields of the requests, such as ``temperature``. (templated)
+    :param log_content: whether logs and errors may repeat questions and answers; default False.
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
+    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises EndpointVerificationFailed: if an answer is not as expected, with the reason.
+    :raises RequestRefused: if the inference API key is refused.
+    """
+
+    template_fields: Sequence[str] = (
+        "endpoint_id",
+        "messages",
+        "system_fingerprint_suffix",
+        "chat_params",
+        "cerebras_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        endpoint_id: str | XComArg,
+        messages: Chat | Sequence[Chat],
+        expect: Expectation | None = None,
+        system_fingerprint_suffix: str | XComArg | None = None,
+        max_latency: float | None = None,
+        min_tokens_per_second: float | None = None,
+        settle_timeout: float = 60,
+        chat_params: dict[str, JsonValue] | None = None,
+        log_content: bool = False,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.messages = messages
+        self.expect = expect
+        self.system_fingerprint_suffix: str | None = system_fingerprint_suffix  # type: ignore[assignment]  # likewise
+        self.max_latency = max_latency
+        self.min_tokens_per_second = min_tokens_per_second
+        self.settle_timeout = settle_timeout
+        self.chat_params = chat_params
+        self.log_content = log_content
+
+    def execute(self, context: Context) -> dict[str, JsonValue]:
+        """Ask, check, and repeat until it is as expected or the time is up."""
+        chats = read_chats(self.messages)
+        validate_identifier(self.endpoint_id, "endpoint_id")
+        end = time.monotonic() + self.settle_timeout
+        measurements = []
+        for chat in chats:
+            while True:
+                measurement, fault = self._ask(chat)
+                if measurement is not None and fault is None:
+                    measurements.append(measurement)
+                    break
+                if time.monotonic() >= end:
+                    raise self._failure(chat, measurement, fault)
+                self.log.info("Endpoint %s is not as expected: %s. Asking again.", self.endpoint_id, fault)
+                time.sleep(min(_SETTLING_INTERVAL, self.settle_timeout))
+        metrics = summarize(measurements)
+        self.log.info("Endpoint %s answers as expected: %s.", self.endpoint_id, metrics)
+        return metrics
+
+    def _ask(self, chat: Chat) -> tuple[Measurement | None, str | None]:
+        began = time.monotonic()
+        try:
+            answer = self.hook.chat_completion(self.endpoint_id, chat, **(self.chat_params or {}))
+        except (Unauthorized, Forbidden, BadRequest) as error:
+            raise RequestRefused(str(error)) from error
+        except CerebrasError as error:
+            return None, str(error)
+        measurement = measure(answer, time.monotonic() - began)
+        return measurement, find_fault(
+            measurement,
+            expect=self.expect,
+            system_fingerprint_suffix=self.system_fingerprint_suffix,
+            max_latency=self.max_latency,
+            min_tokens_per_second=self.min_tokens_per_second,
+        )
+
+    def _failure(self, chat: Chat, measurement: Measurement | None, fault: str | None) -> EndpointVerificationFailed:
+        message = f"Endpoint {self.endpoint_id} was not as expected within {self.settle_timeout} s: {fault}."
+        if not self.log_content:
+            return EndpointVerificationFailed(f"{message} log_content=True shows the question and the answer.")
+        answer = measurement.answer if measurement else None
+        error = EndpointVerificationFailed(f"{message} Question: {chat!r}. Answer: {answer!r}.")
+        error.question, error.answer = chat, answer
+        return error

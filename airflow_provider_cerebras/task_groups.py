@@ -1,0 +1,189 @@
+"""The whole release as one TaskGroup: it checks itself, and goes back by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, TaskGroup
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.operators.endpoints import (
+    CerebrasDeployModelOperator,
+    CerebrasRollbackEndpointOperator,
+    CerebrasVerifyEndpointOperator,
+)
+from airflow_provider_cerebras.operators.model_versions import (
+    CerebrasPromoteModelVersionOperator,
+    CerebrasUploadModelVersionOperator,
+)
+from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
+from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+    from airflow_provider_cerebras.verification import Chat, Expectation
+
+    Overrides = Mapping[str, Any]
+
+
+class Release(TaskGroup):
+    """What :func:`cerebras_release` makes: a TaskGroup that also knows its results.
+
+    :ivar model_version: full name of the version, for downstream tasks.
+    :ivar deployment_id: UUID of the deployment, for downstream tasks.
+    """
+
+    model_version: XComArg
+    deployment_id: XComArg
+
+
+def cerebras_release(
+    *,
+    model_arch_id: str | XComArg,
+    weight_uri: str | XComArg,
+    endpoint_id: str | XComArg,
+    alias: str | None = None,
+    messages: Chat | Sequence[Chat] = ({"role": "user", "content": "Say hello."},),
+    expect: Expectation | None = None,
+    system_fingerprint_suffix: str | XComArg | None = None,
+    approval: bool = False,
+    group_id: str = "cerebras_release",
+    cerebras_conn_id: str = CerebrasHook.default_conn_name,
+    upload: Overrides | None = None,
+    wait_for_sync: Overrides | None = None,
+    approve: Overrides | None = None,
+    deploy: Overrides | None = None,
+    wait_for_rollout: Overrides | None = None,
+    verify: Overrides | None = None,
+    promote: Overrides | None = None,
+    roll_back: Overrides | None = None,
+) -> Release:
+    """Upload → wait → (approve) → deploy → wait → verify → promote, and roll back if it comes to the worst.
+
+    The group succeeds if everything did. If the rollout or the verification fails, what served before is deployed
+    again, and the group fails with the reason of the task that failed. Waits are deferred unless told otherwise.
+
+    The last seven arguments are keywords for the task of that name, and override what is set here.
+
+    :param model_arch_id: id of the architecture that the weights belong to.
+    :param weight_uri: ``s3://bucket/prefix`` of the weights.
+    :param endpoint_id: id of the endpoint.
+    :param alias: alias to be moved to the version in the end; default: none is.
+    :param messages: one chat or several that verify the endpoint; see
+        :class:`~airflow_provider_cerebras.operators.endpoints.CerebrasVerifyEndpointOperator`.
+    :param expect: what the answers must be like.
+    :param system_fingerprint_suffix: text that the answers shall carry in ``system_fingerprint``, which is verified.
+    :param approval: whether a person has to approve the deployment; Airflow 3.1 and later, with the standard provider.
+    :param group_id: id of the group.
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
+    :return: the group; its attributes ``model_version`` and ``deployment_id`` are for downstream tasks.
+    :raises ValueError: if ``approval`` is asked for below Airflow 3.1.
+    """
+
+    def keywords(task_id: str, overrides: Overrides | None, **defaults: Any) -> dict[str, Any]:
+        return {"task_id": task_id, "cerebras_conn_id": cerebras_conn_id, **defaults, **(overrides or {})}
+
+    group = Release(group_id=group_id)
+    with group:
+        uploaded = CerebrasUploadModelVersionOperator(
+            **keywords(
+                "upload",
+                upload,
+                model_arch_id=model_arch_id,
+                weight_uri=weight_uri,
+                system_fingerprint_suffix=system_fingerprint_suffix,
+            )
+        )
+        synced = CerebrasModelVersionSensor(
+            **keywords("wait_for_sync", wait_for_sync, model_version=uploaded.output, deferrable=True)
+        )
+        deployed = CerebrasDeployModelOperator(
+            **keywords("deploy", deploy, endpoint_id=endpoint_id, model_version=synced.output)
+        )
+        rolled_out = CerebrasDeploymentSensor(
+            **keywords(
+                "wait_for_rollout",
+                wait_for_rollout,
+                endpoint_id=endpoint_id,
+                deployment_id=deployed.output,
+                deferrable=True,
+            )
+        )
+        verified = CerebrasVerifyEndpointOperator(
+            **keywords(
+                "verify",
+                verify,
+                endpoint_id=endpoint_id,
+                messages=messages,
+                expect=expect,
+                system_fingerprint_suffix=system_fingerprint_suffix,
+            )
+        )
+        rolled_back = _RollBack(
+            **keywords(
+                "roll_back",
+                roll_back,
+                endpoint_id=endpoint_id,
+                deployment_id=deployed.output,
+                trigger_rule="one_failed",
+                deferrable=True,
+            )
+        )
+        released = _Released(
+            task_id="released",
+            model_version=synced.output,
+            deployment_id=deployed.output,
+            trigger_rule="none_failed_min_one_success",
+        )
+        if approval:
+            synced >> _approval(approve, endpoint_id) >> deployed
+        deployed >> rolled_out >> verified
+        [rolled_out, verified] >> rolled_back
+        if alias is None:
+            verified >> released
+        else:
+            promoted = CerebrasPromoteModelVersionOperator(
+                **keywords("promote", promote, model_version=synced.output, alias=alias)
+            )
+            verified >> promoted >> released
+        rolled_back >> released
+    group.model_version = synced.output
+    group.deployment_id = deployed.output
+    return group
+
+
+class _RollBack(CerebrasRollbackEndpointOperator):
+    """Rolls back what this release has deployed; where it has deployed nothing, there is nothing to roll back."""
+
+    def execute(self, context: Context) -> str:
+        if self.deployment_id is None:
+            raise AirflowSkipException("Nothing was deployed, so nothing is rolled back.")
+        return super().execute(context)
+
+
+class _Released(BaseOperator):
+    """The one end of the group, so that whoever comes after it goes by whether the release succeeded."""
+
+    template_fields: Sequence[str] = ("model_version", "deployment_id")
+
+    def __init__(self, *, model_version: XComArg, deployment_id: XComArg, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_version = model_version
+        self.deployment_id = deployment_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        return {"model_version": self.model_version, "deployment_id": self.deployment_id}
+
+
+def _approval(overrides: Overrides | None, endpoint_id: object) -> BaseOperator:
+    if not AIRFLOW_V_3_1_PLUS:
+        raise ValueError("approval: needs Airflow 3.1 or later.")
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    return ApprovalOperator(
+        **{"task_id": "approve", "subject": f"Deploy the new model version to {endpoint_id}?", **(overrides or {})}
+    )
