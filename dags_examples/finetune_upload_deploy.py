@@ -83,12 +83,8 @@ def finetune_upload_deploy() -> None:
         weight_uri=weights["weight_uri"],
         system_fingerprint_suffix=weights["digest"],
     )
-    wait_for_sync = CerebrasModelVersionSensor(
-        task_id="wait_for_sync", model_version=upload.output, deferrable=True
-    )
-    deploy = CerebrasDeployModelOperator(
-        task_id="deploy", endpoint_id=endpoint_id, model_version=wait_for_sync.output
-    )
+    wait_for_sync = CerebrasModelVersionSensor(task_id="wait_for_sync", model_version=upload.output, deferrable=True)
+    deploy = CerebrasDeployModelOperator(task_id="deploy", endpoint_id=endpoint_id, model_version=wait_for_sync.output)
     wait_for_rollout = CerebrasDeploymentSensor(
         task_id="wait_for_rollout", endpoint_id=endpoint_id, deployment_id=deploy.output, deferrable=True
     )

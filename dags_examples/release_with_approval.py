@@ -1,0 +1,33 @@
+"""Release weights once a person has approved them in Airflow's UI. Needs Airflow 3.1 and the standard provider.
+
+Trigger it with the folder of the weights; the approval is asked for when they are synced, and waits for a day.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from airflow_provider_cerebras.task_groups import cerebras_release
+
+with DAG(
+    "release_with_approval",
+    schedule=None,
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    params={"weight_uri": Param("s3://my-bucket/fine-tunes/candidate", type="string", pattern="^s3://.+")},
+    tags=["cerebras", "example"],
+    doc_md=__doc__,
+):
+    cerebras_release(
+        model_arch_id="gpt-oss-120b",
+        weight_uri="{{ params.weight_uri }}",
+        endpoint_id="my-org-gpt-oss-120b",
+        alias="production",
+        approval=True,
+        approve={
+            "subject": "May these weights serve?",
+            "body": "Weights: {{ params.weight_uri }}",
+            "execution_timeout": timedelta(days=1),
+        },
+    )
