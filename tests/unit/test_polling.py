@@ -1,378 +1,163 @@
-"""How often to look, and the two loops, on a clock that only sleeping moves."""
+"""One poll for all who wait for the same thing, on a clock that only waiting moves."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
-import random
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, ClientSettings
-from airflow_provider_cerebras.polling import MIN_INTERVAL, look, next_interval, wait, wait_async
-from airflow_provider_cerebras.waiting import DeploymentWatch, ModelVersionWatch, Status
+from airflow_provider_cerebras.polling import wait_async
+from airflow_provider_cerebras.waiting import ModelVersionWatch, Status
+from tests.unit.fake_service import FakeService, version
+from tests.unit.virtual_time import Clock, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from airflow_provider_cerebras.api.client import AsyncCerebrasClient
+    from airflow_provider_cerebras.polling import Connect
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
-    Loop = Callable[["Network", Watch[Any], float], Outcome]
+    Wait = asyncio.Task[Outcome]
 
-V1 = "orgs/my-org/models/gpt-oss-120b/versions/1"
-START = 1_736_700_000.0
-SETTINGS = ClientSettings(management_key="mgmt-key-5b1e")
 LOG = logging.getLogger("tests.polling")
-
-seconds = st.floats(min_value=0, max_value=10**7)
-intervals = st.floats(min_value=0.01, max_value=3600)
-jitters = st.floats(min_value=-1, max_value=1)
+V1 = version(1)
 
 
-class TestInterval:
-    @given(waited=seconds, poll_interval=intervals, failures=st.integers(0, 10**6), jitter=jitters)
-    def test_it_is_never_less_than_the_floor(
-        self, waited: float, poll_interval: float, failures: int, jitter: float
-    ) -> None:
-        interval = next_interval(waited=waited, poll_interval=poll_interval, failures=failures, jitter=jitter)
-        assert interval >= min(MIN_INTERVAL, poll_interval) * 0.9 * (1 - 1e-9)
-
-    @given(waited=seconds, poll_interval=intervals)
-    def test_it_is_never_more_than_poll_interval_while_the_service_answers(
-        self, waited: float, poll_interval: float
-    ) -> None:
-        assert next_interval(waited=waited, poll_interval=poll_interval) <= poll_interval
-
-    @given(waited=st.floats(min_value=20, max_value=10**6))
-    def test_in_between_it_is_a_tenth_of_the_time_already_waited(self, waited: float) -> None:
-        assert next_interval(waited=waited, poll_interval=10**6) == pytest.approx(waited / 10)
-
-    @given(one=seconds, other=seconds, poll_interval=intervals)
-    def test_it_never_shrinks_while_a_wait_goes_on(self, one: float, other: float, poll_interval: float) -> None:
-        shorter, longer = sorted((one, other))
-        assert next_interval(waited=shorter, poll_interval=poll_interval) <= next_interval(
-            waited=longer, poll_interval=poll_interval
-        )
-
-    @given(waited=seconds, poll_interval=intervals, failures=st.integers(0, 10**6))
-    def test_each_look_without_an_answer_slows_it_down_to_four_poll_intervals_at_most(
-        self, waited: float, poll_interval: float, failures: int
-    ) -> None:
-        now = next_interval(waited=waited, poll_interval=poll_interval, failures=failures)
-        after_one_more = next_interval(waited=waited, poll_interval=poll_interval, failures=failures + 1)
-        assert now <= after_one_more <= 4 * poll_interval
-
-    @pytest.mark.parametrize(("failures", "interval"), [(0, 10), (1, 20), (2, 40), (3, 40), (1000, 40)])
-    def test_looks_without_an_answer_double_it(self, failures: int, interval: float) -> None:
-        assert next_interval(waited=100, poll_interval=10, failures=failures) == interval
-
-    @given(waited=seconds, poll_interval=intervals, retry_after=st.floats(0, 10**6), jitter=jitters)
-    def test_it_is_never_less_than_what_the_service_asked_for_up_to_two_minutes(
-        self, waited: float, poll_interval: float, retry_after: float, jitter: float
-    ) -> None:
-        interval = next_interval(waited=waited, poll_interval=poll_interval, retry_after=retry_after, jitter=jitter)
-        assert interval >= min(retry_after, 120)
-
-    @pytest.mark.parametrize("retry_after", [121, 86400, float("inf")])
-    def test_the_service_cannot_ask_for_more_than_two_minutes(self, retry_after: float) -> None:
-        assert next_interval(waited=0, poll_interval=5, retry_after=retry_after) == 120
-
-    @given(waited=seconds, poll_interval=intervals, failures=st.integers(0, 10), jitter=jitters)
-    def test_jitter_shifts_it_by_a_tenth_at_most(
-        self, waited: float, poll_interval: float, failures: int, jitter: float
-    ) -> None:
-        exact = next_interval(waited=waited, poll_interval=poll_interval, failures=failures)
-        shifted = next_interval(waited=waited, poll_interval=poll_interval, failures=failures, jitter=jitter)
-        assert exact * 0.9 * (1 - 1e-9) <= shifted <= exact * 1.1 * (1 + 1e-9)
-
-    def test_jitter_keeps_waiters_apart(self) -> None:
-        assert next_interval(waited=0, poll_interval=5, jitter=-1) < next_interval(waited=0, poll_interval=5, jitter=1)
-
-    def test_a_clock_that_was_set_back_does_no_harm(self) -> None:
-        assert next_interval(waited=-3600, poll_interval=30) == MIN_INTERVAL
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock.install(monkeypatch)
 
 
-class Clock:
-    """The time, which only sleeping moves."""
+class World:
+    """A service, and those who wait for what goes on there."""
 
-    def __init__(self) -> None:
-        self.now = START
-        self.pauses: list[float] = []
+    def __init__(self, clock: Clock, service: FakeService) -> None:
+        self.service = service
+        self.clock = clock
+        self._waits: list[Wait] = []
 
-    def time(self) -> float:
-        return self.now
+    def wait(
+        self,
+        watch: Watch[Any],
+        *,
+        poll_interval: float = 30,
+        conn_id: str = "cerebras_default",
+        connect: Connect | None = None,
+    ) -> Wait:
+        """Let one more wait."""
+        waiting = wait_async(conn_id, connect or self.service.connect, watch, poll_interval=poll_interval, log=LOG)
+        self._waits.append(asyncio.create_task(waiting))
+        return self._waits[-1]
 
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
+    def wait_for_version(self, name: str = V1, *, timeout: float | None = 10_000, **kwargs: Any) -> Wait:
+        """Let one more wait for a version."""
+        now = self.clock.time()
+        watch = ModelVersionWatch(name, deadline=None if timeout is None else now + timeout, started=now)
+        return self.wait(watch, **kwargs)
 
-    async def sleep_async(self, seconds: float) -> None:
-        self.sleep(seconds)
+    async def leave(self) -> None:
+        """Cancel whoever still waits, and see that nothing is left of them."""
+        for wait in self._waits:
+            wait.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await wait
+        assert self.service.open_clients == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(time, "time", clock.time)
-    monkeypatch.setattr(time, "sleep", clock.sleep)
-    monkeypatch.setattr(asyncio, "sleep", clock.sleep_async)
-    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
-    return clock
+def world(clock: Clock) -> World:
+    """A service that knows one version, which is syncing."""
+    world = World(clock, FakeService())
+    world.service.sync(V1)
+    return world
 
 
-class Network(httpx.AsyncBaseTransport, httpx.BaseTransport):
-    """Answers as scripted, the last answer for ever; knows when it was closed."""
+def in_virtual_time(tests: type) -> type:
+    """Run the tests of a class on a virtual event loop; in the end nothing may be left there."""
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self._answers = list(answers)
-        self.requests: list[httpx.Request] = []
-        self.closed = 0
+    def run_test(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run_it(*args: Any, world: World, **kwargs: Any) -> None:
+            async def run_and_leave() -> None:
+                await test(*args, world=world, **kwargs)
+                await world.leave()
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+            run(world.clock, run_and_leave())
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return self.handle_request(request)
+        return run_it
 
-    def close(self) -> None:
-        self.closed += 1
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-    async def connect(self) -> AsyncCerebrasClient:
-        return AsyncCerebrasClient(SETTINGS, verify=False, transport=self)
+    for name, test in list(vars(tests).items()):
+        if inspect.iscoroutinefunction(test):
+            setattr(tests, name, run_test(test))
+    return tests
 
 
-def sync_status(word: str, *, done: bool = False) -> httpx.Response:
-    return httpx.Response(200, json={"name": V1, "done": done, "response": {"sync_status": word}})
+@in_virtual_time
+class TestClient:
+    @pytest.mark.parametrize("word", ["done", "failed"])
+    async def test_it_is_closed_at_the_end(self, world: World, word: str) -> None:
+        world.service.sync(V1, word, done=True)
+        await world.wait_for_version()
+        assert world.service.closed == {1: 1}
 
+    async def test_one_serves_the_whole_wait(self, world: World) -> None:
+        wait = world.wait_for_version()
+        await asyncio.sleep(60)
+        world.service.finish(V1)
+        await wait
+        assert world.service.opened == 1
 
-QUEUED, GOING, DONE = sync_status("queued"), sync_status("in_progress"), sync_status("done", done=True)
-FAILED = sync_status("failed", done=True)
-
-
-def version_watch(deadline: float | None = START + 1000) -> ModelVersionWatch:
-    return ModelVersionWatch(V1, deadline=deadline, started=START)
-
-
-def wait_sync(network: Network, watch: Watch[Any], poll_interval: float) -> Outcome:
-    with CerebrasClient(SETTINGS, transport=network) as client:
-        return wait(client, watch, poll_interval=poll_interval, log=LOG)
-
-
-def wait_on_a_loop(network: Network, watch: Watch[Any], poll_interval: float) -> Outcome:
-    return asyncio.run(wait_async(network.connect, watch, poll_interval=poll_interval, log=LOG))
-
-
-@pytest.mark.parametrize("loop", [wait_sync, wait_on_a_loop], ids=["sync", "async"])
-class TestBothLoops:
-    def test_it_looks_until_the_end(self, clock: Clock, loop: Loop) -> None:
-        network = Network(QUEUED, GOING, GOING, DONE)
-        assert loop(network, version_watch(), 30).status is Status.SUCCEEDED
-        assert len(network.requests) == 4
-        assert clock.pauses == [2, 2, 2]
-
-    def test_it_sends_nothing_but_looks(self, clock: Clock, loop: Loop) -> None:
-        network = Network(QUEUED, httpx.Response(503), DONE)
-        loop(network, version_watch(), 30)
-        assert {request.method for request in network.requests} == {"GET"}
-
-    def test_a_failure_is_the_outcome_and_no_exception(self, clock: Clock, loop: Loop) -> None:
-        outcome = loop(Network(GOING, FAILED), version_watch(), 30)
-        assert outcome.status is Status.FAILED
-        assert "'failed'" in outcome.message
-
-    @pytest.mark.parametrize(
-        "trouble",
-        [
-            httpx.Response(500),
-            httpx.Response(502, html="<h1>Bad Gateway"),
-            httpx.Response(429),
-            httpx.Response(200, content=b"{"),
-            httpx.ConnectError("refused"),
-            httpx.ReadTimeout("no answer"),
-            httpx.RemoteProtocolError("disconnected"),
-        ],
-        ids=["500", "502", "429", "200 broken", "refused", "time-out", "disconnected"],
-    )
-    def test_trouble_passes_without_a_trace_in_the_outcome(
-        self,
-        clock: Clock,
-        loop: Loop,
-        trouble: httpx.Response | Exception,
-    ) -> None:
-        """Issue 67219 of Airflow: a passing 5xx in the trigger failed the task."""
-        network = Network(GOING, *[trouble] * 20, DONE)
-        assert loop(network, version_watch(None), 30).status is Status.SUCCEEDED
-        assert len(network.requests) == 22
-
-    def test_trouble_until_the_deadline_is_a_time_out(self, clock: Clock, loop: Loop) -> None:
-        outcome = loop(Network(httpx.ConnectError("refused")), version_watch(), 30)
-        assert (outcome.status, clock.now) == (Status.TIMEOUT, START + 1000)
-
-    def test_each_look_is_one_request_and_looks_slow_down_while_there_is_trouble(
-        self, clock: Clock, loop: Loop
-    ) -> None:
-        network = Network(*[httpx.Response(503)] * 6, DONE)
-        loop(network, version_watch(), 10)
-        assert clock.pauses == [4, 8, 16, 40, 40, 40]
-        assert len(network.requests) == 7
-
-    def test_what_the_service_asks_for_is_waited(self, clock: Clock, loop: Loop) -> None:
-        loop(Network(httpx.Response(429, headers={"retry-after": "77"}), DONE), version_watch(), 10)
-        assert clock.pauses == [77]
-
-    def test_the_last_look_is_at_the_deadline(self, clock: Clock, loop: Loop) -> None:
-        outcome = loop(Network(GOING), version_watch(START + 5), 30)
-        assert outcome.status is Status.TIMEOUT
-        assert clock.pauses == [2, 2, 1]
-
-    def test_a_deadline_that_has_passed_allows_one_look(self, clock: Clock, loop: Loop) -> None:
-        done, going = Network(DONE), Network(GOING)
-        assert loop(done, version_watch(START - 100), 30).status is Status.SUCCEEDED
-        assert loop(going, version_watch(START - 100), 30).status is Status.TIMEOUT
-        assert (len(done.requests), len(going.requests), clock.pauses) == (1, 1, [])
-
-    def test_completion_is_noticed_within_about_a_tenth_of_the_time_it_took(self, clock: Clock, loop: Loop) -> None:
-        network = Network(*[GOING] * 60, DONE)
-        loop(network, version_watch(None), 86400)
-        assert max(clock.pauses) <= (clock.now - START) / 10
-        assert clock.pauses == sorted(clock.pauses)
-
-    def test_an_unknown_word_is_shown_once_and_the_wait_goes_on(
-        self,
-        clock: Clock,
-        loop: Loop,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        caplog.set_level(logging.INFO, LOG.name)
-        loop(Network(GOING, *[sync_status("warming_up")] * 5, DONE), version_watch(), 30)
-        lines = [record.getMessage() for record in caplog.records if record.name == LOG.name]
-        assert [line for line in lines if "warming_up" in line] == [
-            f"Model version {V1}: sync_status 'warming_up', a word that this provider does not know."
-        ]
-        assert len(lines) == 3
-
-    def test_a_look_without_an_answer_is_a_warning(
-        self,
-        clock: Clock,
-        loop: Loop,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        caplog.set_level(logging.INFO, LOG.name)
-        loop(Network(httpx.Response(503, json={"detail": "be right back"}), DONE), version_watch(), 30)
-        (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-        assert "be right back" in warning.getMessage()
-        assert "it will be asked again" in warning.getMessage()
-
-
-class TestLook:
-    def test_one_look_is_one_request(self) -> None:
-        network = Network(httpx.Response(503))
-        with CerebrasClient(SETTINGS, transport=network) as client:
-            assert look(client, version_watch(None), log=LOG) is None
-        assert len(network.requests) == 1
-
-    def test_a_deployment_is_looked_for_on_its_endpoint(self) -> None:
-        entries = [{"id": "other", "state": "failed"}, {"id": "ours", "state": "complete"}]
-        network = Network(httpx.Response(200, json={"name": "my-endpoint", "deployed_models": entries}))
-        watch = DeploymentWatch("my-endpoint", "ours", deadline=None, started=START)
-        with CerebrasClient(SETTINGS, transport=network) as client:
-            outcome = look(client, watch, log=LOG)
-        assert outcome is not None
-        assert outcome.status is Status.SUCCEEDED
-        assert network.requests[0].url.path == "/management/v1/endpoints/my-endpoint"
-
-
-class TestOnALoop:
-    @pytest.mark.parametrize("end", [DONE, FAILED, httpx.Response(401)], ids=["succeeded", "failed", "unreachable"])
-    def test_the_client_is_closed_at_the_end(self, clock: Clock, end: httpx.Response) -> None:
-        network = Network(GOING, end)
-        wait_on_a_loop(network, version_watch(), 30)
-        assert network.closed == 1
-
-    def test_one_client_serves_the_whole_wait(self, clock: Clock) -> None:
-        network, made = Network(GOING, httpx.Response(503), GOING, DONE), []
-
-        async def connect() -> AsyncCerebrasClient:
-            made.append(await network.connect())
-            return made[-1]
-
-        asyncio.run(wait_async(connect, version_watch(), poll_interval=30, log=LOG))
-        assert len(made) == 1
-
-    async def test_a_wait_that_is_cancelled_closes_its_client(self) -> None:
-        asked = asyncio.Event()
-
-        class Silent(Network):
-            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                asked.set()
-                await asyncio.Event().wait()
-                raise AssertionError
-
-        network = Silent()
-        task = asyncio.create_task(wait_async(network.connect, version_watch(None), poll_interval=30, log=LOG))
-        await asked.wait()
-        task.cancel()
+    async def test_it_is_closed_when_the_wait_is_cancelled_during_a_request(self, world: World) -> None:
+        world.service.latency = 5
+        wait = world.wait_for_version()
+        await asyncio.sleep(1)
+        wait.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
-        assert network.closed == 1
+            await wait
+        assert world.service.closed == {1: 1}
 
-    async def test_a_wait_that_is_cancelled_between_two_looks_closes_its_client(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        asleep = asyncio.Event()
-
-        async def sleep(seconds: float) -> None:
-            asleep.set()
-            await asyncio.Event().wait()
-
-        monkeypatch.setattr(asyncio, "sleep", sleep)
-        network = Network(GOING)
-        task = asyncio.create_task(wait_async(network.connect, version_watch(None), poll_interval=30, log=LOG))
-        await asleep.wait()
-        task.cancel()
+    async def test_it_is_closed_when_the_wait_is_cancelled_between_two_requests(self, world: World) -> None:
+        wait = world.wait_for_version()
+        await asyncio.sleep(1)
+        wait.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
-        assert network.closed == 1
+            await wait
+        assert world.service.closed == {1: 1}
 
     @pytest.mark.parametrize("error", [OSError("secrets backend is down"), RuntimeError("no supervisor")])
-    def test_a_connection_that_cannot_be_read_now_is_read_again(self, clock: Clock, error: Exception) -> None:
+    async def test_a_connection_that_cannot_be_read_now_is_read_again(self, world: World, error: Exception) -> None:
         """Issue 70398 of Airflow: a local error was reported as the failure of the job."""
-        network = Network(DONE)
+        world.service.finish(V1)
         failing = [error, error]
 
         async def connect() -> AsyncCerebrasClient:
             if failing:
                 raise failing.pop()
-            return await network.connect()
+            return await world.service.connect()
 
-        outcome = asyncio.run(wait_async(connect, version_watch(), poll_interval=30, log=LOG))
-        assert (outcome.status, network.closed, clock.pauses) == (Status.SUCCEEDED, 1, [4, 8])
+        outcome = await world.wait_for_version(connect=connect)
+        assert (outcome.status, world.clock.elapsed) == (Status.SUCCEEDED, 4 + 8)
 
-    def test_a_connection_that_cannot_be_read_until_the_deadline_is_a_time_out(self, clock: Clock) -> None:
+    async def test_a_connection_that_cannot_be_read_until_the_deadline_is_a_time_out(self, world: World) -> None:
         async def connect() -> AsyncCerebrasClient:
             raise OSError("secrets backend is down")
 
-        outcome = asyncio.run(wait_async(connect, version_watch(), poll_interval=30, log=LOG))
+        outcome = await world.wait_for_version(connect=connect)
         assert outcome.status is Status.TIMEOUT
         assert "secrets backend is down" in outcome.message
 
-    def test_a_connection_that_cannot_be_used_is_unreachable_at_once(self, clock: Clock) -> None:
+    async def test_a_connection_that_cannot_be_used_is_unreachable_at_once(self, world: World) -> None:
         async def connect() -> AsyncCerebrasClient:
             raise ValueError("Connection 'cerebras_default', field password: is empty.")
 
-        outcome = asyncio.run(wait_async(connect, version_watch(), poll_interval=30, log=LOG))
+        outcome = await world.wait_for_version(connect=connect)
         assert outcome.status is Status.UNREACHABLE
         assert "field password" in outcome.message
-        assert clock.pauses == []
+        assert world.clock.elapsed == 0

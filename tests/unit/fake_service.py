@@ -1,0 +1,205 @@
+"""A service at the other end of httpx: it answers as scripted or by its state, and logs what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httpx
+
+from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, ClientSettings
+
+if TYPE_CHECKING:
+    from airflow_provider_cerebras.api.operations import Call
+
+ARCH = "orgs/my-org/models/gpt-oss-120b"
+ENDPOINT = "my-org-gpt-oss-120b"
+KEY = "mgmt-key-5b1e"
+
+Answer = httpx.Response | Exception
+
+
+def version(version_id: int | str, arch: str = ARCH) -> str:
+    """Full name of a version."""
+    return f"{arch}/versions/{version_id}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    :ivar at: when, in Unix seconds.
+    :ivar method: the HTTP method.
+    :ivar path: of what; without what all paths begin with.
+    :ivar client: which client sent it, counted from 1.
+    :ivar loop: the event loop that it came from, if any.
+    """
+
+    at: float
+    method: str
+    path: str
+    client: int
+    loop: asyncio.AbstractEventLoop | None
+
+
+class FakeService:
+    """Knows versions and endpoints, and what goes wrong.
+
+    :param script: answers to give whatever is asked, the last one for ever; without any, the state is told.
+    :ivar rows: the versions by full name, each as the service shows it.
+    :ivar endpoints: the deployments by endpoint.
+    :ivar trouble: what happens instead of the next answers; the path to whom it happens, or None for anyone.
+    :ivar down: what happens instead of every answer.
+    :ivar latency: seconds that an answer takes.
+    :ivar key: the management key that is let in.
+    :ivar log: the requests.
+    :ivar most_at_once: by path, how many requests were under way at the same time at the most.
+    :ivar opened: clients that were made.
+    :ivar closed: by client, how often it was closed.
+    """
+
+    def __init__(self, *script: Answer) -> None:
+        self._script = list(script)
+        self.rows: dict[str, Any] = {}
+        self.endpoints: dict[str, list[dict[str, Any]]] = {}
+        self.trouble: list[tuple[str | None, Answer]] = []
+        self.down: Answer | None = None
+        self.latency = 0.0
+        self.key = KEY
+        self.log: list[Asked] = []
+        self.most_at_once: Counter[str] = Counter()
+        self.opened = 0
+        self.closed: Counter[int] = Counter()
+        self._at_once: Counter[str] = Counter()
+
+    @property
+    def paths(self) -> list[str]:
+        """What was asked for, in order."""
+        return [asked.path for asked in self.log]
+
+    @property
+    def moments(self) -> list[float]:
+        """When it was asked, in order."""
+        return [asked.at for asked in self.log]
+
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds between one request and the next."""
+        return [round(later - earlier, 3) for earlier, later in itertools.pairwise(self.moments)]
+
+    @property
+    def open_clients(self) -> int:
+        """How many clients were made and not closed."""
+        return self.opened - len(self.closed)
+
+    def sync(self, name: str, word: str = "in_progress", *aliases: str, done: bool = False) -> str:
+        """Let the sync of a version be so far."""
+        self.rows[name] = {
+            "name": name,
+            "done": done,
+            "response": {"sync_status": word, "version_aliases": list(aliases)},
+        }
+        return name
+
+    def finish(self, name: str, *aliases: str) -> None:
+        """Let the sync of a version be at its end."""
+        self.sync(name, "done", *aliases, done=True)
+
+    def roll_out(self, deployment_id: str, state: str = "in_progress", endpoint_id: str = ENDPOINT) -> str:
+        """Let a deployment be so far."""
+        entries = [entry for entry in self.endpoints.get(endpoint_id, []) if entry["id"] != deployment_id]
+        self.endpoints[endpoint_id] = [*entries, {"id": deployment_id, "state": state}]
+        return deployment_id
+
+    def client(self) -> CerebrasClient:
+        """Make a client for a thread."""
+        return CerebrasClient(ClientSettings(management_key=self.key), transport=_Line(self))
+
+    async def connect(self) -> AsyncCerebrasClient:
+        """Make a client for an event loop, by the key that is let in now."""
+        return AsyncCerebrasClient(ClientSettings(management_key=self.key), verify=False, transport=_Line(self))
+
+    def answer(self, request: httpx.Request, path: str) -> httpx.Response:
+        """Say what it says to a request."""
+        if self._script:
+            return _given(self._script.pop(0) if len(self._script) > 1 else self._script[0])
+        if self.down is not None:
+            return _given(self.down)
+        if self.trouble and self.trouble[0][0] in (None, path):
+            return _given(self.trouble.pop(0)[1])
+        if request.headers["authorization"] != f"Bearer {self.key}":
+            return httpx.Response(401, json={"detail": "who are you?"})
+        return self._state(path)
+
+    def _state(self, path: str) -> httpx.Response:
+        if path.endswith("/versions"):
+            listed = [row for name, row in self.rows.items() if name.startswith(f"{path}/")]
+            return httpx.Response(200, json={"model_versions": listed})
+        if path.startswith("endpoints/"):
+            endpoint_id = path.removeprefix("endpoints/")
+            entries = self.endpoints.get(endpoint_id)
+            body = {"name": endpoint_id, "deployed_models": entries}
+            return httpx.Response(404) if entries is None else httpx.Response(200, json=body)
+        for name, row in self.rows.items():
+            aliases = row["response"]["version_aliases"]
+            if path in (name, *(f"{name.rpartition('/')[0]}/{alias}" for alias in aliases)):
+                return httpx.Response(200, json=row)
+        return httpx.Response(404, json={"detail": "no such version"})
+
+    def begin(self, asked: Asked) -> None:
+        """Note that a request has come."""
+        self.log.append(asked)
+        self._at_once[asked.path] += 1
+        self.most_at_once[asked.path] = max(self.most_at_once[asked.path], self._at_once[asked.path])
+
+    def end(self, asked: Asked) -> None:
+        """Note that a request has been answered, or given up."""
+        self._at_once[asked.path] -= 1
+
+
+class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
+    """One client's connection to the service."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+        service.opened += 1
+        self._number = service.opened
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        asked = Asked(time.time(), request.method, path_of(request), self._number, None)
+        self._service.begin(asked)
+        self._service.end(asked)
+        return self._service.answer(request, asked.path)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert self._number not in self._service.closed, "a client was used after it was closed"
+        asked = Asked(time.time(), request.method, path_of(request), self._number, asyncio.get_running_loop())
+        self._service.begin(asked)
+        try:
+            await asyncio.sleep(self._service.latency)
+            return self._service.answer(request, asked.path)
+        finally:
+            self._service.end(asked)
+
+    def close(self) -> None:
+        self._service.closed[self._number] += 1
+
+    async def aclose(self) -> None:
+        self._service.closed[self._number] += 1
+
+
+def path_of(asked: httpx.Request | Call[Any]) -> str:
+    """What is asked for, without what all paths begin with."""
+    path = asked.url.path if isinstance(asked, httpx.Request) else asked.path
+    return unquote(path).removeprefix("/management/v1/")
+
+
+def _given(answer: Answer) -> httpx.Response:
+    if isinstance(answer, Exception):
+        raise answer
+    return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
