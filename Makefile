@@ -16,7 +16,7 @@ export CONF
 # Behind a company's proxy, it is the machine's certificates that count; pip looks there by itself.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*),true,false)
 
-.PHONY: help demo standalone test acceptance clean
+.PHONY: help demo standalone test acceptance drills matrix clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,8 +33,14 @@ test: | $(UV)  ## lint, types, and the tests on every supported Airflow
 acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break it
 	.venv/bin/python -m pytest tests/acceptance
 
+drills: | $(UV)  ## kill a real Airflow of every supported version at each instant: the crash matrix
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session drills
+
+matrix:  ## write docs/crash-matrix.md from what the drills have found
+	$(PYTHON) -m tests.drills.report
+
 clean:  ## remove all that was installed or made
-	rm -rf .demo .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
+	rm -rf .demo .drills .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
 
 # Without pip, for Debian has it in a package of its own, and with uv it is not needed.
 .venv/bin/python:

@@ -37,6 +37,14 @@ def tests(session: nox.Session, airflow: str) -> None:
     session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
 
 
-def install(session: nox.Session, airflow: str) -> None:
+@nox.session(python=PYTHON, default=False)
+@nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
+def drills(session: nox.Session, airflow: str) -> None:
+    """The crash matrix: a real Airflow whose processes are killed."""
+    install(session, airflow, extra="drills")
+    session.run("pytest", "tests/drills", *session.posargs)
+
+
+def install(session: nox.Session, airflow: str, *, extra: str = "test") -> None:
     """Install the package with all that its tests need."""
-    session.install("--compile-bytecode", f"apache-airflow=={airflow}", "--editable", ".[test]")
+    session.install("--compile-bytecode", f"apache-airflow=={airflow}", "--editable", f".[{extra}]")
