@@ -30,7 +30,10 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing is b
 def listen(settings: Settings) -> socket.socket:
     """A socket on the configured host and port; connections wait on it until a server accepts them."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    # Connections inherit it. Without it, head and body of an answer lie 40 ms apart on a connection that is kept.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def base_url(settings: Settings, listener: socket.socket) -> str:

@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from airflow_provider_cerebras.emulator.server import EmulatorServer, airflow_connection
+from airflow_provider_cerebras.emulator.server import EmulatorServer, airflow_connection, listen
 from airflow_provider_cerebras.emulator.settings import Settings
 
 
@@ -33,6 +33,13 @@ def test_a_server_has_the_clock_that_it_is_given() -> None:
 def test_a_port_that_is_taken_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         EmulatorServer(Settings(port=taken.getsockname()[1]))
+
+
+def test_answers_are_not_held_back_to_be_joined() -> None:
+    with listen(Settings(port=0)) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_a_server_stops_although_a_request_is_held() -> None:
