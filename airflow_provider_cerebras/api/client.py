@@ -192,6 +192,9 @@ class _BaseClient(Generic[HttpT]):
         """
         if call.answer is None:
             return cast("AnswerT", None)
+        # The service's words go into errors, logs and events, be it the reason of a failure that repeats a key.
+        for secret in self.settings.secrets:
+            body = body.replace(secret.encode(), b"***")
         try:
             # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
             return cast("Any", call.answer).model_validate_json(body)  # type: ignore[no-any-return]

@@ -172,7 +172,7 @@ def error_from_response(
         status_code=status_code,
         method=method,
         url=url,
-        request_id=headers.get("x-request-id") or headers.get("cf-ray"),
+        request_id=redact(headers.get("x-request-id") or headers.get("cf-ray") or "", secrets) or None,
         retry_after=parse_retry_after(headers.get("retry-after")),
         hint=_HINTS.get(status_code),
     )

@@ -130,16 +130,16 @@ def database() -> Path:
     return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
 
 
-def metadata_text() -> str:
-    """All that the metadata database holds, as text."""
+def metadata() -> set[str]:
+    """All that the metadata database holds, as texts."""
     with closing(sqlite3.connect(database())) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return "\n".join(
+        return {
             f"{table}: {_text(value)}"
             for table in tables
             for row in connection.execute(f'SELECT * FROM "{table}"')
             for value in row
-        )
+        }
 
 
 def full_text(error: BaseException) -> str:
@@ -155,7 +155,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if current is not None and id(current) not in seen:
             seen.add(id(current))
             yield current
-            pending += [current.__cause__, current.__context__]
+            pending += [current.__cause__, None if current.__suppress_context__ else current.__context__]
 
 
 def _tell_ends(task: Any, ends: list[Ended]) -> None:
