@@ -8,7 +8,13 @@ import pytest
 from airflow.providers.common.compat.sdk import task
 
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
-from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.operators.model_versions import (
+    CerebrasDeleteModelVersionOperator,
+    CerebrasPromoteModelVersionOperator,
+    CerebrasPruneModelVersionsOperator,
+    CerebrasUpdateModelVersionAliasesOperator,
+    CerebrasUploadModelVersionOperator,
+)
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
 from tests.integration.scenario import SENSOR_MODES
@@ -37,6 +43,10 @@ DEPLOY = (
     CerebrasDeployModelOperator,
     {"endpoint_id": "my-org-gpt-oss-120b", "model_version": VERSION, "wait_for_completion": True},
 )
+UPDATE = (CerebrasUpdateModelVersionAliasesOperator, {"model_version": VERSION, "add": ["prod"]})
+PROMOTE = (CerebrasPromoteModelVersionOperator, {"model_version": VERSION, "alias": "prod"})
+DELETE = (CerebrasDeleteModelVersionOperator, {"model_version": VERSION})
+PRUNE = (CerebrasPruneModelVersionsOperator, {"model_arch_id": "gpt-oss-120b", "keep_last": 3})
 VERSION_SENSOR = (CerebrasModelVersionSensor, {"model_version": VERSION})
 DEPLOYMENT_SENSOR = (
     CerebrasDeploymentSensor,
@@ -75,6 +85,22 @@ OPERATOR_CASES: list[Case] = [
     (DEPLOY, "model_version", VERSION.replace("my-org", "my org"), NO_SPACE_RULE),
     (DEPLOY, "poll_interval", 0, POSITIVE_RULE),
     (DEPLOY, "timeout", 0, POSITIVE_RULE),
+]
+LIFECYCLE_CASES: list[Case] = [
+    (UPDATE, "model_version", "prod", NAME_RULE),
+    (UPDATE, "add", ["Prod"], ALIAS_RULE),
+    (UPDATE, "add", "prod", "must be a list of aliases"),
+    (UPDATE, "remove", ["prod\n"], ALIAS_RULE),
+    (PROMOTE, "model_version", f"{VERSION}/", NAME_RULE),
+    (PROMOTE, "alias", "p", ALIAS_RULE),
+    (PROMOTE, "alias", "7", ALIAS_RULE),
+    (DELETE, "model_version", "", NAME_RULE),
+    (DELETE, "model_version", VERSION.replace("/1", "/*"), ALIAS_RULE),
+    (PRUNE, "model_arch_id", "..", "is not an id"),
+    (PRUNE, "model_arch_id", "", NOT_EMPTY_RULE),
+    (PRUNE, "org_name", "my\torg", NO_SPACE_RULE),
+    (PRUNE, "keep_last", 0, "must be 1 or more"),
+    (PRUNE, "keep_aliases", "prod", "must be a list of patterns"),
 ]
 SENSOR_CASES: list[Case] = [
     (VERSION_SENSOR, "model_version", "versions/1", NAME_RULE),
@@ -132,3 +158,9 @@ def test_sensors_name_the_argument_and_the_rule(
     run_dag: DagRunner,
 ) -> None:
     run_cases(SENSOR_CASES, SENSOR_MODES[mode], emulator, new_dag(), run_dag)
+
+
+def test_operators_on_versions_name_the_argument_and_the_rule(
+    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+) -> None:
+    run_cases(LIFECYCLE_CASES, {}, emulator, new_dag(), run_dag)
