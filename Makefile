@@ -15,6 +15,9 @@ unexport PYTHONDONTWRITEBYTECODE
 export CONF
 # Behind a company's proxy, it is the machine's certificates that count; pip looks there by itself.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*),true,false)
+ifneq ($(shell test -w "$$HOME" && echo writable),writable)
+export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
+endif
 
 .PHONY: help demo standalone test acceptance drills matrix clean
 

@@ -61,14 +61,14 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         # SIGKILL, for there is nothing to save, and nothing may hang, or start another process, meanwhile.
-        while remaining := _alive(self._sessions):
+        while remaining := _members(self._sessions):
             for process in remaining:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             time.sleep(0.05)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
     def start(self, name: str, *command: str) -> None:
         """Start a process that is meant to last until the end."""
@@ -125,10 +125,10 @@ class Processes:
         self._signal = number
 
 
-def _alive(sessions: set[int]) -> list[psutil.Process]:
-    alive = []
+def _members(sessions: set[int]) -> list[psutil.Process]:
+    members = []
     for process in psutil.process_iter():
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
-                alive.append(process)
-    return alive
+        with suppress(ProcessLookupError):
+            if os.getsid(process.pid) in sessions:
+                members.append(process)
+    return members
