@@ -15,29 +15,28 @@ if TYPE_CHECKING:
 
 MIN_INTERVAL = 2.0
 """Seconds between two looks at the beginning of a wait, unless ``poll_interval`` is less."""
+NEWCOMER_INTERVAL = 0.2
+"""Seconds between two looks at the least, however many come who are owed a look at once, or are at their deadlines."""
 _GROWTH = 0.1
 _MAX_SLOWDOWN = 4
 _JITTER = 0.1
 
 
-def next_interval(
-    *, waited: float, poll_interval: float, failures: int = 0, retry_after: float = 0.0, jitter: float = 0.0
-) -> float:
+def next_interval(*, waited: float, poll_interval: float, failures: int = 0, jitter: float = 0.0) -> float:
     """Seconds until the next look.
 
     A tenth of the time already waited, so that an end is noticed within about a tenth of the time that it took;
-    longer the more looks in a row got no answer; never shorter than the service asked for.
+    longer the more looks in a row got no answer.
 
     :param waited: seconds since the wait began.
     :param poll_interval: the longest interval, in seconds, while the service answers.
     :param failures: looks in a row that got no answer.
-    :param retry_after: seconds that the service asked us to wait.
     :param jitter: between -1 and 1; shifts the interval by up to a tenth, to keep collections apart.
     """
     interval = min(max(waited * _GROWTH, MIN_INTERVAL), poll_interval)
     if failures:
         interval = min(interval * 2.0 ** min(failures, 16), poll_interval * _MAX_SLOWDOWN)
-    return max(interval * (1 + _JITTER * jitter), min(retry_after, MAX_RETRY_AFTER))
+    return interval * (1 + _JITTER * jitter)
 
 
 def pause(
@@ -45,28 +44,23 @@ def pause(
 ) -> float:
     """Seconds until the keenest of those who wait wants the next look; the last one is at the deadline itself.
 
+    It is never shorter than the service asked for, be it somebody's deadline.
+
     :param waits: who waits, each with their ``poll_interval``.
     :param now: in Unix seconds.
     :param failures: see :func:`next_interval`.
-    :param retry_after: see :func:`next_interval`.
+    :param retry_after: seconds that the service asked us to wait.
     :param jitter: see :func:`next_interval`.
     """
-    return min(
-        max(
-            0.0,
-            min(
-                next_interval(
-                    waited=now - watch.started,
-                    poll_interval=poll_interval,
-                    failures=failures,
-                    retry_after=retry_after,
-                    jitter=jitter,
-                ),
-                (watch.deadline or math.inf) - now,
-            ),
+
+    def wanted(watch: Watch[Any], poll_interval: float) -> float:
+        interval = next_interval(
+            waited=now - watch.started, poll_interval=poll_interval, failures=failures, jitter=jitter
         )
-        for watch, poll_interval in waits
-    )
+        until_deadline = math.inf if watch.deadline is None else watch.deadline - now
+        return max(min(interval, until_deadline), min(NEWCOMER_INTERVAL, poll_interval))
+
+    return max(min(wanted(*wait) for wait in waits), min(retry_after, MAX_RETRY_AFTER))
 
 
 def jitter() -> float:

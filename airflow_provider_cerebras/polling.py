@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from airflow_provider_cerebras.api.errors import CerebrasError, Unauthorized
-from airflow_provider_cerebras.pacing import jitter, pause
+from airflow_provider_cerebras.pacing import NEWCOMER_INTERVAL, jitter, pause
 from airflow_provider_cerebras.waiting import tell
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.waiting import Log, Outcome, Watch
 
 Connect = Callable[[], Awaitable["AsyncCerebrasClient"]]
-
-NEWCOMER_INTERVAL = 0.2
-"""Seconds between two looks at the least, however many waiters join, each of which is owed a look at once."""
 
 
 async def wait_async(conn_id: str, connect: Connect, watch: Watch[Any], *, poll_interval: float, log: Log) -> Outcome:
@@ -60,9 +57,8 @@ async def wait_async(conn_id: str, connect: Connect, watch: Watch[Any], *, poll_
             del service.polls[watch.collection]
             if not service.polls:
                 del services[conn_id]
-            await poll.stop()
-            if not service.polls:
-                await service.close()
+            # Whoever leaves may be cancelled once more meanwhile.
+            await asyncio.shield(poll.close())
 
 
 class _Service:
@@ -73,7 +69,7 @@ class _Service:
         self._connect = connect
         self._connecting = asyncio.Lock()
         self._clients: list[AsyncCerebrasClient] = []
-        self._proven: AsyncCerebrasClient | None = None
+        self._proven: set[AsyncCerebrasClient] = set()
 
     async def ask(self, call: Call[Any]) -> tuple[AsyncCerebrasClient, bytes]:
         """Return the body of the answer, and the client that can read it."""
@@ -81,12 +77,12 @@ class _Service:
         try:
             body = await client.fetch_once(call)
         except Unauthorized:
-            if client is not self._proven:
+            if client not in self._proven:
                 raise
             # The key worked until now, so it has been replaced: read the connection again.
             client = await self._client(other_than=client)
             body = await client.fetch_once(call)
-        self._proven = client
+        self._proven.add(client)
         return client, body
 
     async def close(self) -> None:
@@ -116,15 +112,17 @@ class _Poll:
     def join(self, waiter: _Waiter) -> None:
         self.waiters.append(waiter)
         self._newcomer.set()
-        if self._task is None:
+        if self._task is None or self._task.done():
             # What the poll itself logs is not the first waiter's.
             self._task = asyncio.create_task(self._run(), context=Context())
             self._task.add_done_callback(self._ended)
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if not self._service.polls:
+            await self._service.close()
 
     async def _run(self) -> None:
         while True:
@@ -159,7 +157,8 @@ class _Poll:
         at_least = min(longest, max(NEWCOMER_INTERVAL, self._retry_after))
         await asyncio.sleep(at_least)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._newcomer.wait(), longest - at_least)
+            async with asyncio.timeout(longest - at_least):
+                await self._newcomer.wait()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # It ends by being stopped. Should it ever end by a mistake of ours, nobody may wait forever.
@@ -179,10 +178,13 @@ class _Waiter:
     context: Context = field(default_factory=copy_context)
 
     def tell(self, answer: object, now: float) -> None:
-        if not self.ended.done() and (
-            outcome := self.context.run(partial(tell, self.watch, answer, now=now, log=self.log))
-        ):
-            self.ended.set_result(outcome)
+        if self.ended.done():
+            return
+        try:
+            if outcome := self.context.run(partial(tell, self.watch, answer, now=now, log=self.log)):
+                self.ended.set_result(outcome)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is no other waiter's
+            self.ended.set_exception(error)
 
 
 _services: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Service]] = WeakKeyDictionary()

@@ -101,11 +101,12 @@ class ModelVersionList(_Model):
 class ModelVersionRows(_Model):
     """All versions of one architecture, of which only those that somebody asks for become :class:`ModelVersion`."""
 
-    model_versions: _ListOrNull[dict[str, Any]]
+    model_versions: _ListOrNull[Any]
 
     @cached_property
-    def _by_name(self) -> dict[object, dict[str, Any]]:
-        return {row.get("name"): row for row in self.model_versions}
+    def _by_name(self) -> dict[str, dict[str, Any]]:
+        rows = [row for row in self.model_versions if isinstance(row, dict)]
+        return {row["name"]: row for row in rows if isinstance(row.get("name"), str)}
 
     @cached_property
     def _found(self) -> dict[str, ModelVersion | None]:
@@ -116,10 +117,14 @@ class ModelVersionRows(_Model):
 
         :param name: full name.
         :param alias: the alias that it was made with, if it was.
-        :raises UnexpectedResponse: if its row is not as documented.
+        :raises UnexpectedResponse: if its row is not as documented, or there is one of which it cannot be told whose.
         """
         if name not in self._found:
-            row = next(filter(partial(_holds, alias), self.model_versions), None) if alias else self._by_name.get(name)
+            row = (
+                next(filter(partial(_holds, alias), self._by_name.values()), None) if alias else self._by_name.get(name)
+            )
+            if row is None and len(self._by_name) < len(self.model_versions):
+                raise UnexpectedResponse(f"The list has no entry for {name}, but one that names no version.")
             try:
                 self._found[name] = None if row is None else ModelVersion.model_validate(row)
             except ValidationError as error:
@@ -129,7 +134,8 @@ class ModelVersionRows(_Model):
 
 def _holds(alias: str, row: dict[str, Any]) -> bool:
     response = row.get("response")
-    return isinstance(response, dict) and alias in (response.get("version_aliases") or ())
+    aliases = response.get("version_aliases") if isinstance(response, dict) else None
+    return isinstance(aliases, list) and alias in aliases
 
 
 class ModelVersionAliases(_Model):

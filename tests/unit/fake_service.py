@@ -56,6 +56,8 @@ class FakeService:
     :ivar trouble: what happens instead of the next answers; the path to whom it happens, or None for anyone.
     :ivar down: what happens instead of every answer.
     :ivar latency: seconds that an answer takes.
+    :ivar slow_paths: seconds that it takes instead, by path; what it says is settled when the request comes in.
+    :ivar closing_takes: seconds that the closing of a client takes.
     :ivar key: the management key that is let in.
     :ivar log: the requests.
     :ivar most_at_once: by path, how many requests were under way at the same time at the most.
@@ -70,6 +72,8 @@ class FakeService:
         self.trouble: list[tuple[str | None, Answer]] = []
         self.down: Answer | None = None
         self.latency = 0.0
+        self.slow_paths: dict[str, float] = {}
+        self.closing_takes = 0.0
         self.key = KEY
         self.log: list[Asked] = []
         self.most_at_once: Counter[str] = Counter()
@@ -120,9 +124,9 @@ class FakeService:
         """Make a client for a thread."""
         return CerebrasClient(ClientSettings(management_key=self.key), transport=_Line(self))
 
-    async def connect(self) -> AsyncCerebrasClient:
+    async def connect(self, kind: type[AsyncCerebrasClient] = AsyncCerebrasClient) -> AsyncCerebrasClient:
         """Make a client for an event loop, by the key that is let in now."""
-        return AsyncCerebrasClient(ClientSettings(management_key=self.key), verify=False, transport=_Line(self))
+        return kind(ClientSettings(management_key=self.key), verify=False, transport=_Line(self))
 
     def answer(self, request: httpx.Request, path: str) -> httpx.Response:
         """Say what it says to a request."""
@@ -181,6 +185,10 @@ class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
         asked = Asked(time.time(), request.method, path_of(request), self._number, asyncio.get_running_loop())
         self._service.begin(asked)
         try:
+            if slow := self._service.slow_paths.get(asked.path):
+                answer = self._service.answer(request, asked.path)
+                await asyncio.sleep(slow)
+                return answer
             await asyncio.sleep(self._service.latency)
             return self._service.answer(request, asked.path)
         finally:
@@ -190,6 +198,7 @@ class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
         self._service.closed[self._number] += 1
 
     async def aclose(self) -> None:
+        await asyncio.sleep(self._service.closing_takes)
         self._service.closed[self._number] += 1
 
 

@@ -21,12 +21,12 @@ START = 1_736_700_000.0
 class Clock:
     """The time, which only sleeping moves, on a thread or on an event loop of :class:`VirtualTimeLoop`.
 
-    :ivar elapsed: seconds since :data:`START`.
+    :ivar exact: seconds since :data:`START`, as a loop adds them up.
     :ivar pauses: the sleeps on a thread, in seconds.
     """
 
     def __init__(self) -> None:
-        self.elapsed = 0.0
+        self.exact = 0.0
         self.pauses: list[float] = []
 
     @classmethod
@@ -38,14 +38,19 @@ class Clock:
         monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
         return clock
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since :data:`START`, of which so large a number cannot hold more than millionths."""
+        return round(self.exact, 6)
+
     def time(self) -> float:
-        """What ``time.time`` says; rounded, since so large a number would not add up."""
-        return START + round(self.elapsed, 6)
+        """What ``time.time`` says."""
+        return START + self.elapsed
 
     def sleep(self, seconds: float) -> None:
         """What ``time.sleep`` does."""
         self.pauses.append(seconds)
-        self.elapsed += seconds
+        self.exact += seconds
 
 
 class _Selector(selectors.DefaultSelector):
@@ -56,7 +61,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise RuntimeError("Everyone waits for something that nothing will ever bring about.")
-        self.clock.elapsed += max(timeout, 0.0)
+        self.clock.exact += max(timeout, 0.0)
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
         return ready
 
@@ -75,7 +80,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Return the virtual time."""
-        return self._virtual.elapsed
+        return self._virtual.exact
 
 
 def run(clock: Clock, main: Coroutine[Any, Any, ResultT]) -> ResultT:
