@@ -18,6 +18,7 @@ import ssl
 import time
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 
 import httpx
@@ -464,6 +465,8 @@ def _check_proxy(proxy: str | None) -> None:
         url = httpx.URL()
     if url.scheme not in {"http", "https", "socks5", "socks5h"} or not url.host:
         raise ValueError("proxy: is not of the form http://name:port.")
+    if url.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ValueError("proxy: socks5 needs the package socksio: pip install 'httpx[socks]'.")
 
 
 def _printable_url(request: httpx.Request) -> str:

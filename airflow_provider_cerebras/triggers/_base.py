@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.polling import wait_async
+from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +37,9 @@ class WaitTrigger(BaseTrigger):
         self.deadline = deadline
 
     @abstractmethod
+    def _ids(self) -> dict[str, str]: ...
+
+    @abstractmethod
     def _watch(self, started: float) -> Watch[Any]: ...
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -55,13 +59,19 @@ class WaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and send one event: ``status``, ``message`` and the ids of what was waited for."""
-        outcome = await wait_async(
-            self.cerebras_conn_id,
-            self._hook().get_async_conn,
-            self._watch(time.time()),
-            poll_interval=self.poll_interval,
-            log=self.log,
-        )
+        try:
+            watch = self._watch(time.time())
+        except ValueError as error:
+            # Without an event the worker would begin afresh.
+            outcome = Outcome(Status.UNREACHABLE, f"This cannot be waited for. {error}", self._ids())
+        else:
+            outcome = await wait_async(
+                self.cerebras_conn_id,
+                self._hook().get_async_conn,
+                watch,
+                poll_interval=self.poll_interval,
+                log=self.log,
+            )
         yield TriggerEvent(outcome.to_event())
 
     def _hook(self) -> CerebrasHook:

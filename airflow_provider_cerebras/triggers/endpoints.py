@@ -47,8 +47,11 @@ class CerebrasDeploymentTrigger(WaitTrigger):
             "cause": self.cause,
         }
 
+    def _ids(self) -> dict[str, str]:
+        ids = {"endpoint_id": self.endpoint_id, "deployment_id": self.deployment_id}
+        return ids if self.cause is None else {**ids, "cause": self.cause}
+
     def _watch(self, started: float) -> DeploymentWatch:
         watch = DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)
-        if self.cause is not None:
-            watch.ids = {**watch.ids, "cause": self.cause}
+        watch.ids = self._ids()
         return watch

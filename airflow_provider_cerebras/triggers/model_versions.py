@@ -64,5 +64,8 @@ class CerebrasModelVersionTrigger(WaitTrigger):
             await client.send(operations.delete_model_version(version.name))
         self.log.info(DELETED, version.name)
 
+    def _ids(self) -> dict[str, str]:
+        return {"model_version": self.model_version}
+
     def _watch(self, started: float) -> ModelVersionWatch:
         return ModelVersionWatch(self.model_version, deadline=self.deadline, started=started)

@@ -7,6 +7,7 @@ import copy
 import gzip
 import pickle
 import ssl
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +237,11 @@ class TestSettings:
             bundle.write_text(content, encoding="ascii")
         with pytest.raises(ValueError, match=r"^verify: .*ca\.pem"):
             CerebrasClient(settings(verify=str(bundle)))
+
+    def test_a_socks_proxy_needs_a_package_and_its_error_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "socksio", None)
+        with pytest.raises(ValueError, match=r"^proxy: socks5 needs the package socksio"):
+            settings(proxy="socks5://proxy.example:1080")
 
     @pytest.mark.parametrize(
         "proxy", ["nonsense", "user:s3cret@proxy:3128", "ftp://user:s3cret@proxy", "http://", "http://s3cret\n"]

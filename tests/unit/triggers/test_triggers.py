@@ -300,3 +300,22 @@ class TestBoth:
 
     def test_without_a_deadline_there_is_no_backstop(self, make: Callable[..., WaitTrigger]) -> None:
         assert make(deadline=None).backstop is None
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [version_trigger("versions/1"), deployment_trigger(""), deployment_trigger("", cause="a rollback")],
+    ids=["version", "deployment", "rollback"],
+)
+def test_what_cannot_be_waited_for_is_an_event_and_no_exception(trigger: WaitTrigger) -> None:
+    """A trigger that raises makes the worker run the operator from its beginning."""
+    event = run(trigger)
+    assert event["status"] == "unreachable"
+    assert (
+        event.items()
+        >= {
+            name: value
+            for name, value in trigger.serialize()[1].items()
+            if name in {"model_version", "endpoint_id", "deployment_id", "cause"} and value is not None
+        }.items()
+    )
