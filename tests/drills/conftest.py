@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
 import time
@@ -74,7 +73,10 @@ def _run_in_lanes(stack: Stack, wanted: list[Cell | str]) -> dict[str, Outcome]:
                 each = todo.get_nowait()
             except queue.Empty:
                 return
-            found[str(each)] = _run(stack, lane, each)
+            try:
+                found[str(each)] = _run(stack, lane, each)
+            except Exception:  # noqa: BLE001  the lane goes on with the next one
+                found[str(each)] = Outcome(error=traceback.format_exc())
 
     threads = [threading.Thread(target=work, args=(lane,), daemon=True) for lane in stack.lanes]
     for thread in threads:
@@ -125,5 +127,4 @@ def _save(stack: Stack, found: dict[str, Outcome], seconds: float) -> None:
         "seconds": round(seconds),
         "outcomes": {name: outcome.to_json() for name, outcome in sorted(found.items())},
     }
-    path = Path(os.environ.get("DRILLS_RESULTS", HOME / f"{stack.version}.json"))
-    path.write_text(json.dumps(results, indent=1))
+    (HOME / f"{stack.version}.json").write_text(json.dumps(results, indent=1))

@@ -60,8 +60,8 @@ sent 1 time in all. A cell passes if
 
 * the run succeeds, and the task's XCom names the version or deployment;
 * the service has that one and has never had another (versions are numbered, and numbers are not given twice);
-* after a kill of the task there was a second attempt, and no attempt failed by an exception: what goes wrong on the
-  network is dealt with in the attempt that it happens to.
+* after a kill of the task there was a second attempt, and no attempt failed by an exception (but for the orphan's
+  below, which nobody listens to): what goes wrong on the network is dealt with in the attempt that it happens to.
 
 On a busy machine Airflow may try more often than the fault asks for; that is one more chance to do it twice.
 
@@ -91,7 +91,8 @@ rollouts, of the same version.
 ## To run it again
 
 `make drills` runs it on every supported Airflow, with nothing installed but Python and make, and `make matrix`
-writes this page from what was found. One cell: `nox -s 'drills(3.3.2)' -- -k upload-deferrable-resumed-SIGKILL`.
+writes this page from what was found. To run one cell, install the extra `drills` and call
+`python -m pytest tests/drills -k upload-deferrable-resumed-SIGKILL`.
 """
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,13 +18,11 @@ import psutil
 import psycopg2
 from airflow_rest import AirflowRest
 from local_stack import _answers, _environment, _free_ports, _module
-from processes import Failure, Processes
+from processes import Failure, Processes, _members
 
 from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.drills.postgres import PostgresFiles
 
 DAGS = Path(__file__).with_name("dags")
@@ -80,6 +77,7 @@ class Stack(Processes):
         self._triggerers: dict[int, str] = {}
         self._triggerer_count = 0
         self._lock = threading.Lock()
+        self._local = threading.local()
         self._logical_date = datetime.now(UTC)
         emulator_ports = _free_ports(LANES)
         airflow_ports = _free_ports(3)
@@ -140,9 +138,9 @@ class Stack(Processes):
         :param job: id of its job.
         """
         process = self._lasting.pop(self._triggerers[job])
-        for each in _members(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
+        for each in _members({process.pid}):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         process.wait()
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
@@ -201,9 +199,12 @@ class Stack(Processes):
 
     def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Read from the metadata database."""
-        with closing(psycopg2.connect(self._dsn)) as connection, connection.cursor() as cursor:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = psycopg2.connect(self._dsn)
+            self._local.connection.autocommit = True
+        with self._local.connection.cursor() as cursor:
             cursor.execute(sql, arguments)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def _can_connect(self) -> bool:
         try:
@@ -232,13 +233,6 @@ def wait_for_end(pid: int, *, seconds: float = 10) -> None:
 
 def _plain(value: Any) -> Any:
     return json.loads(bytes(value)) if isinstance(value, (bytes, memoryview)) else value
-
-
-def _members(session: int) -> Iterator[int]:
-    for process in psutil.process_iter():
-        with suppress(ProcessLookupError):
-            if os.getsid(process.pid) == session:
-                yield process.pid
 
 
 def _durations() -> tuple[str, str]:
