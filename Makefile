@@ -3,6 +3,8 @@
 AIRFLOW := 3.3.2
 # Parameters of the DAG for `make demo`, as JSON.
 CONF ?= {}
+# Options for `make bench`, such as --quick.
+BENCH ?=
 
 # The first of these that is new enough (a pyenv shim may exist without a Python behind it, so each is run).
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -19,7 +21,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test acceptance drills matrix clean
+.PHONY: help demo standalone test acceptance drills matrix bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,8 +44,11 @@ drills: | $(UV)  ## kill a real Airflow of every supported version at each insta
 matrix:  ## write docs/crash-matrix.md from what the drills have found
 	$(PYTHON) -m tests.drills.report
 
+bench: .bench/.installed  ## measure what waiting costs beside other providers, and write docs/benchmarks (half an hour)
+	.bench/bin/python -m tests.benchmarks $(BENCH)
+
 clean:  ## remove all that was installed or made
-	rm -rf .demo .drills .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
+	rm -rf .bench .demo .drills .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
 
 # Without pip, for Debian has it in a package of its own, and with uv it is not needed.
 .venv/bin/python:
@@ -60,4 +65,10 @@ clean:  ## remove all that was installed or made
 
 .venv/.test: .venv/.demo
 	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+# In a folder of its own, for other providers may need other versions of what Airflow needs.
+.bench/.installed: pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .bench
+	$(UV) pip install --quiet --python .bench --compile-bytecode 'apache-airflow==$(AIRFLOW)' --editable '.[bench]'
 	@touch $@

@@ -34,7 +34,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session, airflow: str) -> None:
     """The tests, without those that start the demo."""
     install(session, airflow)
-    session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
+    session.run("pytest", "tests/unit", "tests/integration", "tests/benchmarks", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)

@@ -1,0 +1,143 @@
+"""``make bench``: measure all, and write the table, the plots and the figures to a folder.
+
+``--quick`` is for a look at whether it works: 1 and 100 waiters, 12 s of waiting, and nothing to be judged by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.harness import ROOT, Harness, Scale, harness
+from tests.benchmarks.imports import measure_imports
+from tests.benchmarks.intervals import simulate
+from tests.benchmarks.report import write_report
+
+FULL = Scale(interval=5.0, duration=60.0, limit=120.0)
+QUICK = Scale(interval=1.0, duration=12.0, limit=40.0)
+PEERS = ("ours-alone", "http", "dbt", "databricks", "openai")
+SKIPPED = {
+    ("openai", 5000): (
+        "each of its waiters makes a client of its own on the loop, some 20 ms each, and polls by blocking calls: it "
+        "stands still from start to end"
+    ),
+}
+_DISTRIBUTIONS = (
+    "apache-airflow",
+    "apache-airflow-providers-http",
+    "apache-airflow-providers-dbt-cloud",
+    "apache-airflow-providers-databricks",
+    "apache-airflow-providers-openai",
+    "apache-airflow-providers-airbyte",
+    "aiohttp",
+    "httpx",
+    "openai",
+    "pydantic",
+)
+
+
+def plan(counts: list[int], peers: tuple[str, ...]) -> list[list[tuple[str, int]]]:
+    """Which scenarios run at the same time: those with so few waiters that they do not disturb one another.
+
+    Ours and the limit come one right after the other, and alone.
+    """
+    steps: list[list[tuple[str, int]]] = []
+    for count in counts:
+        if count == 1:
+            steps.append([(who, 1) for who in ("limit", "ours", "ours-fixed", *peers)])
+            continue
+        steps += [[(who, count)] for who in ("limit", "ours", "ours-fixed")]
+        others = [(who, count) for who in peers if (who, count) not in SKIPPED]
+        steps += [others] if count <= 100 else [[other] for other in others]
+    return steps
+
+
+def run(bench: Harness, counts: list[int], peers: tuple[str, ...], scale: Scale, profiled: int) -> dict[str, Any]:
+    figures = []
+    for step in plan(counts, peers):
+        print(", ".join(f"{CONTENDERS[who].label} x {count}" for who, count in step), flush=True)
+        figures += bench.run(step, scale)
+    print("profile of ours", flush=True)
+    profile = bench.run([("ours", profiled)], scale, profile=True)[0].profile
+    return {
+        "scale": asdict(scale),
+        "figures": [{**asdict(figure), "profile": None} for figure in figures],
+        "profile": {"waiters": profiled, "shares": profile},
+        "skipped": [
+            {"who": who, "waiters": count, "reason": reason}
+            for (who, count), reason in SKIPPED.items()
+            if count in counts and who in peers
+        ],
+    }
+
+
+def machine() -> dict[str, Any]:
+    processors = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": processors[0] if processors else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few waiters and short times; nothing to judge by")
+    parser.add_argument("--waiters", type=int, nargs="+", help="how many waiters (default: 1 100 1000 5000)")
+    parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, help="with whom to compare (default: all)")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="folder to write to")
+    options = parser.parse_args()
+    scale = QUICK if options.quick else FULL
+    counts = options.waiters or ([1, 100] if options.quick else [1, 100, 1000, 5000])
+    started = time.monotonic()
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "versions": {"airflow-provider-cerebras": version("airflow-provider-cerebras")}
+        | {name: version(name) for name in _DISTRIBUTIONS},
+        "quick": options.quick,
+    }
+    with harness() as bench:
+        print("imports", flush=True)
+        imports = measure_imports(2 if options.quick else 7, bench.environment)
+        results["imports"] = [asdict(cost) for cost in imports]
+        results |= run(bench, counts, tuple(options.only), scale, min(1000, max(counts)))
+    results["intervals"] = [asdict(result) for result in simulate()]
+    results["minutes"] = round((time.monotonic() - started) / 60, 1)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for figure in results["figures"]:
+        # Thousands of single delays say no more than these.
+        figure["delays"] = quantiles(figure.pop("delays"))
+    (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_report(results, options.output)
+    print(f"Written to {options.output} after {results['minutes']} minutes.")
+
+
+def quantiles(delays: list[float]) -> dict[str, float]:
+    if not delays:
+        return {}
+    return {
+        name: round(delays[min(len(delays) - 1, int(len(delays) * share))], 4)
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The harness of the benchmark measures what it says; how fast anything is, is not asked here."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.harness import Scale, harness
+from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, simulate
+from tests.benchmarks.server import World, answer
+from tests.benchmarks.waiters import Figures, package_of
+
+SCALE = Scale(interval=0.5, duration=2.0, limit=30.0)
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Figures]:
+    with harness() as bench:
+        runs = bench.run([("limit", 24), ("ours", 24), ("ours-alone", 24)], SCALE)
+        return {run.who: run for run in runs}
+
+
+@pytest.mark.parametrize("who", ["limit", "ours", "ours-alone"])
+def test_every_waiter_learns_of_its_job_after_it_is_done(figures: dict[str, Figures], who: str) -> None:
+    assert figures[who].events == 24
+    assert len(figures[who].delays) == 24
+    assert figures[who].delays[0] > -0.001
+
+
+def test_the_limit_has_a_connection_for_each_collection(figures: dict[str, Figures]) -> None:
+    assert figures["limit"].connections == 8
+    assert figures["limit"].requests >= 8
+
+
+def test_shared_polls_send_fewer_requests_than_lone_ones(figures: dict[str, Figures]) -> None:
+    assert figures["ours-alone"].connections > figures["ours"].connections
+    assert figures["ours-alone"].requests > figures["ours"].requests
+
+
+def test_figures_are_in_order(figures: dict[str, Figures]) -> None:
+    for run in figures.values():
+        assert run.cpu > 0
+        assert run.elapsed >= SCALE.duration
+        assert run.stall > 0
+        assert run.waited == pytest.approx(24 * SCALE.duration * (1 + 1 / 24) / 2)
+
+
+def test_jobs_end_one_after_another() -> None:
+    world = World(jobs=16, duration=1000.0)
+    assert world.done() == 0
+    world.begin()
+    world.start -= 125.0
+    assert [job for job in range(16) if world.is_done(str(job))] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/management/v1/orgs/bench/models/arch-1/versions", b""),
+        ("/management/v1/orgs/bench/models/arch-1/versions/1", b""),
+        ("/management/v1/orgs/bench/models/warm-up/versions/0", b""),
+        ("/management/v1/endpoints/endpoint-5", b""),
+        ("/jobs/warm-up", b""),
+        ("/api/v2/accounts/1/runs/2/", b""),
+        ("/api/2.2/jobs/runs/get", b'{"run_id": 2}'),
+        ("/v1/batches/batch-1", b""),
+    ],
+)
+def test_the_server_knows_the_call(target: str, body: bytes) -> None:
+    assert answer(World(jobs=16, duration=1.0), target, body)[0] == 200
+
+
+def test_the_list_of_a_collection_holds_its_jobs_only() -> None:
+    assert World(jobs=16, duration=1.0).collection(1).count(b"/versions/") == 2
+
+
+def test_the_simulation_finds_the_promised_delay() -> None:
+    # A tenth of the time waited, a tenth more by the jitter, or the floor.
+    ours = [result for result in simulate() if result.policy.startswith("ours")]
+    assert [result.duration for result in ours] == list(DURATIONS)
+    assert all(result.worst_delay <= max(2.2, 0.13 * result.duration) for result in ours)
+
+
+def test_looks_at_a_fixed_interval_can_be_counted() -> None:
+    assert looks(lambda waited: 5.0, 60.0) == (13, 0.0)
+    assert looks(lambda waited: 5.0, 61.0) == (14, 4.0)
+    assert expected_looks(60.0, 5.0) > 13
+
+
+def test_a_profile_names_packages() -> None:
+    assert package_of("/x/lib/python3.11/site-packages/httpx/_client.py") in {"httpx", "built in"}
+    assert package_of("/x/airflow_provider_cerebras/polling.py") == "airflow_provider_cerebras"
+    assert package_of("~") == "built in"
