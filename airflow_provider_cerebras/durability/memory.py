@@ -36,12 +36,12 @@ class Memory:
 
     def recall(self) -> Mapping[str, str]:
         """Return the notes; empty where there are none."""
-        notes = self._store.get(self._key) if self._store else None
+        notes = None if self._store is None else self._store.get(self._key)
         if not isinstance(notes, dict) or notes.get("request") != self._fingerprint:
             return {}
         return {name: value for name, value in notes.items() if isinstance(value, str)}
 
     def note(self, **notes: str) -> None:
         """Add to the notes."""
-        if self._store:
+        if self._store is not None:
             self._store.set(self._key, {**self.recall(), **notes, "request": self._fingerprint})
