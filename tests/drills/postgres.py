@@ -37,7 +37,8 @@ class PostgresFiles:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._root = Path(tempfile.mkdtemp(prefix="cerebras-drills-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="cerebras-drills-", ignore_cleanup_errors=True)
+        self._root = Path(self._folder.name)
         self._user: Callable[[list[str]], list[str]] = lambda command: command
 
     def __enter__(self) -> Self:
@@ -76,7 +77,7 @@ class PostgresFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._root, ignore_errors=True)
+        self._folder.cleanup()
 
     @property
     def command(self) -> list[str]:
