@@ -60,7 +60,7 @@ class FakeService:
     :ivar closing_takes: seconds that the closing of a client takes.
     :ivar key: the management key that is let in.
     :ivar log: the requests.
-    :ivar most_at_once: by path, how many requests were under way at the same time at the most.
+    :ivar most_at_once: by architecture or endpoint, how many requests were under way at the same time at the most.
     :ivar opened: clients that were made.
     :ivar closed: by client, how often it was closed.
     """
@@ -158,12 +158,13 @@ class FakeService:
     def begin(self, asked: Asked) -> None:
         """Note that a request has come."""
         self.log.append(asked)
-        self._at_once[asked.path] += 1
-        self.most_at_once[asked.path] = max(self.most_at_once[asked.path], self._at_once[asked.path])
+        collection = asked.path.partition("/versions")[0]
+        self._at_once[collection] += 1
+        self.most_at_once[collection] = max(self.most_at_once[collection], self._at_once[collection])
 
     def end(self, asked: Asked) -> None:
         """Note that a request has been answered, or given up."""
-        self._at_once[asked.path] -= 1
+        self._at_once[asked.path.partition("/versions")[0]] -= 1
 
 
 class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
