@@ -13,7 +13,7 @@ from airflow_provider_cerebras.api.errors import (
     UnexpectedResponse,
     error_from_response,
 )
-from airflow_provider_cerebras.api.models import Endpoint, ModelVersion
+from airflow_provider_cerebras.api.models import Endpoint, ModelVersion, ModelVersionRows
 from airflow_provider_cerebras.waiting import DeploymentWatch, ModelVersionWatch, Outcome, Status
 
 if TYPE_CHECKING:
@@ -241,6 +241,83 @@ class TestModelVersions:
     def test_a_name_that_is_none_is_refused_at_once(self, name: str) -> None:
         with pytest.raises(ValueError, match=r"^model_version: "):
             version_watch(name=name)
+
+
+class TestListedVersions:
+    """One who waits together with others is told the whole list, and concludes from its own row as from an answer."""
+
+    @staticmethod
+    def listed(*rows: Any) -> ModelVersionRows:
+        return ModelVersionRows.model_validate({"model_versions": list(rows)})
+
+    @staticmethod
+    def row(number: int, word: str, *aliases: str, done: bool = False) -> dict[str, Any]:
+        details = {"sync_status": word, "version_aliases": list(aliases)}
+        return {"name": V1.removesuffix("1") + str(number), "done": done, "response": details}
+
+    @pytest.mark.parametrize(("word", "status"), [("done", Status.SUCCEEDED), ("failed", Status.FAILED)])
+    def test_its_own_row_says_how_it_ended(self, word: str, status: Status) -> None:
+        answer = self.listed(self.row(2, "in_progress"), self.row(1, word, done=True), self.row(11, "queued"))
+        assert Looks(version_watch()).end(answer, 5).status is status
+
+    def test_the_ends_of_others_are_not_its_own(self) -> None:
+        looks = Looks(version_watch())
+        answer = self.listed(
+            self.row(2, "failed", done=True), self.row(1, "in_progress"), self.row(11, "done", done=True)
+        )
+        assert looks.hear(answer, 5) is None
+        assert "'in_progress'" in looks.watch.progress
+
+    def test_an_alias_is_found_with_whoever_holds_it(self) -> None:
+        looks = Looks(version_watch(name=BY_ALIAS))
+        looks.hear(self.listed(self.row(2, "queued", "staging"), self.row(1, "queued", "v1", "production")), 0)
+        assert looks.watch.ids == {"model_version": V1}
+
+    def test_an_alias_that_moves_afterwards_changes_nothing(self) -> None:
+        looks = Looks(version_watch(name=BY_ALIAS))
+        looks.hear(self.listed(self.row(1, "queued", "production"), self.row(2, "queued")), 0)
+        moved = self.listed(self.row(1, "done", done=True), self.row(2, "queued", "production"))
+        assert looks.end(moved, 5).ids == {"model_version": V1}
+
+    def test_an_alias_is_no_number(self) -> None:
+        assert Looks(version_watch()).hear(self.listed(self.row(2, "done", "1", done=True)), 5) is None
+
+    @pytest.mark.parametrize("name", [V1, BY_ALIAS])
+    @pytest.mark.parametrize("after", [0, 59.9])
+    def test_not_listed_in_the_first_minute_may_mean_not_visible_yet(self, name: str, after: float) -> None:
+        assert Looks(version_watch(name=name)).hear(self.listed(), after) is None
+
+    @pytest.mark.parametrize("name", [V1, BY_ALIAS])
+    def test_not_listed_after_the_first_minute_is_lost(self, name: str) -> None:
+        assert Looks(version_watch(name=name)).end(self.listed(self.row(2, "queued")), 60).status is Status.LOST
+
+    @pytest.mark.parametrize("rows", [None, []])
+    def test_a_list_that_is_null_is_an_empty_one(self, rows: object) -> None:
+        looks = Looks(version_watch())
+        assert looks.hear(ModelVersionRows.model_validate({"model_versions": rows}), 0) is None
+        assert "not listed" in looks.watch.progress
+
+    def test_its_own_row_that_is_not_as_documented_is_cannot_ask(self) -> None:
+        looks = Looks(version_watch())
+        assert looks.hear(self.listed({"name": V1, "done": "who knows"}), 500) is None
+        assert looks.watch.failures == 1
+        assert looks.watch.progress == f"cannot ask: The list's entry for {V1} is not as documented."
+
+    def test_a_row_that_is_not_as_documented_is_looked_into_by_nobody_else(self) -> None:
+        answer = self.listed({"name": f"{V1}2", "done": "who knows"}, self.row(1, "done", done=True))
+        assert Looks(version_watch()).end(answer, 5).status is Status.SUCCEEDED
+
+    @pytest.mark.parametrize("row", [None, 7, {}, {"name": None}, {"name": [V1]}, {"name": {}}], ids=repr)
+    def test_a_row_that_names_no_version_may_be_that_of_one_that_is_not_listed_otherwise(self, row: object) -> None:
+        looks = Looks(version_watch())
+        assert looks.hear(self.listed(row), 500) is None
+        assert looks.end(self.listed(row, self.row(1, "done", done=True)), 501).status is Status.SUCCEEDED
+
+    @pytest.mark.parametrize("aliases", [None, 7, "production", {"production": 1}, [["production"]]], ids=repr)
+    def test_aliases_of_another_kind_are_held_by_nobody(self, aliases: object) -> None:
+        odd = {"name": V1, "done": True, "response": {"sync_status": "done", "version_aliases": aliases}}
+        answer = self.listed(odd, self.row(2, "done", "production", done=True))
+        assert Looks(version_watch(name=BY_ALIAS)).end(answer, 5).ids == {"model_version": V1.removesuffix("1") + "2"}
 
 
 class TestDeployments:
