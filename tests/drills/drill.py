@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.server import EmulatorServer
     from tests.drills.stack import Lane, Stack
 
-INSTANT_SECONDS = 90
-END_SECONDS = 180
+INSTANT_SECONDS = 180
+END_SECONDS = 300
 
 
 def emulator_of(lane: Lane) -> RunningEmulator:

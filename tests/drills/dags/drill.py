@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.operators._base import WaitingOperator
 
 SIGNALS = Path(os.environ["DRILL_SIGNALS"])
-STOPPED_SECONDS = 120
+STOPPED_SECONDS = 300
 ARGUMENTS: dict[str, Any] = {"task_id": "task", "wait_for_completion": True, "poll_interval": 0.5, "timeout": 300}
 
 
