@@ -59,6 +59,8 @@ MAX_RETRY_AFTER = 120.0
 """Seconds that a ``Retry-After`` is honoured for at most."""
 _MAX_CONNECT_TIMEOUT = 10.0
 _MAX_BACKOFF = 30.0
+# Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow answer.
+_MAX_CONNECTIONS = 2
 # Longer than any pause between two polls, so that each does not open a connection of its own.
 _KEEPALIVE_EXPIRY = 300.0
 # The request had not left when these happened.
@@ -160,13 +162,15 @@ class _BaseClient(Generic[HttpT]):
         if call.body is not None:
             headers["Content-Type"] = "application/json"
             content = call.body.model_dump_json(exclude_none=True)
-        return self._http.build_request(
-            call.method, f"{self.settings.base_url}{call.path}", headers=headers, content=content
-        )
+        return self._http.build_request(call.method, self._url(call), headers=headers, content=content)
+
+    def _url(self, call: Call[AnswerT]) -> str:
+        # It can be shown: neither a base URL nor a path may hold anything secret.
+        return f"{self.settings.base_url}{call.path}"
 
     def _check(self, call: Call[AnswerT], response: httpx.Response, body: bytes) -> None:
         """Raise what an answer other than success stands for."""
-        url = _printable_url(response.request)
+        url = self._url(call)
         status = response.status_code
         if status >= 400:
             error = error_from_response(
@@ -200,7 +204,7 @@ class _BaseClient(Generic[HttpT]):
             # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
             return cast("Any", call.answer).model_validate_json(body)  # type: ignore[no-any-return]
         except ValidationError as error:
-            url = f"{self.settings.base_url}{call.path}"
+            url = self._url(call)
             problem = _problems(error)
             if not call.may_be_resent:
                 raise _unknown(call, url, f"the answer cannot be read ({problem})") from None
@@ -209,9 +213,9 @@ class _BaseClient(Generic[HttpT]):
             ) from None
 
     @contextmanager
-    def _translated(self, call: Call[AnswerT], request: httpx.Request) -> Iterator[None]:
+    def _translated(self, call: Call[AnswerT]) -> Iterator[None]:
         """Turn what httpx raises for a request that it cannot bring to its end into our own errors."""
-        url = _printable_url(request)
+        url = self._url(call)
         try:
             yield
         except _TooLargeError:
@@ -276,7 +280,7 @@ class CerebrasClient(_BaseClient[httpx.Client]):
         """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
         request = self._request(call)
         body = _Body()
-        with self._translated(call, request), closing(self._http.send(request, stream=True)) as response:
+        with self._translated(call), closing(self._http.send(request, stream=True)) as response:
             for chunk in response.iter_bytes():
                 body.add(chunk)
         self._check(call, response, bytes(body.content))
@@ -314,6 +318,8 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
     ) -> None:
         super().__init__(settings, httpx.AsyncClient(transport=transport, verify=verify, **_http_options(settings)))
         self._sleep = sleep
+        # What the pool of httpx costs grows with the square of the requests that wait in it, so they wait here.
+        self._turn = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     @classmethod
     async def create(cls, settings: ClientSettings) -> Self:
@@ -338,8 +344,8 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
         """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
         request = self._request(call)
         body = _Body()
-        with self._translated(call, request):
-            async with aclosing(await self._http.send(request, stream=True)) as response:
+        with self._translated(call):
+            async with self._turn, aclosing(await self._http.send(request, stream=True)) as response:
                 async for chunk in response.aiter_bytes():
                     body.add(chunk)
         self._check(call, response, bytes(body.content))
@@ -467,10 +473,6 @@ def _check_proxy(proxy: str | None) -> None:
         raise ValueError("proxy: is not of the form http://name:port.")
     if url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ValueError("proxy: socks5 needs the package socksio: pip install 'httpx[socks]'.")
-
-
-def _printable_url(request: httpx.Request) -> str:
-    return str(request.url.copy_with(userinfo=b"", query=None, fragment=None))
 
 
 def _unknown(call: Call[Any], url: str, why: str) -> OutcomeUnknown:

@@ -192,7 +192,7 @@ def judge(results: dict[str, Any]) -> list[Mark]:
                 "constant",
                 f"{few['requests']:,} to {big['requests']:,} ({growth:.2f} x)",
                 growth <= 1.1,
-                "with more waiters the start takes longer, and each look during it serves those who came since the last",
+                "with more waiters the start takes longer, and those who come during it are owed looks",
             ),
             Mark(
                 f"CPU from N = {small:,} to {largest:,}",

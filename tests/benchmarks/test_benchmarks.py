@@ -31,6 +31,10 @@ def test_the_limit_has_a_connection_for_each_collection(figures: dict[str, Figur
     assert figures["limit"].requests >= 8
 
 
+def test_ours_has_two_connections_at_most(figures: dict[str, Figures]) -> None:
+    assert figures["ours"].connections <= 2
+
+
 def test_shared_polls_send_fewer_requests_than_lone_ones(figures: dict[str, Figures]) -> None:
     assert figures["ours-alone"].connections > figures["ours"].connections
     assert figures["ours-alone"].requests > figures["ours"].requests
