@@ -24,7 +24,7 @@ _BoolOrNull = Annotated[bool, BeforeValidator(lambda value: False if value is No
 
 class _Model(BaseModel):
     # The field names of this API begin with "model_", which pydantic would keep for itself.
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), defer_build=True)
 
 
 class ModelArchitectureList(_Model):
