@@ -138,15 +138,10 @@ def run_cases(cases: list[Case], more: dict[str, Any], emulator: RunningEmulator
     assert emulator.requests() == []
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 def test_operators_name_the_argument_and_the_rule(
-    deferrable: bool,
-    emulator: RunningEmulator,
-    cerebras_connection: str,
-    new_dag: Callable[..., DAG],
-    run_dag: DagRunner,
+    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
-    run_cases(OPERATOR_CASES, {"deferrable": deferrable}, emulator, new_dag(), run_dag)
+    run_cases(OPERATOR_CASES, {"deferrable": True}, emulator, new_dag(), run_dag)
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
