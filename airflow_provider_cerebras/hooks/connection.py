@@ -27,7 +27,7 @@ def _boolean_word(value: object) -> object:
 class _Extra(BaseModel):
     """The fields in the connection's extra; others are left to whoever put them there."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
 
     org_name: str | None = None
     inference_api_key: str | None = None
@@ -44,7 +44,7 @@ class ConnectionSettings(BaseModel):
     :param org_name: the customer management organization name, if the connection has one.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     client: ClientSettings
     org_name: str | None

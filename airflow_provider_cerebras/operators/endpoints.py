@@ -25,7 +25,6 @@ from airflow_provider_cerebras.exceptions import (
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.inventory import previous_model
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
-from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 from airflow_provider_cerebras.verification import find_fault, measure, read_chats, summarize
 from airflow_provider_cerebras.waiting import DeploymentWatch, Status
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from airflow_provider_cerebras.durability.identity import Identity
+    from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
     from airflow_provider_cerebras.verification import Chat, Expectation, Measurement
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
@@ -78,6 +78,9 @@ class RolloutOperator(WaitingOperator):
         return DeploymentWatch(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
 
     def _trigger(self, watch: Watch[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
+
         return CerebrasDeploymentTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
             endpoint_id=watch.ids["endpoint_id"],

@@ -19,7 +19,6 @@ from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionIn
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.inventory import models_in_use, select
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
-from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
+    from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
 
@@ -173,6 +173,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         return self._request.identity.claim if self._request and self._request.identity else None
 
     def _trigger(self, watch: Watch[Any]) -> CerebrasModelVersionTrigger:
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
+
         return CerebrasModelVersionTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
             model_version=watch.ids["model_version"],

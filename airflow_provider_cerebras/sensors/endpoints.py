@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.sensors._base import WaitSensor
-from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 from airflow_provider_cerebras.waiting import DeploymentWatch
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import XComArg
 
+    from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
 
@@ -55,6 +55,9 @@ class CerebrasDeploymentSensor(WaitSensor):
         return DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=deadline, started=started)
 
     def _trigger(self, watch: Watch[Any]) -> CerebrasDeploymentTrigger:
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
+
         return CerebrasDeploymentTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
             endpoint_id=self.endpoint_id,

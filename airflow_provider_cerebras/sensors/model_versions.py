@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.sensors._base import WaitSensor
-from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import XComArg
 
+    from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
     from airflow_provider_cerebras.waiting import Outcome, Watch
 
 
@@ -51,6 +51,9 @@ class CerebrasModelVersionSensor(WaitSensor):
         return ModelVersionWatch(self.model_version, deadline=deadline, started=started)
 
     def _trigger(self, watch: Watch[Any]) -> CerebrasModelVersionTrigger:
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
+
         return CerebrasModelVersionTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
             model_version=watch.ids["model_version"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.benchmarks.harness import Scale, harness
@@ -94,3 +97,16 @@ def test_a_profile_names_packages() -> None:
     assert package_of("/x/lib/python3.11/site-packages/httpx/_client.py") in {"httpx", "built in"}
     assert package_of("/x/airflow_provider_cerebras/polling.py") == "airflow_provider_cerebras"
     assert package_of("~") == "built in"
+
+
+def test_a_parse_of_a_dag_loads_no_triggers() -> None:
+    """They need modules of Airflow that take as long to import as half of this provider."""
+    pytest.importorskip("airflow.sdk")
+    program = (
+        "import sys; from airflow.sdk import BaseOperator, BaseSensorOperator\n"
+        "from airflow_provider_cerebras.operators import endpoints, model_versions\n"
+        "from airflow_provider_cerebras.sensors import endpoints, model_versions\n"
+        "print('airflow.triggers.base' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split()[-1] == "False"

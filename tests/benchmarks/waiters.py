@@ -222,7 +222,7 @@ def log_as_triggerer() -> None:
     except ImportError:  # Airflow 2
         logging.basicConfig(level=logging.INFO, filename=os.devnull, force=True)
     else:
-        configure_logging(json_output=True, output=Path(os.devnull).open("wb"))  # noqa: SIM115  for good
+        configure_logging(json_output=True, output=Path(os.devnull).open("wb"), sending_to_supervisor=True)  # noqa: SIM115  for good
 
 
 def main() -> None:
