@@ -30,7 +30,7 @@ with DAG(
     params={"model_version": Param("orgs/my-org/models/gpt-oss-120b/versions/latest", type="string")},
     tags=["cerebras", "example"],
     doc_md=__doc__,
-):
+) as dag:
     # Resolves the alias once: all endpoints get the same version, wherever the alias moves meanwhile.
     version = CerebrasModelVersionSensor(
         task_id="version", model_version="{{ params.model_version }}", deferrable=True

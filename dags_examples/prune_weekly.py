@@ -24,7 +24,7 @@ with DAG(
     },
     tags=["cerebras", "example"],
     doc_md=__doc__,
-):
+) as dag:
     rehearse = CerebrasPruneModelVersionsOperator(
         task_id="rehearse", model_arch_id="gpt-oss-120b", keep_last=5, dry_run=True
     )

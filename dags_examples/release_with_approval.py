@@ -18,7 +18,7 @@ with DAG(
     params={"weight_uri": Param("s3://my-bucket/fine-tunes/candidate", type="string", pattern="^s3://.+")},
     tags=["cerebras", "example"],
     doc_md=__doc__,
-):
+) as dag:
     cerebras_release(
         model_arch_id="gpt-oss-120b",
         weight_uri="{{ params.weight_uri }}",

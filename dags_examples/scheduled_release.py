@@ -21,7 +21,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["cerebras", "example"],
     doc_md=__doc__,
-):
+) as dag:
 
     @task
     def announce(model_version: object) -> None:

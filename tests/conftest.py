@@ -153,6 +153,10 @@ class RunningEmulator:
             ]
         )
 
+    def add_endpoint(self, endpoint_id: str) -> None:
+        """Give the organization one more endpoint for the first architecture."""
+        self._control("POST", "/endpoints", json={"endpoint_id": endpoint_id, "model_arch_id": self.arch})
+
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Send a request as another client of the service would, by the management key; it is logged as any other."""
         response = self._http.request(

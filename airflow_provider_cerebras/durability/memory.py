@@ -6,13 +6,18 @@ is none.
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow.providers.common.compat.sdk import Context
     from pydantic import JsonValue
+
+
+_log = logging.getLogger(__name__)
 
 
 class _Store(Protocol):
@@ -36,7 +41,10 @@ class Memory:
 
     def recall(self) -> Mapping[str, str]:
         """Return the notes; empty where there are none."""
-        notes = None if self._store is None else self._store.get(self._key)
+        notes: JsonValue = None
+        if self._store is not None:
+            with _convenience("read"):
+                notes = self._store.get(self._key)
         if not isinstance(notes, dict) or notes.get("request") != self._fingerprint:
             return {}
         return {name: value for name, value in notes.items() if isinstance(value, str)}
@@ -44,4 +52,14 @@ class Memory:
     def note(self, **notes: str) -> None:
         """Add to the notes."""
         if self._store is not None:
-            self._store.set(self._key, {**self.recall(), **notes, "request": self._fingerprint})
+            with _convenience("written"):
+                self._store.set(self._key, {**self.recall(), **notes, "request": self._fingerprint})
+
+
+@contextmanager
+def _convenience(done: str) -> Iterator[None]:
+    """Go on without the store; a task must not fail for it that has just made a version."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  it is behind another API, which can fail in any way
+        _log.warning("The task state store cannot be %s (%s: %s); going on without.", done, type(error).__name__, error)

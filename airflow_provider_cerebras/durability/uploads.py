@@ -296,7 +296,7 @@ class Upload:
             # changed, it is about something else.
             now_seen = self._look()
             if decide(request, now_seen) == step:
-                self._doubt(refusal, final=isinstance(refusal, BadRequest))
+                self._doubt(refusal, final=isinstance(refusal, BadRequest) or not step.aliases)
             return now_seen
         self._made = version.name
         self._memory.note(model_version=version.name)

@@ -16,7 +16,7 @@ from airflow_provider_cerebras.emulator.operations import OperationName
 from airflow_provider_cerebras.emulator.request_log import LoggedRequest, Stage
 from airflow_provider_cerebras.emulator.routes import endpoint_body, model_version_body
 from airflow_provider_cerebras.emulator.service import Phase
-from airflow_provider_cerebras.emulator.settings import ARCHITECTURES
+from airflow_provider_cerebras.emulator.settings import ARCHITECTURES, NAME_PATTERN
 
 router = APIRouter(prefix="/_emulator", tags=["emulator"])
 
@@ -57,6 +57,15 @@ class Requests(BaseModel):
     """The requests that came in, oldest first."""
 
     requests: list[LoggedRequest]
+
+
+class NewEndpoint(BaseModel):
+    """An endpoint to be added."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    endpoint_id: str = Field(pattern=NAME_PATTERN)
+    model_arch_id: Literal["gpt-oss-120b", "llama3.1-8b"]
 
 
 class VersionState(BaseModel):
@@ -126,6 +135,13 @@ async def list_requests(
 ) -> Requests:
     """The requests that came in, but for those to the control plane."""
     return Requests(requests=await emulator.log.wait_for(operation, stage, wait))
+
+
+@router.post("/endpoints", status_code=201)
+async def add_endpoint(endpoint: NewEndpoint, emulator: CurrentEmulator) -> NewEndpoint:
+    """Give the organization one endpoint more, until the next reset."""
+    emulator.service.add_endpoint(endpoint.endpoint_id, endpoint.model_arch_id)
+    return endpoint
 
 
 @router.post("/reset")

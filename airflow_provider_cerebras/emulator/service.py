@@ -320,6 +320,12 @@ class Service:
             raise NotFound(f"Endpoint {endpoint_id} does not exist.", param="endpoint_id")
         return endpoint
 
+    def add_endpoint(self, endpoint_id: str, model_arch_id: str) -> Endpoint:
+        """One endpoint more; none is there twice."""
+        if model_arch_id not in ARCHITECTURES:
+            raise NotFound(f"Model architecture {model_arch_id} does not exist.", param="model_arch_id")
+        return self._endpoints.setdefault(endpoint_id, Endpoint(endpoint_id, model_arch_id, self._clock()))
+
     def listed_deployments(self, endpoint: Endpoint) -> list[Deployment]:
         """The deployments that the endpoint lists, oldest first."""
         if self._settings.deployed_models == "all":

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 from tests.unit.durability.world import Store, memory_of
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_notes_add_up() -> None:
@@ -41,3 +45,20 @@ def test_what_people_read_in_the_ui_is_plain() -> None:
     assert json.loads(json.dumps(store.content)) == {
         "cerebras_upload": {"model_version": "orgs/o/models/m/versions/1", "request": "airflow-1"}
     }
+
+
+class BrokenStore(Store):
+    """Airflow's API is down."""
+
+    def get(self, key: str) -> Any:
+        raise BrokenPipeError("no supervisor")
+
+    def set(self, key: str, value: Any) -> None:
+        raise BrokenPipeError("no supervisor")
+
+
+def test_a_store_that_fails_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    memory = memory_of(BrokenStore(), "key", "request")
+    memory.note(a="1")
+    assert memory.recall() == {}
+    assert "no supervisor" in caplog.text

@@ -1,0 +1,284 @@
+"""The whole release as one TaskGroup, and the operators that it is made of, by a real Airflow."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import task
+
+from airflow_provider_cerebras.exceptions import (
+    DeploymentFailed,
+    EndpointVerificationFailed,
+    NothingToRollBackTo,
+    RequestRefused,
+)
+from airflow_provider_cerebras.operators.endpoints import (
+    CerebrasRollbackEndpointOperator,
+    CerebrasVerifyEndpointOperator,
+)
+from airflow_provider_cerebras.task_groups import cerebras_release
+from tests.integration.scenario import OPERATOR_MODES, POLL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.providers.common.compat.sdk import DAG
+
+    from tests.conftest import RunningEmulator
+    from tests.integration.dag_run import DagRunner
+
+CHAT = [{"role": "user", "content": "a question that nobody must see"}]
+
+
+@pytest.fixture
+def quick(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
+    return emulator
+
+
+@task
+def announce(model_version: object) -> str:
+    return f"{model_version} is out"
+
+
+def release_dag(new_dag: Callable[..., DAG], emulator: RunningEmulator, **arguments: Any) -> DAG:
+    """A DAG of one release, and a task after it."""
+    quickly = {"poke_interval": POLL}
+    with new_dag(default_args={"retries": 2}) as dag:
+        release = cerebras_release(
+            group_id="release",
+            **{
+                "model_arch_id": emulator.arch,
+                "weight_uri": "s3://weights/new",
+                "endpoint_id": emulator.endpoint_id,
+                "alias": "prod",
+                "system_fingerprint_suffix": "v2",
+                "verify": {"settle_timeout": POLL},
+                "wait_for_sync": quickly,
+                "wait_for_rollout": quickly,
+                "roll_back": {"poll_interval": POLL},
+                **arguments,
+            },
+        )
+        announced: Any = announce(release.model_version)
+        release >> announced
+    return dag
+
+
+def serve(emulator: RunningEmulator, weight_uri: str, *aliases: str) -> str:
+    version = emulator.upload(weight_uri, *aliases)
+    emulator.deploy(version)
+    return version
+
+
+class TestRelease:
+    def test_all_goes_well(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+        serve(quick, "s3://weights/old", "prod")
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        assert result.state == "success", result.log
+        second = quick.version_name(2)
+        assert quick.serving() == second
+        assert "prod" in quick.versions()[second]["response"]["version_aliases"]
+        assert result["release.roll_back"].state == "skipped"
+        assert result["release.verify"].xcom["system_fingerprint"].endswith("-v2")
+        assert result["release.released"].xcom == {
+            "model_version": second,
+            "deployment_id": quick.deployments()[-1]["id"],
+        }
+        assert result["announce"].xcom == f"{second} is out"
+
+    def test_without_an_alias_nothing_is_promoted(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        result = run_dag(release_dag(new_dag, quick, alias=None))
+        assert result.state == "success", result.log
+        assert "release.promote" not in result.tasks
+
+    def test_what_does_not_answer_as_expected_is_rolled_back(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old", "prod")
+
+        result = run_dag(release_dag(new_dag, quick, expect="something else entirely"))
+
+        assert result.state == "failed"
+        assert isinstance(result.error("release.verify"), EndpointVerificationFailed)
+        assert result["release.roll_back"].state == "success", result.log
+        assert quick.serving() == first
+        assert quick.versions()[first]["response"]["version_aliases"][0] == "prod"
+        assert {result[f"release.{name}"].state for name in ("promote", "released")} == {"upstream_failed"}
+        assert result["announce"].state == "upstream_failed"
+
+    def test_a_rollout_that_fails_is_rolled_back(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old", "prod")
+        quick.fault("deploy_model", fail_rollout="out of memory")
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        assert result.state == "failed"
+        assert isinstance(result.error("release.wait_for_rollout"), DeploymentFailed)
+        assert result["release.verify"].state == "upstream_failed"
+        assert result["release.roll_back"].state == "success", result.log
+        assert [each["model"] for each in quick.deployments()] == [first, quick.version_name(2), first]
+        assert quick.serving() == first
+
+    def test_a_rollback_that_fails_too_says_what_serves_now(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old")
+        quick.fault("deploy_model", fail_rollout="out of memory", times=2)
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        assert result.state == "failed"
+        assert isinstance(result.error("release.roll_back"), DeploymentFailed)
+        assert f"Now {first} serves there." in str(result.error("release.roll_back"))
+        assert result["announce"].state == "upstream_failed"
+
+    @pytest.mark.parametrize("operation", ["upload_model_version", "deploy_model"])
+    def test_where_nothing_was_deployed_nothing_is_rolled_back(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner, operation: str
+    ) -> None:
+        first = serve(quick, "s3://weights/old")
+        serve(quick, "s3://weights/now")
+        quick.fault(operation, status=403, body={"detail": "not allowed"})
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        assert result.state == "failed"
+        assert result["release.roll_back"].state == "skipped"
+        assert quick.serving() != first
+        assert len(quick.deployments()) == 2
+
+    def test_every_task_takes_keywords_of_its_own(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        dag = release_dag(
+            new_dag,
+            quick,
+            upload={"version_aliases": ["latest"], "pool": "default_pool"},
+            deploy={"rollback_on_failure": True, "wait_for_completion": True, "poll_interval": POLL},
+            promote={"doc_md": "moves the alias"},
+        )
+        assert run_dag(dag).state == "success"
+        assert dag.get_task("release.promote").doc_md == "moves the alias"
+        assert quick.versions()[quick.version_name(1)]["response"]["version_aliases"][1:] == ["latest", "prod"]
+
+
+class TestVerify:
+    def verify(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner, **arguments: Any) -> Any:
+        serve(quick, "s3://weights/now")
+        with new_dag() as dag:
+            CerebrasVerifyEndpointOperator(
+                task_id="verify",
+                endpoint_id=quick.endpoint_id,
+                **{"messages": CHAT, "settle_timeout": POLL, **arguments},
+            )
+        return run_dag(dag)
+
+    def test_several_chats(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+        result = self.verify(
+            quick, new_dag, run_dag, messages=[CHAT, CHAT], expect=re.compile(r"\w"), chat_params={"temperature": 0}
+        )
+        assert result.state == "success", result.log
+        assert result["verify"].xcom["chats"] == 2
+        assert [each["body"]["temperature"] for each in quick.requests("chat_completion")] == [0, 0]
+
+    def test_questions_and_answers_are_shown_to_nobody(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        result = self.verify(quick, new_dag, run_dag, expect="something else")
+        assert "'something else'" in str(result.error("verify"))
+        assert "a question that nobody must see" not in str(result.error("verify"))
+        lines = [line for line in result.log.splitlines() if "a question that nobody must see" in line]
+        assert lines == []
+
+    def test_unless_they_may_be(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+        result = self.verify(quick, new_dag, run_dag, expect="something else", log_content=True)
+        error = result.error("verify")
+        assert isinstance(error, EndpointVerificationFailed)
+        assert "a question that nobody must see" in str(error)
+        assert error.question == CHAT
+        assert error.answer is not None
+        assert error.answer in str(error)
+
+    def test_an_endpoint_that_settles_is_asked_again(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        quick.fault("chat_completion", status=404, body={"message": "no such model yet"})
+        result = self.verify(quick, new_dag, run_dag, settle_timeout=60)
+        assert result.state == "success", result.log
+        assert len(quick.requests("chat_completion")) == 2
+
+    def test_a_key_that_is_refused_fails_at_once(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        quick.fault("chat_completion", status=401, body={"message": "wrong key"})
+        result = self.verify(quick, new_dag, run_dag, settle_timeout=60)
+        assert isinstance(result.error("verify"), RequestRefused)
+        assert len(quick.requests("chat_completion")) == 1
+
+
+class TestRollback:
+    @pytest.mark.parametrize("mode", OPERATOR_MODES)
+    def test_to_what_served_before(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner, mode: str
+    ) -> None:
+        first = serve(quick, "s3://weights/old")
+        serve(quick, "s3://weights/now")
+        with new_dag() as dag:
+            CerebrasRollbackEndpointOperator(task_id="back", endpoint_id=quick.endpoint_id, **OPERATOR_MODES[mode])
+
+        result = run_dag(dag)
+
+        assert result.state == "success", result.log
+        assert quick.serving() == first
+        assert result["back"].xcom == quick.deployments()[-1]["id"]
+
+    def test_to_a_named_version(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+        oldest = serve(quick, "s3://weights/oldest", "golden")
+        serve(quick, "s3://weights/old")
+        serve(quick, "s3://weights/now")
+        with new_dag(params={"to": "golden"}) as dag:
+            CerebrasRollbackEndpointOperator(
+                task_id="back",
+                endpoint_id=quick.endpoint_id,
+                to=quick.version_name("{{ params.to }}"),
+                poll_interval=POLL,
+            )
+        assert run_dag(dag).state == "success"
+        assert quick.serving() == oldest
+
+    def test_where_nothing_served_before_the_task_fails_at_once(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        serve(quick, "s3://weights/now")
+        with new_dag(default_args={"retries": 3}) as dag:
+            CerebrasRollbackEndpointOperator(task_id="back", endpoint_id=quick.endpoint_id)
+        result = run_dag(dag)
+        assert isinstance(result.error("back"), NothingToRollBackTo)
+        assert result["back"].try_number == 1
+        assert len(quick.deployments()) == 1
+
+    def test_a_retry_after_the_answer_was_lost_goes_back_to_the_same_version(
+        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old")
+        serve(quick, "s3://weights/now")
+        # The submission works, its answer is lost, and the look that would find it fails until the attempt gives up.
+        quick.fault("deploy_model", when="after", status=503)
+        quick.fault("get_endpoint", skip=2, times=6, status=500)
+        with new_dag(default_args={"retries": 1}) as dag:
+            CerebrasRollbackEndpointOperator(task_id="back", endpoint_id=quick.endpoint_id, poll_interval=POLL)
+        result = run_dag(dag)
+        assert result.state == "success", result.log
+        assert result["back"].try_number == 2
+        assert quick.serving() == first
+        assert {each["model"] for each in quick.deployments()[2:]} == {first}
