@@ -146,8 +146,15 @@ def test_a_conflict_that_no_look_explains_is_raised_in_the_end(identity: Any, se
     refusal = httpx.Response(409, json={"detail": "come back later"})
     attempt = Attempt(service, [Mishap(UPLOAD, refusal, worked=False, times=99)])
     with pytest.raises(Conflict, match="come back later"):
-        attempt.upload(request(identity))
+        attempt.upload(request(identity, "latest"))
     assert attempt.network.count("upload_model_version") == MAX_DOUBTS + 1
+
+
+def test_a_conflict_cannot_be_about_an_alias_where_there_is_none(service: Service) -> None:
+    attempt = Attempt(service, [Mishap(UPLOAD, httpx.Response(409), worked=False, times=99)])
+    with pytest.raises(Conflict):
+        attempt.upload(request(None))
+    assert attempt.network.count("upload_model_version") == 1
 
 
 # Somebody was faster.
