@@ -102,10 +102,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few waiters and short times; nothing to judge by")
     parser.add_argument("--waiters", type=int, nargs="+", help="how many waiters (default: 1 100 1000 5000)")
     parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, help="with whom to compare (default: all)")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="folder to write to")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write to (default: docs/benchmarks; quick: .bench/quick)"
+    )
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL
     counts = options.waiters or ([1, 100] if options.quick else [1, 100, 1000, 5000])
+    output = options.output or (ROOT / ".bench" / "quick" if options.quick else ROOT / "docs" / "benchmarks")
     started = time.monotonic()
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -121,13 +124,13 @@ def main() -> None:
         results |= run(bench, counts, tuple(options.only), scale, min(1000, max(counts)))
     results["intervals"] = [asdict(result) for result in simulate()]
     results["minutes"] = round((time.monotonic() - started) / 60, 1)
-    options.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     for figure in results["figures"]:
         # Thousands of single delays say no more than these.
         figure["delays"] = quantiles(figure.pop("delays"))
-    (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    write_report(results, options.output)
-    print(f"Written to {options.output} after {results['minutes']} minutes.")
+    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_report(results, output)
+    print(f"Written to {output} after {results['minutes']} minutes.")
 
 
 def quantiles(delays: list[float]) -> dict[str, float]:
