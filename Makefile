@@ -21,7 +21,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test acceptance drills matrix bench clean
+.PHONY: help demo standalone test docs acceptance drills matrix bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,8 +32,11 @@ demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{
 standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
 	@.venv/bin/python scripts/demo.py --standalone
 
-test: | $(UV)  ## lint, types, and the tests on every supported Airflow
+test: | $(UV)  ## lint, types, docs, and the tests on every supported Airflow
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox
+
+docs: | $(UV)  ## build the documentation into docs/_build/html
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session docs
 
 acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break it
 	.venv/bin/python -m pytest tests/acceptance

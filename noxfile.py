@@ -1,8 +1,9 @@
-"""What `make test` runs: style, types, and the tests on every Airflow that is supported."""
+"""What `make test` runs: style, types, the documentation, and the tests on every Airflow that is supported."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import nox
 
@@ -27,6 +28,14 @@ def typing(session: nox.Session) -> None:
     """Types, strictly."""
     install(session, AIRFLOWS[0])
     session.run("mypy")
+
+
+@nox.session(python=PYTHON)
+def docs(session: nox.Session) -> None:
+    """The documentation, in which nothing may point nowhere."""
+    install(session, AIRFLOWS[0], extra="docs")
+    home = Path(session.create_tmp()).resolve()
+    session.run("sphinx-build", "-q", "-W", "docs", "docs/_build/html", env={"AIRFLOW_HOME": str(home)})
 
 
 @nox.session(python=PYTHON)
