@@ -20,7 +20,7 @@ from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.harness import ROOT, Harness, Scale, harness
 from tests.benchmarks.imports import measure_imports
 from tests.benchmarks.intervals import simulate
-from tests.benchmarks.report import write_report
+from tests.benchmarks.report import pivot_of, write_report
 
 FULL = Scale(interval=5.0, duration=60.0, limit=120.0)
 QUICK = Scale(interval=1.0, duration=12.0, limit=40.0)
@@ -53,9 +53,11 @@ def plan(counts: list[int], peers: tuple[str, ...]) -> list[list[tuple[str, int]
     steps: list[list[tuple[str, int]]] = []
     for count in counts:
         if count == 1:
-            steps.append([(who, 1) for who in ("limit", "ours", "ours-fixed", *peers)])
+            steps.append([(who, 1) for who in ("limit", "ours", *peers)])
             continue
-        steps += [[(who, count)] for who in ("limit", "ours", "ours-fixed")]
+        steps += [[("limit", count)], [("ours", count)]]
+        if count == pivot_of(counts):
+            steps.append([("ours-fixed", count)])
         others = [(who, count) for who in peers if (who, count) not in SKIPPED]
         steps += [others] if count <= 100 else [[other] for other in others]
     return steps

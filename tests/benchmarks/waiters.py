@@ -60,7 +60,9 @@ class Figures:
     :param elapsed: from the start to the last event.
     :param waited: the sum of the times from the start to the completion of each job.
     :param stall: the longest that the loop was not able to look for what is due, after the first interval.
-    :param stall_at_start: the same in the first interval, in which all waiters come.
+    :param stall_without_collector: the same, less what Python's garbage collector took of it.
+    :param full_collection: what a full garbage collection takes before the first waiter comes.
+    :param stall_at_start: the same as ``stall`` in the first interval, in which all waiters come.
     :param memory: growth of the resident set from before the first waiter to its highest.
     :param server_cpu: of the server's process meanwhile.
     :param delays: from each completion on the server to its event, ascending.
@@ -76,6 +78,8 @@ class Figures:
     elapsed: float
     waited: float
     stall: float
+    stall_without_collector: float
+    full_collection: float
     stall_at_start: float
     memory: int
     server_cpu: float
@@ -92,23 +96,36 @@ class TimedSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self._left: float | None = None
-        self.longest = 0.0
+        self._collecting = self._collected = 0.0
+        self._longest: tuple[float, float] = (0.0, 0.0)
+        gc.callbacks.append(self._collector)
+
+    def _collector(self, phase: str, info: Mapping[str, int]) -> None:
+        now = time.perf_counter()
+        if phase == "start":
+            self._collecting = now
+        else:
+            self._collected += now - self._collecting
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         now = time.perf_counter()
         if self._left is not None:
-            self.longest = max(self.longest, now - self._left)
+            self._note(now - self._left, now - self._left - self._collected)
         ready = super().select(timeout)
-        self._left = time.perf_counter()
+        self._left, self._collected = time.perf_counter(), 0.0
         if timeout and timeout > 0:
             # Another thread, or process, may keep it from coming back in time.
-            self.longest = max(self.longest, self._left - now - timeout)
+            late = self._left - now - timeout
+            self._note(late, late)
         return ready
 
-    def take(self) -> float:
-        """Return the longest time, and begin anew."""
-        longest, self.longest = self.longest, 0.0
+    def take(self) -> tuple[float, float]:
+        """Return the longest time with and without the garbage collector's part, and begin anew."""
+        longest, self._longest = self._longest, (0.0, 0.0)
         return longest
+
+    def _note(self, *seconds: float) -> None:
+        self._longest = max(self._longest[0], seconds[0]), max(self._longest[1], seconds[1])
 
 
 def measure(specification: Specification) -> Figures:
@@ -124,6 +141,9 @@ async def _measure(specification: Specification, contender: Any, selector: Timed
         raise RuntimeError("The wait for a job that is done did not end well.")
     await contender.started(specification.waiters)
     gc.collect()
+    began = time.perf_counter()
+    gc.collect()
+    full_collection = time.perf_counter() - began
     memory = resident()
     ends: dict[int, float] = {}
     tasks = []
@@ -167,8 +187,10 @@ async def _measure(specification: Specification, contender: Any, selector: Timed
         cpu=cpu,
         elapsed=elapsed,
         waited=sum(min(completion, elapsed) for completion in completions),
-        stall=stall,
-        stall_at_start=stall_at_start,
+        stall=stall[0],
+        stall_without_collector=stall[1],
+        full_collection=full_collection,
+        stall_at_start=stall_at_start[0],
         memory=highest - memory,
         profile=by_package(profile) if specification.profile else {},
         delays=sorted(end - start - completions[job] for job, end in ends.items()),
