@@ -176,6 +176,8 @@ class _Released(BaseOperator):
         self.deployment_id = deployment_id
 
     def execute(self, context: Context) -> dict[str, Any]:
+        if self.deployment_id is None:
+            raise AirflowSkipException("Nothing was deployed, so nothing is released.")
         return {"model_version": self.model_version, "deployment_id": self.deployment_id}
 
 

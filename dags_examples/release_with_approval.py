@@ -28,6 +28,6 @@ with DAG(
         approve={
             "subject": "May these weights serve?",
             "body": "Weights: {{ params.weight_uri }}",
-            "execution_timeout": timedelta(days=1),
+            "response_timeout": timedelta(days=1),
         },
     )

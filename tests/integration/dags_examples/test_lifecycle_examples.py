@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,13 +69,52 @@ def test_fan_out_endpoints(quick: RunningEmulator, run_dag: DagRunner) -> None:
     assert {quick.serving(endpoint_id) for endpoint_id in endpoints} == {version}
 
 
+def answer_when_asked(dag_id: str, option: str) -> None:
+    """Do what Airflow's UI does when a person answers."""
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with create_session() as session:
+            waiting = session.query(TaskInstance).filter_by(dag_id=dag_id, state="awaiting_input").one_or_none()
+            if waiting is not None:
+                update_hitl_detail(
+                    dag_id=dag_id,
+                    dag_run_id=waiting.run_id,
+                    task_id=waiting.task_id,
+                    update_hitl_detail_payload=UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
+                    user=SimpleAuthManagerUser(username="somebody", role="admin"),
+                    session=session,
+                )
+                return
+        threading.Event().wait(0.1)
+    raise AssertionError("nobody was asked")
+
+
 if AIRFLOW_V_3_1_PLUS:
 
-    def test_release_with_approval_asks_before_it_deploys() -> None:
+    @pytest.mark.parametrize(
+        ("option", "state"), [("Approve", "success"), ("Reject", "skipped")], ids=["approved", "rejected"]
+    )
+    def test_release_with_approval(quick: RunningEmulator, run_dag: DagRunner, option: str, state: str) -> None:
         dag = load("release_with_approval")
-        approve = dag.get_task("cerebras_release.approve")
-        assert approve.upstream_task_ids == {"cerebras_release.wait_for_sync"}
-        assert approve.downstream_task_ids == {"cerebras_release.deploy"}
+        # Each run leaves its own behind.
+        dag.dag_id = f"release_with_approval_{state}"
+        with ThreadPoolExecutor() as pool:
+            person = pool.submit(answer_when_asked, dag.dag_id, option)
+            result = run_dag(dag)
+            person.result()
+
+        assert result.state == "success", result.log
+        assert result["cerebras_release.deploy"].state == state
+        assert result["cerebras_release.promote"].state == state
+        assert result["cerebras_release.released"].state == state
+        assert result["cerebras_release.roll_back"].state == "skipped"
+        assert quick.serving() == (quick.version_name(1) if option == "Approve" else None)
 
 else:
 
