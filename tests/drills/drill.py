@@ -7,6 +7,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -270,14 +271,45 @@ def clear_while_deferred(drill: Drill) -> None:
     drill.check_only_result(number=2)
 
 
+def kill_promotion(drill: Drill, **rule: Any) -> None:
+    """The task is killed in the middle of moving an alias; its retry ends in the same place as if it had not been."""
+    emulator = drill.emulator
+    first, drill.model_version = emulator.upload("s3://bucket/1", "prod", "blue"), emulator.upload("s3://bucket/2")
+    # What was not processed until the kill never is.
+    fault = emulator.fault(**rule, hold=True, drop=rule.get("when") != "after")
+    drill.start()
+    drill.wait_until_held(rule["operation"])
+    drill.kill_task()
+    emulator.end_fault(fault)
+    drill.wait_for_end()
+    task = drill.stack.look(drill.name)
+    assert (task.run_state, task.tries >= 2) == ("success", True), f"{task.run_state} after {task.tries} attempts"
+    assert drill.stack.failure(drill.name) is None
+    drill.stack.wait_until("what the task returns", lambda: drill.stack.result(drill.name) is not None, timeout=10)
+    assert drill.stack.result(drill.name) == drill.model_version
+    held = {name: version["response"]["version_aliases"] for name, version in emulator.versions().items()}
+    assert held == {first: ["blue"], drill.model_version: ["prod"]}, f"the aliases are {held}"
+
+
+_PATCH = "update_model_version_aliases"
+PROMOTIONS: dict[str, dict[str, Any]] = {
+    "promote-before": {"operation": "get_model_version"},
+    "promote-free-sent": {"operation": _PATCH},
+    "promote-free-processed": {"operation": _PATCH, "when": "after"},
+    "promote-set-sent": {"operation": _PATCH, "skip": 1},
+    "promote-set-processed": {"operation": _PATCH, "skip": 1, "when": "after"},
+}
+"""The request that is under way when a promotion is killed, by the name of the drill."""
+
 SCENARIOS: dict[str, Callable[[Drill], None]] = {
     "worker-lost": lose_worker,
     "orphan": leave_orphan,
     "late-zombie": release_late,
     "clear-while-deferred": clear_while_deferred,
+    **{name: partial(kill_promotion, **rule) for name, rule in PROMOTIONS.items()},
 }
 """What is not a cell of the matrix, by name."""
-SCENARIO_DAGS = {"clear-while-deferred": "upload_delete_on_kill_deferrable"}
+SCENARIO_DAGS = {"clear-while-deferred": "upload_delete_on_kill_deferrable", **dict.fromkeys(PROMOTIONS, "promote")}
 TRIGGERER_SCENARIO = "delete-on-kill-triggerer-killed"
 
 

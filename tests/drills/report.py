@@ -46,6 +46,14 @@ SCENARIOS = {
     "delete-on-kill-triggerer-killed": "`delete_on_kill=True`, and the triggerer gets a SIGKILL: the version stays.",
 }
 
+PROMOTIONS = {
+    "promote-before": "the first look",
+    "promote-free-sent": "taking the alias from its holder, not processed",
+    "promote-free-processed": "taking the alias from its holder, processed, answer lost",
+    "promote-set-sent": "setting the alias, not processed: nobody has it",
+    "promote-set-processed": "setting the alias, processed, answer lost",
+}
+
 HEAD = """# Crash matrix
 
 <!-- Written by `make matrix` from a run of the drills; do not edit. -->
@@ -124,7 +132,13 @@ def _version(run: dict[str, Any]) -> list[str]:
                     for instant, title in INSTANTS.items()]  # fmt: skip
             lines += [f"### {TITLES[operation]}, {mode}", "", *_table(["instant", *EVENTS.values()], rows), ""]
     rows = [[text, _words(outcomes[name])] for name, text in SCENARIOS.items() if name in outcomes]
-    return [*lines, "### Uploading, and more than one thing happens", "", *_table(["what happens", "end"], rows), ""]
+    lines += ["### Uploading, and more than one thing happens", "", *_table(["what happens", "end"], rows), ""]
+    rows = [
+        [text, "**FAILED**" if outcomes[name]["error"] else f"moved, after {outcomes[name]['tries']} attempts"]
+        for name, text in PROMOTIONS.items()
+        if name in outcomes
+    ]
+    return [*lines, "### Promoting, and a SIGKILL", "", *_table(["under way when the task is killed", "end"], rows), ""]
 
 
 def _cell(outcomes: dict[str, Any], operation: Operation, mode: Mode, instant: Instant, event: Event) -> str:

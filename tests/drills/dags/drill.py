@@ -18,14 +18,17 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_cerebras.durability.memory import Memory
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
-from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.operators.model_versions import (
+    CerebrasPromoteModelVersionOperator,
+    CerebrasUploadModelVersionOperator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cerebras.operators._base import WaitingOperator
+    from airflow_provider_cerebras.operators._base import CerebrasOperator
 
 SIGNALS = Path(os.environ["DRILL_SIGNALS"])
 STOPPED_SECONDS = 300
@@ -65,7 +68,7 @@ class Instants:
         unfinished.replace(path)
 
 
-def stoppable(operator: type[WaitingOperator]) -> type[WaitingOperator]:
+def stoppable(operator: type[CerebrasOperator]) -> type[CerebrasOperator]:
     """Derive an operator that stops where it is told to."""
 
     # No mixin: Airflow 2.11 gives `execute` an argument that it takes off again in subclasses of BaseOperator only.
@@ -99,6 +102,7 @@ def stoppable(operator: type[WaitingOperator]) -> type[WaitingOperator]:
 
 Upload = stoppable(CerebrasUploadModelVersionOperator)
 Deploy = stoppable(CerebrasDeployModelOperator)
+Promote = stoppable(CerebrasPromoteModelVersionOperator)
 
 
 def conf(name: str) -> str:
@@ -130,3 +134,11 @@ for mode in ("blocking", "deferrable"):
                     **arguments,
                 )
         globals()[dag.dag_id] = dag
+
+with DAG(
+    "promote",
+    schedule=None,
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    default_args={"retries": 10, "retry_delay": timedelta(0)},
+) as promote_dag:
+    Promote(task_id="task", model_version=conf("model_version"), alias="prod", cerebras_conn_id=conf("connection"))
