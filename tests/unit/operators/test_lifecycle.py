@@ -1,0 +1,104 @@
+"""Deleting and pruning: what goes, what is spared, and what is sent for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_cerebras.exceptions import VersionInUse
+from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
+from airflow_provider_cerebras.operators.model_versions import (
+    CerebrasDeleteModelVersionOperator,
+    CerebrasPruneModelVersionsOperator,
+)
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import Service
+
+CONTEXT: Any = {}
+
+
+def delete(model_version: str, **changes: Any) -> str:
+    return CerebrasDeleteModelVersionOperator(task_id="task", model_version=model_version, **changes).execute(CONTEXT)
+
+
+def prune(**changes: Any) -> dict[str, Any]:
+    arguments = {"model_arch_id": "gpt-oss-120b", "keep_last": 1, **changes}
+    return CerebrasPruneModelVersionsOperator(task_id="task", **arguments).execute(CONTEXT)
+
+
+class TestDelete:
+    def test_by_an_alias_it_returns_the_number(self, service: Service) -> None:
+        version = service.new_version("candidate")
+        assert delete(service.version_name("candidate")) == version
+        assert service.versions() == {}
+
+    def test_what_does_not_exist_is_deleted_already(self, service: Service) -> None:
+        assert delete(service.version_name(7)) == service.version_name(7)
+        assert service.requests("delete_model_version") == []
+
+    def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
+        version = service.new_version()
+        service.fault("delete_model_version", status=404, body={"detail": "no such version"})
+        assert delete(version) == version
+
+    @pytest.mark.parametrize(("done", "words"), [(True, "serves on"), (False, "rolls out on")])
+    def test_what_is_in_use_is_refused_with_the_endpoint(self, service: Service, done: bool, words: str) -> None:
+        service.new_deployment(done=done)
+        (version,) = service.versions()
+        with pytest.raises(VersionInUse, match=f"{version} {words} endpoint {service.endpoint_id}"):
+            delete(version)
+        assert service.requests("delete_model_version") == []
+
+    def test_force_asks_the_service_all_the_same(self, service: Service) -> None:
+        service.new_deployment()
+        (version,) = service.versions()
+        service.fault("delete_model_version", status=200, body={"deleted": True})
+        assert delete(version, force=True) == version
+        assert service.requests("list_endpoints") == []
+        assert len(service.requests("delete_model_version")) == 1
+
+
+class TestPrune:
+    def test_a_rehearsal_says_the_same_and_deletes_nothing(self, service: Service) -> None:
+        old, new = service.new_version(), service.new_version()
+        rehearsed = prune(dry_run=True)
+        assert list(service.versions()) == [old, new]
+        assert prune() == rehearsed == {"deleted": [old], "kept": {new: "is among the newest"}}
+        assert list(service.versions()) == [new]
+
+    def test_what_came_into_use_meanwhile_is_kept_with_the_service_s_words(self, service: Service) -> None:
+        old, new = service.new_version(), service.new_version()
+        service.fault("delete_model_version", status=409, body={"detail": "it is being deployed"})
+        assert prune()["kept"] == {new: "is among the newest", old: "the service refused: it is being deployed"}
+
+    def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
+        old, _ = service.new_version(), service.new_version()
+        service.fault("delete_model_version", status=404)
+        assert prune()["deleted"] == [old]
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [({"keep_last": 0}, "keep_last: must be 1 or more"), ({"model_arch_id": "a b"}, "model_arch_id: ")],
+    )
+    def test_bad_arguments_are_refused_before_anything_is_sent(
+        self, service: Service, changes: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(ValueError, match=f"^{words}"):
+            prune(**changes)
+        assert service.requests() == []
+
+    def test_a_text_is_no_list_of_patterns(self, service: Service) -> None:
+        with pytest.raises(TypeError, match="keep_aliases: must be a list"):
+            prune(keep_aliases="prod*")
+        assert service.requests() == []
+
+
+def test_one_rollout_of_a_task_at_a_time_unless_told_otherwise() -> None:
+    deploy = CerebrasDeployModelOperator(task_id="deploy", endpoint_id="e1", model_version="later")
+    back = CerebrasRollbackEndpointOperator(task_id="back", endpoint_id="e1")
+    more = CerebrasDeployModelOperator(
+        task_id="more", endpoint_id="e1", model_version="later", max_active_tis_per_dag=3
+    )
+    assert [task.max_active_tis_per_dag for task in (deploy, back, more)] == [1, 1, 3]
