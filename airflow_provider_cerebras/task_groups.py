@@ -67,7 +67,7 @@ def cerebras_release(
     The group succeeds if everything did. If the rollout or the verification fails, what served before is deployed
     again, and the group fails with the reason of the task that failed. Waits are deferred unless told otherwise.
 
-    The last seven arguments are keywords for the task of that name, and override what is set here.
+    The last eight arguments are keywords for the task of that name, and override what is set here.
 
     :param model_arch_id: id of the architecture that the weights belong to.
     :param weight_uri: ``s3://bucket/prefix`` of the weights.

@@ -1,4 +1,4 @@
-"""What the operators share: a connection, and those that begin something at the service the wait for its end."""
+"""What the operators share: a connection, and the wait for the end of what some of them begin."""
 
 from __future__ import annotations
 

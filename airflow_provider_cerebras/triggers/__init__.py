@@ -1,1 +1,1 @@
-"""Waiting on the triggerer. Triggers only ever read, since one of them may run twice at once."""
+"""Waiting on the triggerer. What runs only ever reads, since it may run twice at once."""

@@ -230,3 +230,14 @@ class TestEvents:
     ) -> None:
         with pytest.raises(UnexpectedTriggerEvent, match="same version of airflow-provider-cerebras"):
             make().execute_complete(CONTEXT, event=event)
+
+
+def test_a_deployment_that_was_lost_is_not_waited_for_again() -> None:
+    notes = {"request": f"{V1} on {ENDPOINT}, 0", "model_version": V1, "deployment_id": DEPLOYMENT}
+    stored = {"cerebras_deployment": dict(notes)}
+    store = SimpleNamespace(get=stored.get, set=stored.__setitem__)
+    event = {"status": "lost", "message": "gone", "endpoint_id": ENDPOINT, "deployment_id": DEPLOYMENT}
+    context: Any = dict(CONTEXT, task_state_store=store)
+    with pytest.raises(DeploymentLost):
+        deploy().execute_complete(context, event)
+    assert stored == {"cerebras_deployment": {**notes, "deployment_id": ""}}
