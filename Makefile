@@ -21,7 +21,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test docs acceptance drills matrix bench clean
+.PHONY: help demo standalone test docs acceptance browser drills matrix bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,10 @@ docs: | $(UV)  ## build the documentation into docs/_build/html
 
 acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break it
 	.venv/bin/python -m pytest tests/acceptance
+
+browser: .venv/.test  ## see the pages of Airflow and of the emulator in a real browser
+	@scripts/install_chromium.sh
+	.venv/bin/python -m pytest tests/browser
 
 drills: | $(UV)  ## kill a real Airflow of every supported version at each instant: the crash matrix
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session drills
