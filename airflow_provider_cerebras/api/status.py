@@ -61,8 +61,8 @@ def classify_version(version: ModelVersion) -> Verdict:
 def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     """Tell how far a deployment is.
 
-    An entry that is not listed is :attr:`Progress.LOST`: whether it waits in a queue, was superseded or was never
-    there cannot be told from one answer, only from several (see :mod:`airflow_provider_cerebras.waiting`).
+    An entry that is not listed is ``Progress.LOST``: whether it waits in a queue, was superseded or was never
+    there cannot be told from one answer, only from several (see ``waiting.py``).
 
     :param endpoint: what a look at the endpoint answered.
     :param deployment_id: UUID of the deployment.
