@@ -1,0 +1,110 @@
+"""The DAGs that the documentation shows, each run as it stands."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import RunningEmulator
+    from tests.integration.dag_run import DagResult, DagRunner
+
+SNIPPETS = Path(__file__).parents[3] / "docs" / "snippets"
+
+
+@pytest.fixture
+def quick(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
+    return emulator
+
+
+@pytest.fixture
+def run(run_dag: DagRunner, quick: RunningEmulator) -> Callable[[str], DagResult]:
+    """Run the DAG of a snippet, which must succeed."""
+
+    def run(name: str) -> DagResult:
+        sys.modules.pop(name, None)
+        module: Any = importlib.import_module(name)
+        result = run_dag(module.dag)
+        assert result.state == "success", result.log
+        return result
+
+    return run
+
+
+def aliases(emulator: RunningEmulator, model_version: str) -> list[str]:
+    held: list[str] = emulator.versions()[model_version]["response"]["version_aliases"]
+    return [alias for alias in held if not alias.startswith("airflow-")]
+
+
+def test_first_release(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    result = run("first_release")
+
+    assert quick.serving() == result["wait_for_sync"].xcom == quick.version_name(1)
+    assert result["wait_for_rollout"].xcom == result["deploy"].xcom
+    assert result["verify"].xcom["chats"] == 1
+
+
+def test_two_tasks(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    last_week = quick.upload("s3://my-bucket/fine-tunes/last-week", "latest")
+
+    run("two_tasks")
+
+    assert quick.serving() == quick.version_name(2)
+    assert aliases(quick, quick.version_name(2)) == ["latest"]
+    assert aliases(quick, last_week) == []
+
+
+def test_verify_and_promote(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    old = quick.upload("s3://my-bucket/fine-tunes/old", "production")
+    new = quick.upload("s3://my-bucket/fine-tunes/new", "latest")
+    quick.deploy(new)
+
+    result = run("verify_and_promote")
+
+    assert result["verify"].xcom["chats"] == 2
+    assert aliases(quick, new) == ["latest", "production"]
+    assert aliases(quick, old) == []
+
+
+def test_change_aliases(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    version = quick.upload("s3://my-bucket/fine-tunes/1", "latest", "candidate")
+
+    run("change_aliases")
+
+    assert aliases(quick, version) == ["latest", "legal-hold-2026"]
+
+
+def test_roll_back(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    good, bad = (quick.upload(f"s3://my-bucket/fine-tunes/{name}") for name in ("good", "bad"))
+    quick.deploy(good)
+    quick.deploy(bad)
+
+    run("roll_back")
+
+    assert quick.serving() == good
+
+
+def test_delete_version(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    quick.upload("s3://my-bucket/fine-tunes/1")
+
+    run("delete_version")
+
+    assert quick.versions() == {}
+
+
+def test_ask_the_api(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+    version = quick.upload("s3://my-bucket/fine-tunes/1", "latest")
+
+    assert run("ask_the_api")["versions"].xcom == [f"{version}: latest"]
+
+
+def test_every_snippet_is_run() -> None:
+    assert {f"test_{file.stem}" for file in SNIPPETS.glob("*.py")} <= set(globals())
