@@ -14,9 +14,10 @@ _INTEGRATION = "Cerebras"
 _PACKAGE = "airflow_provider_cerebras"
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden_fields": ["schema", "login", "port"],
+    # A base URL can hold the port, but from their list of connections Airflow 3.3.1 and 3.3.2 test only those with one.
+    "hidden_fields": ["schema", "login"],
     "relabeling": {"host": "Base URL", "password": "Management API key"},
-    "placeholders": {"host": "https://api.cerebras.ai", "password": "not the inference API key"},
+    "placeholders": {"host": "https://api.cerebras.ai", "password": "not the inference API key", "port": "443"},
 }
 
 _CONNECTION_FIELDS: dict[str, Any] = {
@@ -33,7 +34,7 @@ _CONNECTION_FIELDS: dict[str, Any] = {
     "request_timeout": {
         "label": "Request timeout (seconds)",
         "description": "How long a request waits for an answer.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 30},
+        "schema": {"type": ["number", "null"], "minimum": 1, "default": 30},
     },
     "max_retries": {
         "label": "Retries of a request",

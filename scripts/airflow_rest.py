@@ -61,7 +61,7 @@ class AirflowRest:
         return DagRun(self, dag_id, run["dag_run_id"])
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON that the API answers; an error's answer becomes the exception's text."""
+        """The JSON that the API answers, if any; an error's answer becomes the exception's text."""
         answer = self._http.request(method, f"/api/v2/{path}", **options)
         if answer.is_error:
             raise httpx.HTTPStatusError(
@@ -69,7 +69,7 @@ class AirflowRest:
                 request=answer.request,
                 response=answer,
             )
-        return answer.json()
+        return answer.json() if answer.content else None
 
 
 class DagRun:

@@ -120,7 +120,9 @@ class CerebrasHook(BaseHook):
             with self._new_client() as client:
                 architectures = client.send_once(operations.list_model_architectures(org_name)).model_architectures
         except (ValueError, CerebrasError) as error:
-            return False, _explain(error)
+            # Airflow tests a copy of the connection, under an id that the user has never seen.
+            words = _explain(error).removeprefix(f"Connection {self.cerebras_conn_id!r}, ")
+            return False, words[:1].upper() + words[1:]
         found = ", ".join(architectures) or "none yet"
         return True, f"Connected to organization {org_name!r}. Model architectures: {found}."
 

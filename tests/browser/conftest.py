@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -12,11 +13,15 @@ import pytest
 from processes import _members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from selenium.webdriver import ChromeService
     from selenium.webdriver.remote.webdriver import WebDriver
+    from selenium.webdriver.remote.webelement import WebElement
+
+    from tests.browser.airflow_ui import AirflowUi
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 # On a machine whose network is closed, a browser that calls home waits for answers that never come.
 OPTIONS = (
@@ -32,7 +37,7 @@ OPTIONS = (
     "--lang=en-US",
     "--no-first-run",
     "--no-proxy-server",
-    "--window-size=1280,1000",
+    "--window-size=1280,1300",
 )
 
 
@@ -62,6 +67,28 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
         if driver is not None:
             driver.quit()
         _end(service)
+
+
+@pytest.fixture(scope="session")
+def airflow_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUi]:
+    """An Airflow with a UI, and nothing in it."""
+    from tests.browser.airflow_ui import AirflowUi
+
+    with AirflowUi(tmp_path_factory.mktemp("airflow")) as running:
+        running.bring_up()
+        yield running
+
+
+@pytest.fixture
+def take_picture(tmp_path: Path) -> Callable[[WebElement, str], None]:
+    """Keep what can be seen of an element as a PNG: for the docs if ``SCREENSHOTS`` is set, else only for a look."""
+    folder = DOCS / "_static" if os.environ.get("SCREENSHOTS") else tmp_path
+
+    def take(element: WebElement, name: str) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.png").write_bytes(element.screenshot_as_png)
+
+    return take
 
 
 def _found(program: str) -> str:

@@ -144,7 +144,7 @@ class TestProvidersManager:
     def test_its_form_relabels_and_hides(self, manager: Any) -> None:
         behaviour = manager.field_behaviours["cerebras"]
         assert behaviour["relabeling"] == {"host": "Base URL", "password": "Management API key"}
-        assert {"schema", "login", "port"} <= set(behaviour["hidden_fields"])
+        assert {"schema", "login"} <= set(behaviour["hidden_fields"])
 
     def test_its_form_has_the_fields_from_airflow_3_2_on(self, manager: Any) -> None:
         prefix = "extra__cerebras__"
