@@ -17,14 +17,20 @@ from airflow_provider_cerebras.emulator.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from airflow_provider_cerebras.emulator.service import Clock
+    from airflow_provider_cerebras.emulator.clock import Clock
 
 
 class EmulatorApp(FastAPI):
     """The application; the gate goes around all of FastAPI, since only there a connection can be dropped."""
 
     def __init__(self, emulator: Emulator) -> None:
-        super().__init__(title="Cerebras Management API (emulated)", version=__version__, redirect_slashes=False)
+        super().__init__(
+            title="Cerebras Management API (emulated)",
+            version=__version__,
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
+        )
         self.state.emulator = emulator
         self.emulator = emulator
 
@@ -37,11 +43,13 @@ def create_app(settings: Settings | None = None, clock: Clock = time.time) -> Em
     """Make an emulator.
 
     :param settings: Default: all the defaults.
-    :param clock: Gives the time in Unix seconds; default: the system's.
+    :param clock: Gives the machine's time in Unix seconds; default: the system's.
+    :raises StateError: The state file cannot be used, or does not go with the settings.
     """
     settings = settings or Settings()
-    app = EmulatorApp(Emulator(settings, clock))
-    install_error_handlers(app, settings)
+    emulator = Emulator(settings, clock)
+    app = EmulatorApp(emulator)
+    install_error_handlers(app, emulator)
     for part in (routes, inference, control):
         app.include_router(part.router)
     return app

@@ -4,42 +4,67 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from airflow_provider_cerebras.emulator.core import CurrentEmulator
+from airflow_provider_cerebras.emulator.core import CurrentService
+from airflow_provider_cerebras.emulator.refusals import ForeignOrganization, NotFound
+from airflow_provider_cerebras.emulator.resources import Endpoint
+from airflow_provider_cerebras.emulator.schemas import EndpointId, OrgName
+
+if TYPE_CHECKING:
+    from airflow_provider_cerebras.emulator.service import KeyKind, Service
 
 _bearer = HTTPBearer(scheme_name="BearerAuth", auto_error=False)
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def require_management_key(emulator: CurrentEmulator, credentials: _Credentials) -> None:
-    """Refuse a request to the Management API that does not carry the management key."""
-    keys = emulator.settings
-    _check(credentials, "management", keys.management_key, "inference", keys.inference_key)
+async def require_management_key(service: CurrentService, credentials: _Credentials) -> str:
+    """Refuse a request to the Management API that does not carry a management key, and say whose key it is."""
+    return _holder(service, credentials, "management", "inference")
 
 
-async def require_inference_key(emulator: CurrentEmulator, credentials: _Credentials) -> None:
-    """Refuse a request to the inference API that does not carry the inference key."""
-    keys = emulator.settings
-    _check(credentials, "inference", keys.inference_key, "management", keys.management_key)
+async def require_inference_key(service: CurrentService, credentials: _Credentials) -> str:
+    """Refuse a request to the inference API that does not carry an inference key, and say whose key it is."""
+    return _holder(service, credentials, "inference", "management")
 
 
-def _check(credentials: HTTPAuthorizationCredentials | None, wanted: str, key: str, other: str, other_key: str) -> None:
+ManagingOrganization = Annotated[str, Depends(require_management_key)]
+AskingOrganization = Annotated[str, Depends(require_inference_key)]
+
+
+async def _own_organization(org_name: OrgName, holder: ManagingOrganization) -> str:
+    if org_name != holder:
+        raise ForeignOrganization(org_name)
+    return org_name
+
+
+async def _own_endpoint(endpoint_id: EndpointId, holder: ManagingOrganization, service: CurrentService) -> Endpoint:
+    endpoint = service.endpoint(endpoint_id)
+    if endpoint.org_name != holder:
+        # As if it were not there: whose it is, is nobody else's business.
+        raise NotFound(f"Endpoint {endpoint_id} does not exist.", param="endpoint_id")
+    return endpoint
+
+
+OwnOrganization = Annotated[str, Depends(_own_organization)]
+"""The organization in the path, which is that of the key."""
+
+OwnEndpoint = Annotated[Endpoint, Depends(_own_endpoint)]
+"""The endpoint in the path, which the key's organization manages."""
+
+
+def _holder(service: Service, credentials: HTTPAuthorizationCredentials | None, wanted: KeyKind, other: KeyKind) -> str:
     if credentials is None:
         raise _unauthorized(f"Not authenticated: send 'Authorization: Bearer <{wanted} API key>'.")
-    if _same(credentials.credentials, key):
-        return
-    if _same(credentials.credentials, other_key):
+    key = service.key(credentials.credentials)
+    if key is None:
+        raise _unauthorized(f"Wrong API key: it is not a valid {wanted} API key.")
+    if key.kind != wanted:
         raise _unauthorized(f"Wrong kind of key: the {other} API key was sent, the {wanted} API key is needed here.")
-    raise _unauthorized(f"Wrong API key: it is not a valid {wanted} API key.")
-
-
-def _same(one: str, other: str) -> bool:
-    return secrets.compare_digest(one.encode(), other.encode())
+    return key.org_name
 
 
 def _unauthorized(message: str) -> HTTPException:

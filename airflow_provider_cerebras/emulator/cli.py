@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
-from airflow_provider_cerebras.emulator.settings import Settings
+from airflow_provider_cerebras._version import __version__
+from airflow_provider_cerebras.emulator.config import ConfigError, read_config
+from airflow_provider_cerebras.emulator.settings import Group, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,29 +25,70 @@ _EXTRA = {"boto3", "botocore", "fastapi", "starlette", "uvicorn"}
 def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
     """The settings that a command line asks for; ends the process if it is not understood.
 
+    What the command line says comes before what the configuration file says, and that before the defaults.
+
     :param arguments: Without the program's name; default: the process's.
     """
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    path = given.pop("config", None)
+    try:
+        return Settings.model_validate({**(read_config(path) if path else {}), **given})
+    except ConfigError as error:
+        parser.error(str(error))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        rule = problem["msg"].removeprefix("Value error, ")
+        parser.error(f"argument --{_option_name(str(problem['loc'][0]))}: {rule}" if problem["loc"] else rule)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cerebras-emulator",
         description="The Cerebras Management API and chat completions as a server on this machine.",
+        epilog="Each option can stand in the configuration file as well, by its name with underscores; what the "
+        "command line says comes first. Its page for people is at /, its control plane below /_emulator/.",
+        # What is not given must be told from what is given as it is by default.
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
-    for name, field in Settings.model_fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", **_option(field))
-    try:
-        return Settings.model_validate(vars(parser.parse_args(arguments)))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        parser.error(f"argument --{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML or JSON file with settings, organizations and fault rules (default: none)",
+    )
+    for group in Settings.__bases__:
+        assert issubclass(group, Group)  # noqa: S101
+        options = parser.add_argument_group((group.__doc__ or "").removesuffix("."))
+        for name, field in group.model_fields.items():
+            options.add_argument(f"--{_option_name(name)}", **_option(field))
+    return parser
+
+
+def _option_name(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _option(field: FieldInfo) -> dict[str, Any]:
-    shown = "none" if field.default is None else "%(default)s"
-    option: dict[str, Any] = {"default": field.default, "help": f"{field.description} (default: {shown})"}
+    shown = "none" if field.default is None else field.default
+    option: dict[str, Any] = {"help": f"{field.description} (default: {shown})".replace("%", "%%")}
     if isinstance(field.default, bool):
         return {**option, "action": argparse.BooleanOptionalAction}
-    if get_origin(field.annotation) is Literal:
-        option["choices"] = get_args(field.annotation)
-    return {**option, "type": str if field.default is None else type(field.default)}
+    if choices := _choices(field.annotation):
+        # Of choices that are numbers too, argparse compares what it has made of the text.
+        return {**option, "choices": choices, "type": type(choices[0])}
+    if field.default is None:
+        return {**option, "metavar": "URL" if field.metadata else "FILE"}
+    return {**option, "type": type(field.default), "metavar": {int: "N", float: "N"}.get(type(field.default), "TEXT")}
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """What a setting may be, if that is one of some values; one that may be None is one that may be left out."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((get_args(each) for each in get_args(annotation) if get_origin(each) is Literal), ())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,27 +100,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from airflow_provider_cerebras.emulator import server
         from airflow_provider_cerebras.emulator.app import create_app
+        from airflow_provider_cerebras.emulator.storage import StateError
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print(  # noqa: T201
-            f"The emulator needs {error.name}: pip install 'airflow-provider-cerebras[emulator]'", file=sys.stderr
-        )
-        return 1
+        return _fail(f"The emulator needs {error.name}: pip install 'airflow-provider-cerebras[emulator]'")
     try:
         listener = server.listen(settings)
     except OSError as error:
-        print(f"Cannot listen on {settings.host} port {settings.port}: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _fail(f"Cannot listen on {settings.host} port {settings.port}: {error}")
+    try:
+        app = create_app(settings)
+    except StateError as error:
+        listener.close()
+        return _fail(str(error))
     url = server.base_url(settings, listener)
 
     def announce() -> None:
         connection = server.airflow_connection(settings, url)
         print(f"Cerebras emulator ready at {url}\n{connection}", flush=True)  # noqa: T201
 
-    emulator = server.Server(create_app(settings), announce)
+    emulator = server.Server(app, announce)
     # Uvicorn raises the signal that ended it once more afterwards; caught here, it does not end the process again.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, emulator.handle_exit)
     emulator.run([listener])
     return 0
+
+
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)  # noqa: T201
+    return 1

@@ -6,37 +6,91 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
+from airflow_provider_cerebras.emulator import documents
+from airflow_provider_cerebras.emulator.clock import EmulatedClock
 from airflow_provider_cerebras.emulator.faults import FaultBook
+from airflow_provider_cerebras.emulator.masking import Masker
+from airflow_provider_cerebras.emulator.profiles import PROFILES, ProfileName
+from airflow_provider_cerebras.emulator.refusals import Refusal
 from airflow_provider_cerebras.emulator.request_log import RequestLog
 from airflow_provider_cerebras.emulator.service import Service
+from airflow_provider_cerebras.emulator.storage import StateError, open_store
 from airflow_provider_cerebras.emulator.weights import S3WeightReader, digest_of_uri
 
 if TYPE_CHECKING:
-    from airflow_provider_cerebras.emulator.service import Clock, ReadWeights
+    from airflow_provider_cerebras.emulator.clock import Clock
+    from airflow_provider_cerebras.emulator.faults import ArmedFault
+    from airflow_provider_cerebras.emulator.service import ReadWeights
     from airflow_provider_cerebras.emulator.settings import Settings
 
 
 class Emulator:
     """What all parts of the application share.
 
-    :param clock: Gives the time in Unix seconds.
+    :param clock: Gives the machine's time in Unix seconds.
+    :raises StateError: The state file cannot be used, or does not go with the settings.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
-        self._clock = clock
         url = settings.s3_endpoint_url
         self._read_weights: ReadWeights = digest_of_uri if url is None else S3WeightReader(url)
+        self.clock = EmulatedClock(clock, settings.time_scale)
         self.faults = FaultBook()
-        self.log = RequestLog(clock)
-        self.service = Service(settings, clock, self._read_weights)
+        self.log = RequestLog(self.clock)
+        self._masker = Masker(())
+        self._store = open_store(settings.state)
+        try:
+            self.service = self._begin()
+        except Refusal as refusal:
+            self._store.close()
+            raise StateError(f"The state file {settings.state} does not go with the settings: {refusal}") from refusal
+
+    def _begin(self) -> Service:
+        for document in self._store.read(documents.CLOCK):
+            self.clock.resume(documents.clock(document))
+        self.keep_clock()
+        service = Service(self.settings.behaviour, self.clock, self._read_weights, self._store)
+        for organization in self.settings.all_organizations():
+            service.ensure_organization(organization)
+        for rule in self.settings.faults:
+            self.faults.add(rule)
+        if self.settings.profile is not None:
+            self.begin_profile(self.settings.profile)
+        return service
 
     def reset(self) -> None:
-        """Go back to the start: no versions, no deployments, no fault rules, an empty log."""
+        """Go back to the start: what the settings say, on the machine's time, and an empty log."""
         # A request that is held would otherwise do its work in the new state.
         self.faults.clear(abandon=True)
         self.log.clear()
-        self.service = Service(self.settings, self._clock, self._read_weights)
+        self.clock.reset()
+        self._store.clear()
+        self.service = self._begin()
+
+    def keep_clock(self) -> None:
+        """Keep what time it is, so that it goes on from there after a restart."""
+        self._store.write(documents.of_clock(self.clock.anchor))
+
+    def begin_profile(self, name: ProfileName) -> list[ArmedFault]:
+        """Put the rules of a profile in force, anew if they are."""
+        self.faults.end_profile(name)
+        return [self.faults.add(rule, name) for rule in PROFILES[name].rules]
+
+    def masker(self) -> Masker:
+        """Masks the keys that are in force."""
+        if not self._masker.is_for(self.service.keys()):
+            self._masker = Masker(self.service.keys())
+        return self._masker
+
+    def stop(self) -> None:
+        """Let go of every request that is held or waits."""
+        self.faults.clear()
+        self.log.close()
+
+    def close(self) -> None:
+        """Let go of the state file."""
+        self._store.close()
 
 
 async def _current_emulator(request: Request) -> Emulator:

@@ -1,4 +1,4 @@
-"""How a refusal becomes an answer: its status and its body, in one of the two styles."""
+"""How a refusal becomes an answer: its status and its body, in the style that is in force."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from airflow_provider_cerebras.emulator.error_bodies import error_body
 from airflow_provider_cerebras.emulator.operations import INFERENCE_PREFIX
-from airflow_provider_cerebras.emulator.service import (
+from airflow_provider_cerebras.emulator.refusals import (
     AliasTaken,
+    AlreadyThere,
     ForeignOrganization,
     NotDeployable,
     NotFound,
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
-    from airflow_provider_cerebras.emulator.settings import ErrorStyle, Settings
+    from airflow_provider_cerebras.emulator.core import Emulator
+    from airflow_provider_cerebras.emulator.error_bodies import ErrorStyle
 
 _STATUS = {
     NotFound: 404,
@@ -35,30 +38,9 @@ _STATUS = {
     NotDeployable: 400,
     VersionInUse: 409,
     RolloutUnderWay: 409,
+    AlreadyThere: 409,
     NothingServes: 503,
 }
-
-_TYPE_AND_CODE = {
-    400: ("invalid_request_error", "wrong_api_format"),
-    401: ("invalid_request_error", "wrong_api_key"),
-    403: ("permission_error", "forbidden"),
-    404: ("not_found_error", "not_found"),
-    405: ("invalid_request_error", "method_not_allowed"),
-    409: ("invalid_request_error", "conflict"),
-    422: ("invalid_request_error", "unprocessable"),
-    503: ("service_unavailable_error", "service_unavailable"),
-}
-
-
-def error_body(style: ErrorStyle, status: int, message: str, param: str | None = None) -> dict[str, str | None]:
-    """The body of an error answer.
-
-    :param param: Name of the request's parameter at fault, if it is one.
-    """
-    if style == "fastapi":
-        return {"detail": message}
-    kind, code = _TYPE_AND_CODE.get(status, ("api_error", "error"))
-    return {"message": message, "type": kind, "param": param, "code": code}
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]]) -> str:
@@ -66,18 +48,24 @@ def validation_message(errors: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors)
 
 
-def install_error_handlers(app: FastAPI, settings: Settings) -> None:
+def install_error_handlers(app: FastAPI, emulator: Emulator) -> None:
     """Make every refusal of the application an answer in the style that is configured.
 
     The inference API has its own style always; the setting is about the Management API.
     """
 
     def style_of(request: Request) -> ErrorStyle:
-        return "inference" if request.url.path.startswith(f"{INFERENCE_PREFIX}/") else settings.error_style
+        return (
+            "inference"
+            if request.url.path.startswith(f"{INFERENCE_PREFIX}/")
+            else emulator.service.behaviour.error_style
+        )
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refusal)  # noqa: S101
-        status = settings.alias_clash_status if isinstance(error, AliasTaken) else _STATUS[type(error)]
+        status = (
+            emulator.service.behaviour.alias_clash_status if isinstance(error, AliasTaken) else _STATUS[type(error)]
+        )
         return JSONResponse(error_body(style_of(request), status, str(error), error.param), status)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 
+from airflow_provider_cerebras.emulator.error_bodies import error_body
 from airflow_provider_cerebras.emulator.faults import SCOPE_KEY
-from airflow_provider_cerebras.emulator.operations import operation_of
-from airflow_provider_cerebras.emulator.request_log import Stage, masked_headers, readable_body
+from airflow_provider_cerebras.emulator.matching import Seen
+from airflow_provider_cerebras.emulator.operations import OperationName, operation_of
+from airflow_provider_cerebras.emulator.request_log import Stage, decoded_headers, readable_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from airflow_provider_cerebras.emulator.core import Emulator
+    from airflow_provider_cerebras.emulator.error_bodies import ErrorStyle
     from airflow_provider_cerebras.emulator.faults import ArmedFault, FaultRule
 
 CONTROL_PREFIX = "/_emulator/"
+PAGES = {"/", "/openapi.json"}
+"""What is not under the prefix and yet not part of the API that is emulated."""
+
+PIECES = 10
+"""In so many pieces a slow body is sent."""
 
 
 class _Dropped(Exception):
@@ -36,7 +44,7 @@ class _Answer:
 
 
 class Gate:
-    """The outermost ASGI application. Requests to the control plane pass unseen."""
+    """The outermost ASGI application. Requests to the control plane and for the page pass unseen."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app = app
@@ -44,7 +52,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PREFIX):
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PREFIX) or scope["path"] in PAGES:
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
@@ -52,18 +60,27 @@ class Gate:
             await self._exchange(scope, body, receive, send)
 
     async def _exchange(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        log = self._emulator.log
-        operation = operation_of(scope["method"], scope["path"])
+        log, service, masker = self._emulator.log, self._emulator.service, self._emulator.masker()
+        headers = decoded_headers(scope["headers"])
+        key = service.key(headers.get("authorization", "").removeprefix("Bearer "))
+        seen = Seen(
+            operation=operation_of(scope["method"], scope["path"]),
+            path=scope["path"],
+            organization=key and key.org_name,
+            headers=headers,
+            body=readable_body(masker.text(body.decode(errors="replace"))),
+        )
         entry = log.add(
             request_id=str(uuid.uuid4()),
             method=scope["method"],
-            path=scope.get("raw_path", scope["path"].encode()).decode("latin-1"),
-            operation=operation,
-            query=scope["query_string"].decode("latin-1"),
-            headers=masked_headers(scope["headers"]),
-            body=readable_body(body),
+            path=masker.text(scope.get("raw_path", scope["path"].encode()).decode("latin-1")),
+            operation=seen.operation,
+            organization=seen.organization,
+            query=masker.text(scope["query_string"].decode("latin-1")),
+            headers=masker.headers(headers),
+            body=seen.body,
         )
-        fault = self._emulator.faults.take(operation, scope["path"])
+        fault = self._emulator.faults.take(seen)
 
         async def work() -> _Answer:
             answer = await _call(self._app, {**scope, SCOPE_KEY: fault and fault.rule}, body, receive)
@@ -78,42 +95,55 @@ class Gate:
                 raise _Dropped
 
         try:
-            answer = await _answer(fault, work, interfere)
+            answer = await _answer(fault, self._style(seen.operation), work, interfere)
         except _Dropped:
             log.update(entry, Stage.DROPPED)
             await _close_connection(receive, send)
             return
         answer.headers.setdefault("x-request-id", entry.request_id)
         log.update(entry, Stage.ANSWERED, answer.status)
-        await _send(answer, send, truncate=fault is not None and fault.rule.truncate)
+        await _send(answer, send, fault)
         if fault is not None and fault.rule.truncate:
             await _close_connection(receive, send)
+
+    def _style(self, operation: OperationName | None) -> ErrorStyle:
+        inference = operation is OperationName.CHAT_COMPLETION
+        return "inference" if inference else self._emulator.service.behaviour.error_style
 
 
 async def _answer(
     fault: ArmedFault | None,
+    style: ErrorStyle,
     work: Callable[[], Awaitable[_Answer]],
     interfere: Callable[[ArmedFault], Awaitable[None]],
 ) -> _Answer:
     if fault is None:
         return await work()
-    if fault.rule.when == "before":
+    rule = fault.rule
+    if rule.when == "before":
         await interfere(fault)
-        answer = _canned(fault.rule) or await work()
+        answer = _canned(rule, style) or await work()
     else:
         answer = await work()
         await interfere(fault)
-        answer = _canned(fault.rule) or answer
-    answer.headers.update(fault.rule.headers)
+        answer = _canned(rule, style) or answer
+    answer.headers.update(rule.headers)
+    if rule.retry_after is not None:
+        answer.headers["retry-after"] = str(rule.retry_after)
+    if rule.malformed:
+        answer.body = answer.body[: len(answer.body) // 2]
+        answer.headers["content-length"] = str(len(answer.body))
     return answer
 
 
-def _canned(rule: FaultRule) -> _Answer | None:
+def _canned(rule: FaultRule, style: ErrorStyle) -> _Answer | None:
     if not rule.answers:
         return None
     status = rule.status or 200
-    if "body" in rule.model_fields_set:
-        response: Response = JSONResponse(rule.body, status)
+    if rule.message is not None:
+        response: Response = JSONResponse(error_body(rule.error_style or style, status, rule.message), status)
+    elif "body" in rule.model_fields_set:
+        response = JSONResponse(rule.body, status)
     elif rule.text is not None:
         response = Response(rule.text, status, media_type=rule.content_type)
     else:
@@ -152,10 +182,17 @@ async def _call(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> _A
     return answer
 
 
-async def _send(answer: _Answer, send: Send, *, truncate: bool) -> None:
+async def _send(answer: _Answer, send: Send, fault: ArmedFault | None) -> None:
     # The length that the headers announce is that of the whole body, truncated or not.
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers.raw})
+    truncate = fault is not None and fault.rule.truncate
     body = answer.body[: len(answer.body) // 2] if truncate else answer.body
+    if fault is not None and fault.rule.slow_body:
+        step = max(1, -(-len(body) // PIECES))
+        for start in range(0, len(body), step):
+            await fault.pause(fault.rule.slow_body / PIECES)
+            await send({"type": "http.response.body", "body": body[start : start + step], "more_body": True})
+        body = b""
     await send({"type": "http.response.body", "body": body, "more_body": truncate})
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 import uuid
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from airflow_provider_cerebras.emulator import operations
-from airflow_provider_cerebras.emulator.auth import require_inference_key
+from airflow_provider_cerebras.emulator.auth import AskingOrganization
 from airflow_provider_cerebras.emulator.core import CurrentService
 
-router = APIRouter(dependencies=[Depends(require_inference_key)], tags=["inference"])
+router = APIRouter(tags=["inference"])
 
 _SECONDS = {"queue_time": 0.0001, "prompt_time": 0.0002, "completion_time": 0.0007}
 
@@ -104,9 +104,11 @@ class ChatCompletion(BaseModel):
 
 
 @router.post(operations.CHAT_COMPLETION.path, operation_id="chat_completion")
-async def chat_completion(body: ChatCompletionRequest, service: CurrentService) -> ChatCompletion:
+async def chat_completion(
+    body: ChatCompletionRequest, asking: AskingOrganization, service: CurrentService
+) -> ChatCompletion:
     """Answer in the name of the version that serves, and repeat the last message."""
-    version = service.serving_version(body.model)
+    version = service.serving_version(body.model, asking)
     content = f"{version.name} answers: {body.messages[-1].text}"
     prompt_tokens = sum(len(message.text.split()) for message in body.messages)
     completion_tokens = len(content.split())

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-from starlette.routing import compile_path
-
-if TYPE_CHECKING:
-    import re
 
 MANAGEMENT_PREFIX = "/management/v1"
 INFERENCE_PREFIX = "/v1"
@@ -44,7 +39,8 @@ class Operation:
     @property
     def pattern(self) -> re.Pattern[str]:
         """Matches the decoded paths of this call."""
-        return compile_path(self.path)[0]
+        parts = re.split(r"\{\w+\}", self.path)
+        return re.compile("[^/]+".join(map(re.escape, parts)))
 
 
 _ORG = f"{MANAGEMENT_PREFIX}/orgs/{{org_name}}"

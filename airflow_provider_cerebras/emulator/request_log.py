@@ -5,24 +5,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import deque
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from airflow_provider_cerebras.emulator.operations import OperationName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_cerebras.emulator.service import Clock
+    from airflow_provider_cerebras.emulator.clock import Clock
 
 CAPACITY = 100_000
 """Requests that are remembered; beyond it the oldest are forgotten."""
-
-_SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie"}
 
 
 class Stage(StrEnum):
@@ -35,37 +35,36 @@ class Stage(StrEnum):
     DROPPED = "dropped"
 
 
-class LoggedRequest(BaseModel):
+@dataclass(slots=True)
+class LoggedRequest:
     """A request as it came in, and what became of it."""
 
-    model_config = ConfigDict(validate_assignment=True)
-
-    index: int = Field(description="Counts up from 0.")
-    time: float = Field(description="When it came in, in Unix seconds of the emulator's clock.")
-    request_id: str = Field(description="The x-request-id of the answer.")
+    index: Annotated[int, Field(description="Counts up from 0.")]
+    time: Annotated[float, Field(description="When it came in, in Unix seconds of the emulator's clock.")]
+    request_id: Annotated[str, Field(description="The x-request-id of the answer.")]
     method: str
-    path: str = Field(description="As it was sent, percent-encoded.")
-    operation: OperationName | None = Field(description="Null if it is none of the calls.")
+    path: Annotated[str, Field(description="As it was sent, percent-encoded.")]
+    operation: Annotated[OperationName | None, Field(description="Null if it is none of the calls.")]
+    organization: Annotated[str | None, Field(description="Whose key it carried; null if it was nobody's.")]
     query: str
-    headers: dict[str, str] = Field(description="Lower-case names; credentials are masked.")
-    body: Any = Field(description="Parsed if it is JSON, else text; null if there is none.")
+    headers: Annotated[dict[str, str], Field(description="Lower-case names; credentials are masked.")]
+    body: Annotated[Any, Field(description="Parsed if it is JSON, else text; null if there is none.")]
     stage: Stage = Stage.RECEIVED
-    worked: bool = Field(False, description="Whether the service did the work.")
-    status: int | None = Field(None, description="Status that was answered, if any.")
+    worked: Annotated[bool, Field(description="Whether the service did the work.")] = False
+    status: Annotated[int | None, Field(description="Status that was answered, if any.")] = None
 
 
-def readable_body(body: bytes) -> Any:
+def readable_body(body: str) -> Any:
     """A request's body for the log."""
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):
-        return body.decode(errors="replace")
+        return body
 
 
-def masked_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """A request's headers for the log, without credentials."""
-    decoded = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
-    return {name: "***" if name in _SECRET_HEADERS else value for name, value in decoded}
+def decoded_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """A request's headers by their lower-case names."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
 
 
 class RequestLog:
@@ -78,6 +77,7 @@ class RequestLog:
         self._clock = clock
         self._requests: deque[LoggedRequest] = deque(maxlen=CAPACITY)
         self._count = 0
+        self._closed = False
         self._changed = asyncio.Event()
 
     def add(self, **request: Any) -> LoggedRequest:
@@ -106,14 +106,27 @@ class RequestLog:
         self._requests.clear()
         self._count = 0
 
-    def select(self, operation: OperationName | None = None, stage: Stage | None = None) -> list[LoggedRequest]:
-        """The requests of a call and at a stage; None is any."""
-        return [
-            entry for entry in self._requests if operation in {None, entry.operation} and stage in {None, entry.stage}
-        ]
+    def close(self) -> None:
+        """Let everyone go who waits for requests."""
+        self._closed = True
+        self._notify()
+
+    def select(
+        self, operation: OperationName | None = None, stage: Stage | None = None, newest: int | None = None
+    ) -> list[LoggedRequest]:
+        """The requests of a call and at a stage, oldest first; None is any.
+
+        :param newest: At most so many, the newest ones.
+        """
+        found = (
+            entry
+            for entry in reversed(self._requests)
+            if operation in {None, entry.operation} and stage in {None, entry.stage}
+        )
+        return list(itertools.islice(found, newest))[::-1]
 
     async def wait_for(
-        self, operation: OperationName | None, stage: Stage | None, seconds: float
+        self, operation: OperationName | None, stage: Stage | None, seconds: float, newest: int | None = None
     ) -> list[LoggedRequest]:
         """What :meth:`select` gives, as soon as that is anything.
 
@@ -121,7 +134,7 @@ class RequestLog:
         """
         try:
             async with asyncio.timeout(seconds):
-                while not (found := self.select(operation, stage)):
+                while not (found := self.select(operation, stage, newest)) and not self._closed:
                     await self._changed.wait()
         except TimeoutError:
             return []

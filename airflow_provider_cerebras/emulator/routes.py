@@ -7,12 +7,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from airflow_provider_cerebras.emulator import operations, schemas
-from airflow_provider_cerebras.emulator.auth import require_management_key
-from airflow_provider_cerebras.emulator.core import CurrentEmulator, CurrentService
+from airflow_provider_cerebras.emulator.auth import OwnEndpoint, OwnOrganization, require_management_key
+from airflow_provider_cerebras.emulator.core import CurrentService
 from airflow_provider_cerebras.emulator.faults import rule_of
-from airflow_provider_cerebras.emulator.schemas import EndpointId, ModelArchId, OrgName, VersionId
-from airflow_provider_cerebras.emulator.service import Deployment, Endpoint, ModelVersion, Phase
-from airflow_provider_cerebras.emulator.settings import Settings
+from airflow_provider_cerebras.emulator.resources import Deployment, Endpoint, ModelVersion, Phase
+from airflow_provider_cerebras.emulator.schemas import ModelArchId, VersionId
+from airflow_provider_cerebras.emulator.settings import Behaviour
 
 router = APIRouter(dependencies=[Depends(require_management_key)], tags=["management"])
 
@@ -21,9 +21,9 @@ router = APIRouter(dependencies=[Depends(require_management_key)], tags=["manage
     operations.LIST_MODEL_ARCHITECTURES.path,
     operation_id="get_model_archs_by_org_route_management_v1_orgs__org_name__models_get",
 )
-async def list_model_architectures(org_name: OrgName, service: CurrentService) -> schemas.ModelArchitectureList:
+async def list_model_architectures(org_name: OwnOrganization, service: CurrentService) -> schemas.ModelArchitectureList:
     """Names of the architectures which this organization has access to."""
-    return schemas.ModelArchitectureList(model_architectures=list(service.model_architectures(org_name)))
+    return schemas.ModelArchitectureList(model_architectures=service.model_architectures(org_name))
 
 
 @router.post(
@@ -31,7 +31,7 @@ async def list_model_architectures(org_name: OrgName, service: CurrentService) -
     operation_id="upload_new_model_version_route_management_v1_orgs__org_name__models_upload_post",
 )
 async def upload_model_version(
-    org_name: OrgName, body: schemas.ModelVersionUploadRequest, service: CurrentService, request: Request
+    org_name: OwnOrganization, body: schemas.ModelVersionUploadRequest, service: CurrentService, request: Request
 ) -> schemas.ModelVersionUploadResponse:
     """Register a version and start to pull its weights."""
     rule = rule_of(request.scope)
@@ -55,13 +55,12 @@ async def upload_model_version(
     response_model_exclude_unset=True,
 )
 async def list_model_versions(
-    org_name: OrgName, model_arch_id: ModelArchId, emulator: CurrentEmulator
+    org_name: OwnOrganization, model_arch_id: ModelArchId, service: CurrentService
 ) -> schemas.ModelVersionList:
     """Every version of one architecture in the organization."""
-    service = emulator.service
     versions = service.model_versions(org_name, model_arch_id)
     return schemas.ModelVersionList(
-        model_versions=[model_version_body(each, service.now(), emulator.settings) for each in versions]
+        model_versions=[model_version_body(each, service.now(), service.behaviour) for each in versions]
     )
 
 
@@ -71,12 +70,11 @@ async def list_model_versions(
     response_model_exclude_unset=True,
 )
 async def get_model_version(
-    org_name: OrgName, model_arch_id: ModelArchId, version_id: VersionId, emulator: CurrentEmulator
+    org_name: OwnOrganization, model_arch_id: ModelArchId, version_id: VersionId, service: CurrentService
 ) -> schemas.ModelVersion:
     """One version, with the progress of its sync."""
-    service = emulator.service
     version = service.model_version(org_name, model_arch_id, version_id)
-    return model_version_body(version, service.now(), emulator.settings)
+    return model_version_body(version, service.now(), service.behaviour)
 
 
 @router.patch(
@@ -85,7 +83,7 @@ async def get_model_version(
     "_orgs__org_name__models__model_arch_id__versions__version_id__patch",
 )
 async def update_model_version_aliases(
-    org_name: OrgName,
+    org_name: OwnOrganization,
     model_arch_id: ModelArchId,
     version_id: VersionId,
     body: schemas.ModelVersionAliasesUpdateRequest,
@@ -102,7 +100,7 @@ async def update_model_version_aliases(
     "_orgs__org_name__models__model_arch_id__versions__version_id__delete",
 )
 async def delete_model_version(
-    org_name: OrgName, model_arch_id: ModelArchId, version_id: VersionId, service: CurrentService
+    org_name: OwnOrganization, model_arch_id: ModelArchId, version_id: VersionId, service: CurrentService
 ) -> schemas.ModelVersionDeleteResponse:
     """Remove a version."""
     version = service.delete_model_version(org_name, model_arch_id, version_id)
@@ -110,7 +108,7 @@ async def delete_model_version(
 
 
 @router.get(operations.LIST_ENDPOINTS.path, operation_id="list_endpoints")
-async def list_endpoints(org_name: OrgName, service: CurrentService) -> schemas.EndpointList:
+async def list_endpoints(org_name: OwnOrganization, service: CurrentService) -> schemas.EndpointList:
     """The dedicated endpoints which this organization can manage."""
     summaries = [
         schemas.EndpointSummary(
@@ -129,11 +127,9 @@ async def list_endpoints(org_name: OrgName, service: CurrentService) -> schemas.
     operations.GET_ENDPOINT.path,
     operation_id="get_endpoint_status_route_management_v1_endpoints__endpoint_id__get",
 )
-async def get_endpoint(endpoint_id: EndpointId, emulator: CurrentEmulator) -> schemas.EndpointStatus:
+async def get_endpoint(endpoint: OwnEndpoint, service: CurrentService) -> schemas.EndpointStatus:
     """One endpoint, with the deployments on it."""
-    service = emulator.service
-    endpoint = service.endpoint(endpoint_id)
-    return endpoint_body(endpoint, service.listed_deployments(endpoint), service.now(), emulator.settings)
+    return endpoint_body(endpoint, service.listed_deployments(endpoint), service.now(), service.behaviour)
 
 
 @router.post(
@@ -141,17 +137,17 @@ async def get_endpoint(endpoint_id: EndpointId, emulator: CurrentEmulator) -> sc
     operation_id="deploy_model_to_endpoint_route_management_v1_endpoints__endpoint_id__deployModel_post",
 )
 async def deploy_model(
-    endpoint_id: EndpointId, body: schemas.DeployModelRequest, emulator: CurrentEmulator, request: Request
+    endpoint: OwnEndpoint, body: schemas.DeployModelRequest, service: CurrentService, request: Request
 ) -> schemas.DeployModelResponse:
     """Submit the rollout of a version onto an endpoint."""
     rule = rule_of(request.scope)
-    deployment = emulator.service.deploy_model(
-        endpoint_id, body.model, planned_failure=rule.fail_rollout if rule else None
+    deployment = service.deploy_model(
+        endpoint.endpoint_id, body.model, planned_failure=rule.fail_rollout if rule else None
     )
     submitted = schemas.DeploymentMetadata(
         deployment_id=deployment.deployment_id,
-        endpoint_id=endpoint_id,
-        org_name=emulator.settings.org,
+        endpoint_id=endpoint.endpoint_id,
+        org_name=endpoint.org_name,
         model_arch_id=deployment.version.model_arch_id,
         version_id=deployment.version.number,
         created=int(deployment.created),
@@ -161,22 +157,22 @@ async def deploy_model(
     return schemas.DeployModelResponse(name=deployment.deployment_id, done=False, response=submitted)
 
 
-def model_version_body(version: ModelVersion, now: float, settings: Settings) -> schemas.ModelVersion:
+def model_version_body(version: ModelVersion, now: float, behaviour: Behaviour) -> schemas.ModelVersion:
     """A version as the API describes it.
 
     :param now: Unix seconds.
-    :param settings: How failure is spelled.
+    :param behaviour: How failure is spelled.
     """
     phase = version.phase(now)
     spelling = {
         Phase.WAITING: "queued",
         Phase.RUNNING: "in_progress",
         Phase.SUCCEEDED: "done",
-        Phase.FAILED: settings.sync_failure_status,
+        Phase.FAILED: behaviour.sync_failure_status,
     }
     body = schemas.ModelVersion(
         name=version.name,
-        done=phase is Phase.SUCCEEDED or (phase is Phase.FAILED and settings.done_on_failure),
+        done=phase is Phase.SUCCEEDED or (phase is Phase.FAILED and behaviour.done_on_failure),
         response=schemas.ModelVersionStatus(
             customer_s3_uri=version.weight_uri,
             version_aliases=list(version.aliases),
@@ -190,19 +186,19 @@ def model_version_body(version: ModelVersion, now: float, settings: Settings) ->
 
 
 def endpoint_body(
-    endpoint: Endpoint, deployments: list[Deployment], now: float, settings: Settings
+    endpoint: Endpoint, deployments: list[Deployment], now: float, behaviour: Behaviour
 ) -> schemas.EndpointStatus:
     """An endpoint as the API describes it.
 
     :param deployments: Those to list.
     :param now: Unix seconds.
-    :param settings: How failure is spelled.
+    :param behaviour: How failure is spelled.
     """
     spelling = {
         Phase.WAITING: "not_started",
         Phase.RUNNING: "in_progress",
         Phase.SUCCEEDED: "complete",
-        Phase.FAILED: settings.rollout_failure_state,
+        Phase.FAILED: behaviour.rollout_failure_state,
     }
     return schemas.EndpointStatus(
         name=endpoint.endpoint_id,
@@ -217,7 +213,7 @@ def endpoint_body(
             )
             for each in deployments
         ],
-        managing_org_name=settings.org,
+        managing_org_name=endpoint.org_name,
         created=int(endpoint.created),
         updated=int(endpoint.updated(now)),
     )

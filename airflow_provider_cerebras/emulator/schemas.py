@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from airflow_provider_cerebras.emulator.settings import NAME_PATTERN
+from airflow_provider_cerebras.emulator.organizations import NAME_PATTERN
 
 _ALIAS = "[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]"
 _VERSION_ID = f"([1-9][0-9]*|{_ALIAS})"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_cerebras.emulator.app import EmulatorApp
-    from airflow_provider_cerebras.emulator.service import Clock
+    from airflow_provider_cerebras.emulator.clock import Clock
 
 HttpImplementation = Literal["auto", "h11", "httptools"]
 
@@ -43,15 +43,17 @@ def base_url(settings: Settings, listener: socket.socket) -> str:
 
 
 def airflow_connection(settings: Settings, url: str) -> str:
-    """A shell assignment that makes the emulator Airflow's default Cerebras connection.
+    """A shell assignment that makes the emulator's first organization Airflow's default Cerebras connection.
 
     :param url: Base URL of the emulator.
     """
+    organization = settings.all_organizations()[0]
+    extra = {"org_name": organization.name, "inference_api_key": next(iter(organization.inference_keys), None)}
     connection = {
         "conn_type": "cerebras",
         "host": url,
-        "password": settings.management_key,
-        "extra": {"org_name": settings.org, "inference_api_key": settings.inference_key},
+        "password": next(iter(organization.management_keys), None),
+        "extra": {name: value for name, value in extra.items() if value is not None},
     }
     return f"AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(json.dumps(connection))}"
 
@@ -88,8 +90,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is under way and stop."""
-        self._app.emulator.faults.clear()
+        self._app.emulator.stop()
         await super().shutdown(sockets)
+        self._app.emulator.close()
 
 
 class EmulatorServer:

@@ -1,258 +1,198 @@
-"""The service's rules as in-memory state: versions, aliases, endpoints and rollouts. Knows nothing of HTTP.
+"""The service's rules: every change that its state admits, and what it refuses. Knows nothing of HTTP.
 
-Progress is never stored: it is computed from the clock whenever somebody asks. All methods run on one thread.
+All methods run on one thread. A change is kept in the store before it comes into force.
 """
 
 from __future__ import annotations
 
-import itertools
 import uuid
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from airflow_provider_cerebras.emulator.settings import ARCHITECTURES
+from airflow_provider_cerebras.emulator import documents
+from airflow_provider_cerebras.emulator.refusals import (
+    AliasTaken,
+    AlreadyThere,
+    ForeignOrganization,
+    NotDeployable,
+    NotFound,
+    NothingServes,
+    RolloutUnderWay,
+    VersionInUse,
+)
+from airflow_provider_cerebras.emulator.resources import Deployment, Endpoint, ModelVersion, Phase, Schedule, Shelf
+from airflow_provider_cerebras.emulator.storage import Document, Nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
-    from airflow_provider_cerebras.emulator.settings import Settings
+    from airflow_provider_cerebras.emulator.clock import Clock
+    from airflow_provider_cerebras.emulator.organizations import OrganizationConfig
+    from airflow_provider_cerebras.emulator.settings import Behaviour
+    from airflow_provider_cerebras.emulator.storage import Store
 
-    Clock = Callable[[], float]
     ReadWeights = Callable[[str], Future[str]]
 
-WAITING_SHARE = 0.2
-"""Share of a sync's or rollout's duration in which it has not begun yet."""
+KeyKind = Literal["management", "inference"]
 
 
-class Refusal(Exception):
-    """A request that the service does not follow; its text is for the caller.
+class Key(NamedTuple):
+    """What an API key opens."""
 
-    :param param: Name of the request's parameter at fault, if it is one.
-    """
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
+    org_name: str
+    kind: KeyKind
 
 
-class NotFound(Refusal):
-    """What was asked for does not exist."""
+class Organization:
+    """An organization's keys, shelves of versions, and endpoints."""
 
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.keys: dict[KeyKind, tuple[str, ...]] = {"management": (), "inference": ()}
+        self.shelves: dict[str, Shelf] = {}
+        self.endpoints: dict[str, Endpoint] = {}
 
-class ForeignOrganization(Refusal):
-    """The key is not one of the organization that was named."""
-
-
-class NotDeployable(Refusal):
-    """The version cannot be deployed on this endpoint, or not yet."""
-
-
-class AliasTaken(Refusal):
-    """Another version of the same architecture holds the alias."""
-
-
-class VersionInUse(Refusal):
-    """The version serves, or is about to."""
-
-
-class RolloutUnderWay(Refusal):
-    """The endpoint is configured to take one deployment at a time."""
-
-
-class NothingServes(Refusal):
-    """No deployment on the endpoint is complete."""
-
-
-class Phase(Enum):
-    """Where a sync or a rollout stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing changes any more."""
-        return self in {Phase.SUCCEEDED, Phase.FAILED}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When something begins and when it ends.
-
-    :param begins: Unix seconds.
-    :param ends: Unix seconds.
-    """
-
-    begins: float
-    ends: float
-
-    @classmethod
-    def of(cls, start: float, duration: float) -> Schedule:
-        """The schedule of what takes a time from a moment on.
-
-        :param start: Unix seconds.
-        :param duration: Seconds.
-        """
-        return cls(start + WAITING_SHARE * duration, start + duration)
-
-    def phase(self, now: float, outcome: Phase) -> Phase:
-        """Where it stands.
-
-        :param now: Unix seconds.
-        :param outcome: The phase from the end on.
-        """
-        if now >= self.ends:
-            return outcome
-        return Phase.RUNNING if now >= self.begins else Phase.WAITING
-
-
-@dataclass(eq=False)
-class ModelVersion:
-    """Uploaded weights under a number.
-
-    :param name: Full name, ``orgs/<org>/models/<arch>/versions/<number>``.
-    :param sync: When the sync begins and, at the earliest, ends.
-    :param weights: The digest of the weights (hexadecimal), or the exception that reading them ended with.
-    :param planned_failure: Reason for which the sync fails whatever the weights are; None for no such plan.
-    """
-
-    name: str
-    model_arch_id: str
-    number: int
-    weight_uri: str
-    aliases: tuple[str, ...]
-    fingerprint_suffix: str
-    sync: Schedule
-    weights: Future[str]
-    planned_failure: str | None = None
-
-    def phase(self, now: float) -> Phase:
-        """Where the sync stands.
-
-        :param now: Unix seconds.
-        """
-        if not self.weights.done():
-            return self.sync.phase(now, Phase.RUNNING)
-        return self.sync.phase(now, Phase.SUCCEEDED if self.failure() is None else Phase.FAILED)
-
-    def failure(self) -> str | None:
-        """Why the sync fails, as far as it is known by now; None if it does not."""
-        if self.planned_failure is not None:
-            return self.planned_failure
-        if self.weights.done() and (error := self.weights.exception()) is not None:
-            return str(error)
-        return None
-
-    def system_fingerprint(self) -> str:
-        """What inference answers of this version carry; only for a version whose sync is done."""
-        fingerprint = f"fp_{self.weights.result()[:16]}"
-        return f"{fingerprint}-{self.fingerprint_suffix}" if self.fingerprint_suffix else fingerprint
-
-
-@dataclass(eq=False)
-class Deployment:
-    """One rollout of a version onto an endpoint.
-
-    :param created: Unix seconds.
-    :param planned_failure: Reason for which the rollout fails; None if it succeeds.
-    """
-
-    deployment_id: str
-    version: ModelVersion
-    created: float
-    rollout: Schedule
-    planned_failure: str | None = None
-
-    def phase(self, now: float) -> Phase:
-        """Where the rollout stands.
-
-        :param now: Unix seconds.
-        """
-        return self.rollout.phase(now, Phase.SUCCEEDED if self.planned_failure is None else Phase.FAILED)
-
-
-@dataclass(eq=False)
-class Endpoint:
-    """A dedicated endpoint and the deployments submitted to it, oldest first.
-
-    :param created: Unix seconds.
-    """
-
-    endpoint_id: str
-    model_arch_id: str
-    created: float
-    deployments: list[Deployment] = field(default_factory=list)
-
-    def updated(self, now: float) -> float:
-        """When something last changed here, in Unix seconds.
-
-        :param now: Unix seconds.
-        """
-        changes = itertools.chain.from_iterable((each.created, each.rollout.ends) for each in self.deployments)
-        return max((change for change in changes if change <= now), default=self.created)
-
-    def serving(self, now: float) -> Deployment | None:
-        """The newest complete deployment.
-
-        :param now: Unix seconds.
-        """
-        complete = (each for each in reversed(self.deployments) if each.phase(now) is Phase.SUCCEEDED)
-        return next(complete, None)
-
-    def under_way(self, now: float) -> list[Deployment]:
-        """Deployments that are queued or rolling out.
-
-        :param now: Unix seconds.
-        """
-        return [each for each in self.deployments if not each.phase(now).over]
+    def document(self) -> Document:
+        """The organization, to be kept; its shelves and endpoints are kept apart."""
+        return Document(documents.ORGANIZATION, self.name, {"keys": self.keys})
 
 
 class Service:
-    """The state of one organization, and every change it admits.
+    """The state of the service.
 
-    :param settings: The organization's name, durations, and what the service does where there is a choice.
+    :param behaviour: What the service does where the API's documentation is silent. It may be replaced at any time.
     :param clock: Gives the time in Unix seconds.
     :param read_weights: Starts to read the weights at an S3 URI and gives the future digest.
+    :param store: Where the state is kept; what is there already is taken up.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, read_weights: ReadWeights) -> None:
-        self._settings = settings
+    def __init__(
+        self, behaviour: Behaviour, clock: Clock, read_weights: ReadWeights, store: Store | None = None
+    ) -> None:
+        self.behaviour = behaviour
         self._clock = clock
         self._read_weights = read_weights
-        self._numbers: dict[str, Iterator[int]] = {arch: itertools.count(1) for arch in ARCHITECTURES}
-        self._versions: dict[str, dict[int, ModelVersion]] = {arch: {} for arch in ARCHITECTURES}
-        self._endpoints = {
-            endpoint.endpoint_id: endpoint
-            for endpoint in (Endpoint(f"{settings.org}-{arch}", arch, clock()) for arch in ARCHITECTURES)
-        }
+        self._store = store or Nowhere()
+        self._organizations: dict[str, Organization] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._keys: dict[str, Key] = {}
+        self._take_up()
 
     def now(self) -> float:
         """The service's time in Unix seconds."""
         return self._clock()
 
-    def model_architectures(self, org_name: str) -> tuple[str, ...]:
-        """The architectures of the organization."""
-        self._check_org(org_name)
-        return ARCHITECTURES
+    # Organizations, their keys, architectures and endpoints: what the control plane and the configuration change.
+
+    def organizations(self) -> list[Organization]:
+        """All organizations, in the order in which they were added."""
+        return list(self._organizations.values())
+
+    def key(self, key: str) -> Key | None:
+        """What an API key opens; None if it is nobody's."""
+        return self._keys.get(key)
+
+    def keys(self) -> Iterable[str]:
+        """All API keys."""
+        return self._keys.keys()
+
+    def ensure_organization(self, config: OrganizationConfig) -> Organization:
+        """See to it that an organization has what the configuration says: its keys and no others; the rest is added."""
+        for endpoint in config.endpoints:
+            self._check_same(endpoint.endpoint_id, config.name, endpoint.model_arch_id)
+        self._check_keys_free(config.name, (*config.management_keys, *config.inference_keys))
+        organization = self._organizations.get(config.name)
+        if organization is None:
+            organization = self._organizations[config.name] = Organization(config.name)
+        self.set_keys(config.name, management=config.management_keys, inference=config.inference_keys)
+        for model_arch_id in config.model_architectures:
+            self.add_architecture(config.name, model_arch_id)
+        for endpoint in config.endpoints:
+            self.add_endpoint(config.name, endpoint.endpoint_id, endpoint.model_arch_id)
+        return organization
+
+    def add_organization(self, config: OrganizationConfig) -> Organization:
+        """One organization more."""
+        if config.name in self._organizations:
+            raise AlreadyThere(f"There is an organization {config.name} already.", param="name")
+        for endpoint in config.endpoints:
+            if endpoint.endpoint_id in self._endpoints:
+                raise AlreadyThere(f"There is an endpoint {endpoint.endpoint_id} already.", param="endpoints")
+        return self.ensure_organization(config)
+
+    def set_keys(
+        self, org_name: str, *, management: Sequence[str] | None = None, inference: Sequence[str] | None = None
+    ) -> None:
+        """Give an organization other keys; the ones that it had are void at once.
+
+        :param management: None for those that it has.
+        :param inference: Likewise.
+        """
+        organization = self.organization(org_name)
+        self._check_keys_free(org_name, (*(management or ()), *(inference or ())))
+        keys = dict(organization.keys)
+        if management is not None:
+            keys["management"] = tuple(management)
+        if inference is not None:
+            keys["inference"] = tuple(inference)
+        if len(given := (*keys["management"], *keys["inference"])) > len(set(given)):
+            raise AlreadyThere("A key is of one kind, and there once.", param="keys")
+        self._store.write(Document(documents.ORGANIZATION, org_name, {"keys": keys}))
+        for kind in keys:
+            for key in organization.keys[kind]:
+                self._keys.pop(key, None)
+        for kind, those in keys.items():
+            self._keys.update(dict.fromkeys(those, Key(org_name, kind)))
+        organization.keys = keys
+
+    def add_architecture(self, org_name: str, model_arch_id: str) -> None:
+        """One architecture more for an organization; none is there twice."""
+        organization = self.organization(org_name)
+        if model_arch_id not in organization.shelves:
+            shelf = Shelf(org_name, model_arch_id)
+            self._store.write(documents.of_shelf(shelf, shelf.next_number))
+            organization.shelves[model_arch_id] = shelf
+
+    def add_endpoint(self, org_name: str, endpoint_id: str, model_arch_id: str) -> Endpoint:
+        """One endpoint more for an organization; none is there twice."""
+        organization = self.organization(org_name)
+        if model_arch_id not in organization.shelves:
+            raise NotFound(f"Organization {org_name} has no model architecture {model_arch_id}.", param="model_arch_id")
+        self._check_same(endpoint_id, org_name, model_arch_id)
+        if endpoint_id in self._endpoints:
+            return self._endpoints[endpoint_id]
+        endpoint = Endpoint(endpoint_id, org_name, model_arch_id, self.now())
+        self._store.write(documents.of_endpoint(endpoint))
+        self._endpoints[endpoint_id] = organization.endpoints[endpoint_id] = endpoint
+        return endpoint
+
+    # What the Management API shows and changes.
+
+    def organization(self, org_name: str) -> Organization:
+        """One organization."""
+        organization = self._organizations.get(org_name)
+        if organization is None:
+            raise ForeignOrganization(org_name)
+        return organization
+
+    def model_architectures(self, org_name: str) -> list[str]:
+        """The architectures of an organization."""
+        return list(self.organization(org_name).shelves)
 
     def model_versions(self, org_name: str, model_arch_id: str) -> list[ModelVersion]:
         """The versions of an architecture, oldest first."""
-        return list(self._of_architecture(org_name, model_arch_id).values())
+        return list(self._shelf(org_name, model_arch_id))
 
     def model_version(self, org_name: str, model_arch_id: str, version_id: str) -> ModelVersion:
         """One version.
 
         :param version_id: Its number or one of its aliases.
         """
-        for version in self._of_architecture(org_name, model_arch_id).values():
-            if version_id == str(version.number) or version_id in version.aliases:
-                return version
-        name = f"orgs/{org_name}/models/{model_arch_id}/versions/{version_id}"
-        raise NotFound(f"Model version {name} does not exist.", param="version_id")
+        version = self._shelf(org_name, model_arch_id).find(version_id)
+        if version is None:
+            name = f"orgs/{org_name}/models/{model_arch_id}/versions/{version_id}"
+            raise NotFound(f"Model version {name} does not exist.", param="version_id")
+        return version
 
     def upload_model_version(
         self,
@@ -265,21 +205,25 @@ class Service:
         planned_failure: str | None = None,
     ) -> ModelVersion:
         """Make a version and start its sync."""
-        versions = self._of_architecture(org_name, model_arch_id)
-        self._check_aliases_free(model_arch_id, version_aliases, holder=None)
-        number = next(self._numbers[model_arch_id])
+        shelf = self._shelf(org_name, model_arch_id)
+        _check_aliases_free(shelf, version_aliases, holder=None)
+        now = self.now()
         version = ModelVersion(
-            name=f"orgs/{org_name}/models/{model_arch_id}/versions/{number}",
+            org_name=org_name,
             model_arch_id=model_arch_id,
-            number=number,
+            number=shelf.next_number,
             weight_uri=weight_uri,
             aliases=tuple(dict.fromkeys(version_aliases)),
             fingerprint_suffix=fingerprint_suffix,
-            sync=Schedule.of(self.now(), self._settings.sync_seconds),
+            created=now,
+            sync=Schedule.of(now, self.behaviour.sync_seconds),
             weights=self._read_weights(weight_uri),
+            uid=uuid.uuid4().hex,
             planned_failure=planned_failure,
         )
-        versions[number] = version
+        self._store.write(documents.of_version(version), documents.of_shelf(shelf, version.number + 1))
+        shelf.add(version)
+        self._keep_weights(version)
         return version
 
     def update_model_version_aliases(
@@ -287,31 +231,38 @@ class Service:
     ) -> ModelVersion:
         """Give a version these aliases and no others."""
         version = self.model_version(org_name, model_arch_id, version_id)
-        self._check_aliases_free(model_arch_id, version_aliases, holder=version)
-        version.aliases = tuple(dict.fromkeys(version_aliases))
+        shelf = self._shelf(org_name, model_arch_id)
+        _check_aliases_free(shelf, version_aliases, holder=version)
+        aliases = tuple(dict.fromkeys(version_aliases))
+        self._store.write(documents.of_version(version, aliases=aliases))
+        shelf.set_aliases(version, aliases)
         return version
 
     def delete_model_version(self, org_name: str, model_arch_id: str, version_id: str) -> ModelVersion:
         """Remove a version, and its bygone deployments with it."""
         version = self.model_version(org_name, model_arch_id, version_id)
         now = self.now()
-        for endpoint in self._endpoints.values():
-            serving = endpoint.serving(now)
-            if serving is not None and serving.version is version:
-                raise VersionInUse(f"Model version {version.name} serves on endpoint {endpoint.endpoint_id}.")
-            if any(each.version is version for each in endpoint.under_way(now)):
-                raise VersionInUse(
-                    f"Model version {version.name} is being deployed on endpoint {endpoint.endpoint_id}."
-                )
-        for endpoint in self._endpoints.values():
-            endpoint.deployments = [each for each in endpoint.deployments if each.version is not version]
-        del self._versions[model_arch_id][version.number]
+        in_use = [each for each in version.deployments if each.in_use(now)]
+        if in_use and self.behaviour.delete_in_use == "refuse":
+            doing = "is being deployed" if in_use[0].phase(now) is not Phase.SUCCEEDED else "serves"
+            raise VersionInUse(f"Model version {version.name} {doing} on endpoint {in_use[0].endpoint.endpoint_id}.")
+        bygone = [each for each in version.deployments if each not in in_use]
+        changes = [documents.gone(documents.of_deployment(each)) for each in bygone]
+        if in_use:
+            changes.append(documents.of_version(version, deleted=True))
+        else:
+            changes += [Document(kind, version.uid, None) for kind in (documents.VERSION, documents.WEIGHTS)]
+        self._store.write(*changes)
+        for deployment in bygone:
+            deployment.endpoint.deployments.remove(deployment)
+        version.deployments = in_use
+        version.deleted = True
+        self._shelf(org_name, model_arch_id).remove(version)
         return version
 
     def endpoints(self, org_name: str) -> list[Endpoint]:
-        """The endpoints of the organization."""
-        self._check_org(org_name)
-        return list(self._endpoints.values())
+        """The endpoints of an organization."""
+        return list(self.organization(org_name).endpoints.values())
 
     def endpoint(self, endpoint_id: str) -> Endpoint:
         """One endpoint."""
@@ -320,19 +271,17 @@ class Service:
             raise NotFound(f"Endpoint {endpoint_id} does not exist.", param="endpoint_id")
         return endpoint
 
-    def add_endpoint(self, endpoint_id: str, model_arch_id: str) -> Endpoint:
-        """One endpoint more; none is there twice."""
-        if model_arch_id not in ARCHITECTURES:
-            raise NotFound(f"Model architecture {model_arch_id} does not exist.", param="model_arch_id")
-        return self._endpoints.setdefault(endpoint_id, Endpoint(endpoint_id, model_arch_id, self._clock()))
-
     def listed_deployments(self, endpoint: Endpoint) -> list[Deployment]:
         """The deployments that the endpoint lists, oldest first."""
-        if self._settings.deployed_models == "all":
-            return list(endpoint.deployments)
         now = self.now()
-        serving = endpoint.serving(now)
-        return [each for each in endpoint.deployments if each is serving or each.phase(now) is Phase.RUNNING]
+        match self.behaviour.deployed_models:
+            case "all":
+                return list(endpoint.deployments)
+            case "not-failed":
+                return [each for each in endpoint.deployments if each.phase(now) is not Phase.FAILED]
+            case "live":
+                serving = endpoint.serving(now)
+                return [each for each in endpoint.deployments if each is serving or each.phase(now) is Phase.RUNNING]
 
     def deploy_model(self, endpoint_id: str, model: str, *, planned_failure: str | None = None) -> Deployment:
         """Submit a deployment.
@@ -342,50 +291,45 @@ class Service:
         endpoint = self.endpoint(endpoint_id)
         version = self._deployable(endpoint, model)
         now = self.now()
+        start, superseded = self._start_of_rollout(endpoint, now)
         deployment = Deployment(
             deployment_id=str(uuid.uuid4()),
+            endpoint=endpoint,
             version=version,
             created=now,
-            rollout=Schedule.of(self._start_of_rollout(endpoint, now), self._settings.rollout_seconds),
+            rollout=Schedule.of(start, self.behaviour.rollout_seconds),
             planned_failure=planned_failure,
         )
+        self._store.write(
+            *(documents.gone(documents.of_deployment(each)) for each in superseded), documents.of_deployment(deployment)
+        )
+        for each in superseded:
+            endpoint.deployments.remove(each)
+            each.version.deployments.remove(each)
         endpoint.deployments.append(deployment)
+        version.deployments.append(deployment)
         return deployment
 
-    def serving_version(self, endpoint_id: str) -> ModelVersion:
-        """The version that answers inference requests to an endpoint."""
+    def serving_version(self, endpoint_id: str, org_name: str) -> ModelVersion:
+        """The version that answers an organization's inference requests to an endpoint."""
         endpoint = self._endpoints.get(endpoint_id)
-        if endpoint is None:
+        if endpoint is None or endpoint.org_name != org_name:
             raise NotFound(f"Model {endpoint_id} does not exist or you do not have access to it.", param="model")
         deployment = endpoint.serving(self.now())
         if deployment is None:
             raise NothingServes(f"No deployment on endpoint {endpoint_id} is complete, so nothing serves there.")
         return deployment.version
 
-    def _check_org(self, org_name: str) -> None:
-        if org_name != self._settings.org:
-            raise ForeignOrganization(
-                f"This management key has no access to organization {org_name}.", param="org_name"
-            )
-
-    def _of_architecture(self, org_name: str, model_arch_id: str) -> dict[int, ModelVersion]:
-        self._check_org(org_name)
-        versions = self._versions.get(model_arch_id)
-        if versions is None:
+    def _shelf(self, org_name: str, model_arch_id: str) -> Shelf:
+        shelf = self.organization(org_name).shelves.get(model_arch_id)
+        if shelf is None:
             raise NotFound(f"Organization {org_name} has no model architecture {model_arch_id}.", param="model_arch_id")
-        return versions
-
-    def _check_aliases_free(self, model_arch_id: str, aliases: Sequence[str], *, holder: ModelVersion | None) -> None:
-        for version in self._versions[model_arch_id].values():
-            taken = [alias for alias in aliases if alias in version.aliases]
-            if taken and version is not holder:
-                raise AliasTaken(
-                    f"Alias {taken[0]} is in use by model version {version.name}; remove it there first.",
-                    param="version_aliases",
-                )
+        return shelf
 
     def _deployable(self, endpoint: Endpoint, model: str) -> ModelVersion:
         _, org_name, _, model_arch_id, _, version_id = model.split("/")
+        if org_name != endpoint.org_name:
+            raise ForeignOrganization(org_name)
         version = self.model_version(org_name, model_arch_id, version_id)
         if version.model_arch_id != endpoint.model_arch_id:
             raise NotDeployable(
@@ -402,15 +346,81 @@ class Service:
             raise NotDeployable(f"The sync of model version {version.name} is not done yet.", param="model")
         return version
 
-    def _start_of_rollout(self, endpoint: Endpoint, now: float) -> float:
+    def _start_of_rollout(self, endpoint: Endpoint, now: float) -> tuple[float, list[Deployment]]:
         under_way = endpoint.under_way(now)
-        match self._settings.deploy_during_rollout:
+        match self.behaviour.deploy_during_rollout:
             case "refuse" if under_way:
                 raise RolloutUnderWay(
                     f"Deployment {under_way[0].deployment_id} is still rolling out on endpoint {endpoint.endpoint_id}."
                 )
             case "supersede":
-                endpoint.deployments = [each for each in endpoint.deployments if each.phase(now).over]
-                return now
+                return now, under_way
             case _:
-                return max((each.rollout.ends for each in under_way), default=now)
+                return max((each.rollout.ends for each in under_way), default=now), []
+
+    def _check_same(self, endpoint_id: str, org_name: str, model_arch_id: str) -> None:
+        there = self._endpoints.get(endpoint_id)
+        if there is not None and (there.org_name, there.model_arch_id) != (org_name, model_arch_id):
+            raise AlreadyThere(
+                f"There is an endpoint {endpoint_id} already, of organization {there.org_name} and for "
+                f"{there.model_arch_id}.",
+                param="endpoint_id",
+            )
+
+    def _check_keys_free(self, org_name: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            if (there := self._keys.get(key)) is not None and there.org_name != org_name:
+                # The key itself is not for the answer.
+                raise AlreadyThere(
+                    f"A key of organization {org_name} is one of {there.org_name} already.", param="keys"
+                )
+
+    def _keep_weights(self, version: ModelVersion) -> None:
+        """See to it that what reading the weights comes to is kept, whenever and on whatever thread that is."""
+
+        def keep(weights: Future[str]) -> None:
+            if not version.deleted:
+                self._store.write(documents.of_weights(version.uid, weights))
+
+        version.weights.add_done_callback(keep)
+
+    def _take_up(self) -> None:
+        """Take up what is kept."""
+        for document in self._store.read(documents.ORGANIZATION):
+            organization = self._organizations[document.key] = Organization(document.key)
+            for kind, keys in (document.body or {})["keys"].items():
+                organization.keys[kind] = tuple(keys)
+                self._keys.update(dict.fromkeys(keys, Key(document.key, kind)))
+        for document in self._store.read(documents.SHELF):
+            shelf = documents.shelf(document)
+            self._organizations[shelf.org_name].shelves[shelf.model_arch_id] = shelf
+        for document in self._store.read(documents.ENDPOINT):
+            endpoint = documents.endpoint(document)
+            self._endpoints[document.key] = endpoint
+            self._organizations[endpoint.org_name].endpoints[document.key] = endpoint
+        self._take_up_versions()
+
+    def _take_up_versions(self) -> None:
+        read = {document.key: documents.weights(document) for document in self._store.read(documents.WEIGHTS)}
+        versions = {}
+        for document in self._store.read(documents.VERSION):
+            uri = (document.body or {})["weight_uri"]
+            version = documents.version(document, read.get(document.key) or self._read_weights(uri))
+            versions[document.key] = version
+            if document.key not in read:
+                self._keep_weights(version)
+            if not version.deleted:
+                self._shelf(version.org_name, version.model_arch_id).add(version)
+        for document in self._store.read(documents.DEPLOYMENT):
+            deployment = documents.deployment(document, self._endpoints, versions)
+            deployment.endpoint.deployments.append(deployment)
+            deployment.version.deployments.append(deployment)
+
+
+def _check_aliases_free(shelf: Shelf, aliases: Sequence[str], *, holder: ModelVersion | None) -> None:
+    for alias in aliases:
+        if (version := shelf.find(alias)) is not None and version is not holder:
+            raise AliasTaken(
+                f"Alias {alias} is in use by model version {version.name}; remove it there first.",
+                param="version_aliases",
+            )

@@ -1,48 +1,89 @@
-"""What of the emulator can be chosen, with the defaults; the command line is made from this."""
+"""What of the emulator can be chosen, with the defaults: the command line and the configuration file are made of it.
+
+Each base class of :class:`Settings` is one group of the help.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path  # noqa: TC003  pydantic evaluates annotations at run time
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ARCHITECTURES = ("gpt-oss-120b", "llama3.1-8b")
-"""Model architectures that the emulated organization has access to."""
+from airflow_provider_cerebras.emulator.error_bodies import ErrorStyle  # noqa: TC001
+from airflow_provider_cerebras.emulator.faults import FaultRule  # noqa: TC001
+from airflow_provider_cerebras.emulator.organizations import (
+    ARCHITECTURES,
+    NAME_PATTERN,
+    OrganizationConfig,
+    check_distinct,
+)
+from airflow_provider_cerebras.emulator.profiles import ProfileName  # noqa: TC001
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""Form of the names of organizations, architectures and endpoints."""
 
-ErrorStyle = Literal["fastapi", "inference"]
+class Group(BaseModel):
+    """Settings that belong together; the docstring is their heading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class Settings(BaseModel):
-    """Settings of one emulator; each is described by its field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Listening(Group):
+    """Address."""
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8900, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+
+
+class OneOrganization(Group):
+    """The one organization, where the configuration file does not name others."""
+
     management_key: str = Field(
-        "emulator-management-key", min_length=1, description="key that the Management API takes"
+        "emulator-management-key", min_length=1, repr=False, description="key that the Management API takes"
     )
-    inference_key: str = Field("emulator-inference-key", min_length=1, description="key that the inference API takes")
+    inference_key: str = Field(
+        "emulator-inference-key", min_length=1, repr=False, description="key that the inference API takes"
+    )
     org: str = Field(
         "my-org",
         pattern=NAME_PATTERN,
         description=f"name of the organization, which has an endpoint ORG-ARCHITECTURE for each of "
         f"{' and '.join(ARCHITECTURES)}",
     )
-    sync_seconds: float = Field(
-        3.0, ge=0, allow_inf_nan=False, description="seconds that the sync of uploaded weights takes"
-    )
-    rollout_seconds: float = Field(
-        3.0, ge=0, allow_inf_nan=False, description="seconds that the rollout of a deployment takes"
+
+
+class World(Group):
+    """Time, weights and state."""
+
+    time_scale: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="emulated seconds that pass in a second of real time"
     )
     s3_endpoint_url: str | None = Field(
         None,
         pattern="^https?://",
         description="S3 service to really read the weights from; credentials and region are taken from the "
         "standard AWS environment variables; without it no weights are read",
+    )
+    state: Path | None = Field(
+        None,
+        description="file to keep organizations, versions, deployments and the clock in, so that they survive a "
+        "restart; it is made if it is missing; without it all is forgotten at the end",
+    )
+
+
+class Faults(Group):
+    """Faults."""
+
+    profile: ProfileName | None = Field(None, description="set of fault rules to be in force from the start")
+
+
+class Behaviour(Group):
+    """Behaviour, where the API's documentation is silent; each can be changed at run time."""
+
+    sync_seconds: float = Field(
+        3.0, ge=0, allow_inf_nan=False, description="emulated seconds that the sync of uploaded weights takes"
+    )
+    rollout_seconds: float = Field(
+        3.0, ge=0, allow_inf_nan=False, description="emulated seconds that the rollout of a deployment takes"
     )
     error_style: ErrorStyle = Field(
         "fastapi", description="form of the Management API's error bodies: as FastAPI's or as the inference API's"
@@ -60,8 +101,40 @@ class Settings(BaseModel):
     deploy_during_rollout: Literal["queue", "refuse", "supersede"] = Field(
         "queue", description="what happens to a deployment that is submitted while another one is rolling out"
     )
-    deployed_models: Literal["all", "live"] = Field(
+    deployed_models: Literal["all", "not-failed", "live"] = Field(
         "all",
-        description="deployments that an endpoint lists: every one, or only the one that serves and the one "
-        "that is rolling out",
+        description="deployments that an endpoint lists: every one, every one that has not failed, or only the one "
+        "that serves and the one that is rolling out",
     )
+    delete_in_use: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="what happens to a delete of a version that serves or is about to; one that is deleted all the "
+        "same goes on serving",
+    )
+
+
+class Settings(Listening, OneOrganization, World, Faults, Behaviour):
+    """Settings of one emulator; each is described by its field."""
+
+    organizations: tuple[OrganizationConfig, ...] = Field((), description="organizations, instead of the one of `org`")
+    faults: tuple[FaultRule, ...] = Field((), description="fault rules to be in force from the start")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.organizations and (given := self.model_fields_set & OneOrganization.model_fields.keys()):
+            raise ValueError(f"organizations excludes {', '.join(sorted(given))}")
+        check_distinct(self.organizations)
+        return self
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How the service behaves at the start."""
+        return Behaviour(**{name: getattr(self, name) for name in Behaviour.model_fields})
+
+    def all_organizations(self) -> tuple[OrganizationConfig, ...]:
+        """The organizations that there are at the start, whichever way they were named."""
+        return self.organizations or (
+            OrganizationConfig(
+                name=self.org, management_keys=(self.management_key,), inference_keys=(self.inference_key,)
+            ),
+        )

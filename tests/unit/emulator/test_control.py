@@ -53,6 +53,7 @@ async def test_a_request_is_logged_as_it_came(api: httpx.AsyncClient) -> None:
         "method": "POST",
         "path": f"{ORG}/models:upload",
         "operation": "upload_model_version",
+        "organization": "my-org",
         "query": "try=1",
         "body": WEIGHTS,
         "stage": "answered",

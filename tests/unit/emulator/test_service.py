@@ -8,25 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_cerebras.emulator.service import (
+from airflow_provider_cerebras.emulator.refusals import (
     AliasTaken,
     ForeignOrganization,
     NotDeployable,
     NotFound,
     NothingServes,
-    Phase,
     RolloutUnderWay,
-    Schedule,
-    Service,
     VersionInUse,
 )
+from airflow_provider_cerebras.emulator.resources import Phase, Schedule
+from airflow_provider_cerebras.emulator.service import Service
 from airflow_provider_cerebras.emulator.settings import Settings
 from airflow_provider_cerebras.emulator.weights import digest_of_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_cerebras.emulator.service import Deployment, ModelVersion
+    from airflow_provider_cerebras.emulator.resources import Deployment, ModelVersion
 
 ORG, ARCH, OTHER_ARCH = "my-org", "gpt-oss-120b", "llama3.1-8b"
 ENDPOINT, OTHER_ENDPOINT = "my-org-gpt-oss-120b", "my-org-llama3.1-8b"
@@ -39,7 +38,11 @@ class MakeService(Protocol):
 @pytest.fixture
 def make_service(clock: Callable[[], float]) -> MakeService:
     def make(read_weights: Callable[[str], Future[str]] = digest_of_uri, **settings: Any) -> Service:
-        return Service(Settings(**{"sync_seconds": 10, "rollout_seconds": 10, **settings}), clock, read_weights)
+        chosen = Settings(**{"sync_seconds": 10, "rollout_seconds": 10, **settings})
+        service = Service(chosen.behaviour, clock, read_weights)
+        for organization in chosen.all_organizations():
+            service.ensure_organization(organization)
+        return service
 
     return make
 
@@ -226,10 +229,10 @@ def test_a_deployment_rolls_out_and_then_serves(
     advance(5)
     assert deployment.phase(clock()) is Phase.RUNNING
     with pytest.raises(NothingServes):
-        service.serving_version(ENDPOINT)
+        service.serving_version(ENDPOINT, ORG)
     advance(5)
     assert deployment.phase(clock()) is Phase.SUCCEEDED
-    assert service.serving_version(ENDPOINT) is synced
+    assert service.serving_version(ENDPOINT, ORG) is synced
 
 
 def test_a_version_can_be_deployed_by_its_alias(service: Service, synced: ModelVersion) -> None:
@@ -273,7 +276,7 @@ def test_a_failed_rollout_leaves_what_served_before(
     failed = deploy(service, second, planned_failure="out of capacity")
     advance(10)
     assert failed.phase(clock()) is Phase.FAILED
-    assert service.serving_version(ENDPOINT) is synced
+    assert service.serving_version(ENDPOINT, ORG) is synced
 
 
 def test_the_newest_complete_deployment_serves(
@@ -284,9 +287,9 @@ def test_the_newest_complete_deployment_serves(
     advance(10)
     deploy(service, second)
     advance(9)
-    assert service.serving_version(ENDPOINT) is synced
+    assert service.serving_version(ENDPOINT, ORG) is synced
     advance(1)
-    assert service.serving_version(ENDPOINT) is second
+    assert service.serving_version(ENDPOINT, ORG) is second
 
 
 def test_a_second_deployment_waits_for_the_first(

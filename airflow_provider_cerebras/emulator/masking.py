@@ -1,0 +1,49 @@
+"""Keeps keys out of what people can read: the log of requests, and what is shown of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MASK = "***"
+
+SHORTEST = 8
+"""Characters of a key that is looked for wherever it may stand; a shorter one would mask what only looks like it."""
+
+_CREDENTIALS = {"authorization", "proxy-authorization", "cookie"}
+
+
+class Masker:
+    """Masks keys, wherever they stand.
+
+    :param keys: The keys in force.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys = frozenset(keys)
+        forms = {form for key in self._keys if len(key) >= SHORTEST for form in _forms(key)}
+        # The longest first: one key may begin as another does.
+        ordered = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def is_for(self, keys: Iterable[str]) -> bool:
+        """Whether these are the keys that it masks."""
+        return self._keys == keys
+
+    def text(self, text: str) -> str:
+        """A text without keys."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+    def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Headers without credentials, by their lower-case names."""
+        return {name: MASK if name in _CREDENTIALS else self.text(value) for name, value in headers.items()}
+
+
+def _forms(key: str) -> set[str]:
+    """How a key may be written in a text, in JSON, in a path and in a query."""
+    return {key, json.dumps(key)[1:-1], quote(key, safe=""), quote_plus(key)}

@@ -1,0 +1,97 @@
+"""What an organization has: its keys, its architectures and its endpoints. The configuration file is made of these."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+ARCHITECTURES = ("gpt-oss-120b", "llama3.1-8b")
+"""Model architectures that an organization has access to if nothing else is said."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Form of the names of organizations, architectures and endpoints."""
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+ApiKey = Annotated[str, StringConstraints(min_length=1)]
+
+
+class EndpointConfig(BaseModel):
+    """A dedicated endpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    endpoint_id: Name
+    model_arch_id: Name
+
+
+class OrganizationConfig(BaseModel):
+    """An organization; all but its name follows from that if it is not said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    name: Name
+    management_keys: tuple[ApiKey, ...] = Field((), repr=False, description="Default: NAME-management-key.")
+    inference_keys: tuple[ApiKey, ...] = Field((), repr=False, description="Default: NAME-inference-key.")
+    model_architectures: tuple[Name, ...] = Field(ARCHITECTURES, min_length=1)
+    endpoints: tuple[EndpointConfig, ...] = Field((), description="Default: NAME-ARCHITECTURE for each architecture.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_from_the_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(name := data.get("name"), str):
+            return data
+        architectures = data.get("model_architectures", ARCHITECTURES)
+        endpoints = [{"endpoint_id": f"{name}-{each}", "model_arch_id": each} for each in _texts(architectures)]
+        following = {
+            "management_keys": (f"{name}-management-key",),
+            "inference_keys": (f"{name}-inference-key",),
+            "endpoints": endpoints,
+        }
+        return {**following, **data}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for index, endpoint in enumerate(self.endpoints):
+            if endpoint.model_arch_id not in self.model_architectures:
+                raise ValueError(
+                    f"endpoints[{index}].model_arch_id is none of the organization's model_architectures "
+                    f"({', '.join(self.model_architectures)})"
+                )
+        return self
+
+
+def check_distinct(organizations: tuple[OrganizationConfig, ...]) -> None:
+    """Refuse organizations of which two have a name, a key or an endpoint in common, and lists that have one twice.
+
+    :raises ValueError: It names the places, and no key.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for number, organization in enumerate(organizations):
+        for kind, field, value in itertools.chain(_named(organization), _keys(organization)):
+            place = f"organizations[{number}].{field}"
+            if (kind, value) in seen:
+                raise ValueError(f"{place} is the same as {seen[kind, value]}: each {kind} is there once")
+            seen[kind, value] = place
+
+
+def _named(organization: OrganizationConfig) -> list[tuple[str, str, str]]:
+    endpoints = enumerate(organization.endpoints)
+    return [
+        ("name", "name", organization.name),
+        *(("endpoint_id", f"endpoints[{index}].endpoint_id", each.endpoint_id) for index, each in endpoints),
+    ]
+
+
+def _keys(organization: OrganizationConfig) -> list[tuple[str, str, str]]:
+    # A key is of one kind, so the two lists are one here.
+    return [
+        ("key", f"{field}[{index}]", key)
+        for field in ("management_keys", "inference_keys")
+        for index, key in enumerate(getattr(organization, field))
+    ]
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list | tuple) else []

@@ -1,0 +1,49 @@
+"""What the service refuses, and in which words."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """A request that the service does not follow; its text is for the caller.
+
+    :param param: Name of the request's parameter at fault, if it is one.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class NotFound(Refusal):
+    """What was asked for does not exist."""
+
+
+class ForeignOrganization(Refusal):
+    """The key is not one of the organization that was named."""
+
+    def __init__(self, org_name: str) -> None:
+        super().__init__(f"This management key has no access to organization {org_name}.", param="org_name")
+
+
+class NotDeployable(Refusal):
+    """The version cannot be deployed on this endpoint, or not yet."""
+
+
+class AliasTaken(Refusal):
+    """Another version of the same architecture holds the alias."""
+
+
+class VersionInUse(Refusal):
+    """The version serves, or is about to."""
+
+
+class RolloutUnderWay(Refusal):
+    """The endpoint is configured to take one deployment at a time."""
+
+
+class NothingServes(Refusal):
+    """No deployment on the endpoint is complete."""
+
+
+class AlreadyThere(Refusal):
+    """The control plane was asked to add what is there, but otherwise."""

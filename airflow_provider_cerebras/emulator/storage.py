@@ -1,0 +1,188 @@
+"""Where the service's state is kept, so that it survives a restart: nowhere, or in an SQLite file.
+
+What is written is in the file before the request that asked for it is answered: an emulator that is killed between
+two answers has forgotten neither. Against a power failure the file is sound, but may lack the last changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+APPLICATION_ID = 0x43455245
+"""Marks the file as the emulator's in SQLite's header ("CERE")."""
+
+SCHEMA_VERSION = 1
+"""Of the documents as a whole; a file of another one is refused."""
+
+
+class StateError(Exception):
+    """The state file cannot be used; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Something that is kept.
+
+    :param kind: What it is.
+    :param key: Which one of its kind.
+    :param body: What is known of it, as JSON knows it; None if it is not to be kept any more.
+    """
+
+    kind: str
+    key: str
+    body: dict[str, Any] | None
+
+
+class Store(Protocol):
+    """Keeps documents."""
+
+    def read(self, kind: str) -> Iterator[Document]:
+        """All documents of a kind, in the order in which they first came."""
+
+    def write(self, *documents: Document) -> None:
+        """Keep documents, all of them or none."""
+
+    def clear(self) -> None:
+        """Forget all."""
+
+    def close(self) -> None:
+        """Let go of what the documents are kept in."""
+
+
+class Nowhere:
+    """Keeps nothing."""
+
+    def read(self, kind: str) -> Iterator[Document]:
+        """Nothing."""
+        return iter(())
+
+    def write(self, *documents: Document) -> None:
+        """Do nothing."""
+
+    def clear(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class StateFile:
+    """Keeps documents in an SQLite file, which no other process can open meanwhile.
+
+    Its methods may be called on any thread.
+
+    :param path: The file; it is made, and readable to nobody else, if it is missing or empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._open = True
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StateError(f"The state file {path} cannot be opened: {error.strerror}") from error
+        self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise StateError(_reason(path, error)) from error
+        except StateError:
+            self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        run = self._database.execute
+        # The lock is taken with the first write and let go by the system, whatever becomes of this process.
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("BEGIN EXCLUSIVE")
+        if not self._number("SELECT count(*) FROM sqlite_schema") and not self._number("PRAGMA application_id"):
+            run("CREATE TABLE documents (kind TEXT, key TEXT, body TEXT NOT NULL, UNIQUE (kind, key))")
+            run(f"PRAGMA application_id = {APPLICATION_ID}")
+            run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif self._number("PRAGMA application_id") != APPLICATION_ID:
+            raise StateError(f"{self._path} is a database of something else, not a state file of the emulator.")
+        elif (version := self._number("PRAGMA user_version")) != SCHEMA_VERSION:
+            raise StateError(
+                f"The state file {self._path} is of format {version}, and this emulator reads format {SCHEMA_VERSION}: "
+                f"use the emulator that made it, or another file."
+            )
+        run("COMMIT")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = NORMAL")
+
+    def _number(self, sql: str) -> int:
+        return int(self._database.execute(sql).fetchone()[0])
+
+    def read(self, kind: str) -> Iterator[Document]:
+        """All documents of a kind, in the order in which they first came."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT key, body FROM documents WHERE kind = ? ORDER BY rowid", (kind,)
+            ).fetchall()
+        return (Document(kind, key, json.loads(body)) for key, body in rows)
+
+    def write(self, *documents: Document) -> None:
+        """Keep documents, all of them or none; nothing after the file was closed.
+
+        Weights may be read to their end only then. They are read again next time.
+        """
+        with self._lock:
+            if self._open:
+                self._write(documents)
+
+    def _write(self, documents: Sequence[Document]) -> None:
+        with self._transaction():
+            for each in documents:
+                if each.body is None:
+                    self._database.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (each.kind, each.key))
+                else:
+                    self._database.execute(
+                        "INSERT INTO documents (kind, key, body) VALUES (?, ?, ?)"
+                        " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+                        (each.kind, each.key, json.dumps(each.body)),
+                    )
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._database.execute("DELETE FROM documents")
+
+    def close(self) -> None:
+        """Leave one whole file behind."""
+        with self._lock:
+            self._open = False
+            self._database.close()
+
+    def _transaction(self) -> sqlite3.Connection:
+        self._database.execute("BEGIN")
+        # As a context manager it commits, or rolls back on an exception.
+        return self._database
+
+
+def open_store(path: Path | None) -> Store:
+    """Where to keep the state.
+
+    :param path: The state file; None for nowhere.
+    """
+    return Nowhere() if path is None else StateFile(path)
+
+
+def _reason(path: Path, error: sqlite3.Error) -> str:
+    match error.sqlite_errorname:
+        case "SQLITE_BUSY" | "SQLITE_LOCKED":
+            return f"The state file {path} is in use by another emulator."
+        case "SQLITE_NOTADB":
+            return f"{path} is not a state file of the emulator."
+        case _:
+            return f"The state file {path} cannot be used: {error}"
