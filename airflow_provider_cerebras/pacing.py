@@ -52,15 +52,22 @@ def pause(
     :param retry_after: seconds that the service asked us to wait.
     :param jitter: see :func:`next_interval`.
     """
+    # The interval grows with the time waited, so of those with the same poll_interval the last who came is the keenest.
+    latest: dict[float, float] = {}
+    first_deadline: dict[float, float] = {}
+    for watch, poll_interval in waits:
+        latest[poll_interval] = max(watch.started, latest.get(poll_interval, -math.inf))
+        if watch.deadline is not None:
+            first_deadline[poll_interval] = min(watch.deadline, first_deadline.get(poll_interval, math.inf))
 
-    def wanted(watch: Watch[Any], poll_interval: float) -> float:
+    def wanted(poll_interval: float) -> float:
         interval = next_interval(
-            waited=now - watch.started, poll_interval=poll_interval, failures=failures, jitter=jitter
+            waited=now - latest[poll_interval], poll_interval=poll_interval, failures=failures, jitter=jitter
         )
-        until_deadline = math.inf if watch.deadline is None else watch.deadline - now
+        until_deadline = first_deadline.get(poll_interval, math.inf) - now
         return max(min(interval, until_deadline), min(NEWCOMER_INTERVAL, poll_interval))
 
-    return max(min(wanted(*wait) for wait in waits), min(retry_after, MAX_RETRY_AFTER))
+    return max(min(map(wanted, latest)), min(retry_after, MAX_RETRY_AFTER))
 
 
 def jitter() -> float:

@@ -21,10 +21,11 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_cerebras.api.errors import CerebrasError, Unauthorized
 from airflow_provider_cerebras.pacing import NEWCOMER_INTERVAL, jitter, pause
+from airflow_provider_cerebras.sharing import changes, what_to_ask
 from airflow_provider_cerebras.waiting import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable
 
     from airflow_provider_cerebras.api.client import AsyncCerebrasClient
     from airflow_provider_cerebras.api.operations import Call
@@ -127,12 +128,17 @@ class _Poll:
     async def _run(self) -> None:
         while True:
             self._newcomer.clear()
-            asking = list(self.waiters)
-            answer = await self._ask(what_to_ask([waiter.watch for waiter in asking]))
-            now = time.time()
-            for waiter in asking:
-                waiter.tell(answer, now)
+            await self._look()
             await self._sleep()
+
+    async def _look(self) -> None:
+        asking = list(self.waiters)
+        before = self._answer
+        answer = await self._ask(what_to_ask([waiter.watch for waiter in asking]))
+        changed, now = changes(before, answer), time.time()
+        for waiter in asking:
+            if waiter.watch.must_hear(changed, now):
+                waiter.tell(answer, now)
 
     async def _ask(self, call: Call[Any]) -> object:
         """Return what the call answers, or what it ended in; a body like the last one is not parsed again."""
@@ -168,7 +174,7 @@ class _Poll:
                     waiter.ended.set_exception(error)
 
 
-@dataclass(eq=False, frozen=True)
+@dataclass(eq=False, frozen=True, slots=True)
 class _Waiter:
     watch: Watch[Any]
     poll_interval: float
@@ -188,12 +194,3 @@ class _Waiter:
 
 
 _services: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Service]] = WeakKeyDictionary()
-
-
-def what_to_ask(watches: Sequence[Watch[Any]]) -> Call[Any]:
-    """The call that answers for all: their own, if it is the same for all, else the one for their whole collection.
-
-    :param watches: at least one, all of the same collection.
-    """
-    first = watches[0]
-    return first.call if all(watch.call == first.call for watch in watches) else first.collective

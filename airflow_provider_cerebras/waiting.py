@@ -14,16 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError, NotFound, UnexpectedResponse
-from airflow_provider_cerebras.api.models import Endpoint, ModelVersion, ModelVersionRows
+from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
-from airflow_provider_cerebras.api.status import Progress, Verdict, classify_deployment, classify_version
+from airflow_provider_cerebras.api.status import Progress, Verdict, classify_entry, classify_version
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Container, Hashable, Mapping
 
     from airflow_provider_cerebras.api.operations import Call
 
@@ -87,7 +87,9 @@ class Watch(ABC, Generic[AnswerT]):
     :ivar call: what to send for the next look.
     :ivar collection: names what is watched; whoever has the same can be told the same answers.
     :ivar collective: what to send for a look on behalf of all who watch the collection.
+    :ivar key: names what is followed among the rows of what ``collective`` answers.
     :ivar ids: what is followed.
+    :ivar settled: whether hearing the same once more would change nothing, but for the deadline.
     :ivar progress: how far it was at the last look, for people.
     :ivar failures: looks in a row that got no answer.
     :ivar retry_after: seconds that the service asked us to wait before the next look.
@@ -97,11 +99,13 @@ class Watch(ABC, Generic[AnswerT]):
     collection: Hashable
     collective: Call[Any]
     subject: str
+    key: str
     ids: Mapping[str, str]
 
     def __init__(self, *, deadline: float | None, started: float) -> None:
         self.deadline = deadline
         self.started = started
+        self.settled = False
         self.progress = "not asked yet"
         self.failures = 0
         self.retry_after = 0.0
@@ -113,30 +117,37 @@ class Watch(ABC, Generic[AnswerT]):
         :param now: the time of it, in Unix seconds.
         :return: how the wait ended, or None while it goes on.
         """
-        answer = self._own_part(answer)
-        if isinstance(answer, Exception):
+        heard = answer if isinstance(answer, Exception) else self._judge(answer)
+        if isinstance(heard, Exception):
+            # Each look without an answer counts.
+            self.settled = False
             self.failures += 1
-            self.retry_after = (isinstance(answer, CerebrasError) and answer.retry_after) or 0.0
-            self.progress = f"cannot ask: {answer}"
-            outcome = self._on_error(answer, now)
+            self.retry_after = (isinstance(heard, CerebrasError) and heard.retry_after) or 0.0
+            self.progress = f"cannot ask: {heard}"
+            outcome = self._on_error(heard, now)
         else:
             self.failures, self.retry_after = 0, 0.0
-            verdict = self._judge(answer)
-            self.progress = verdict.words
-            outcome = self._on_verdict(verdict)
+            self.progress = heard.words
+            outcome = self._on_verdict(heard)
         if outcome is None and self.deadline is not None and now >= self.deadline:
             return self._outcome(Status.TIMEOUT, self._timeout_message(self.deadline))
         return outcome
 
-    def _own_part(self, answer: Any) -> AnswerT | Exception:
-        """What of an answer is about what is watched here."""
-        return cast("AnswerT | Exception", answer)
+    def must_hear(self, changed: Container[object], now: float) -> bool:
+        """Whether a look may mean anything to who has heard all others; if not, :meth:`hear` can be left out.
+
+        :param changed: the keys of what is not as it was at the last look that got an answer.
+        :param now: see :meth:`hear`.
+        """
+        return not self.settled or self.key in changed or (self.deadline is not None and now >= self.deadline)
 
     @abstractmethod
-    def _judge(self, answer: AnswerT) -> Verdict: ...
+    def _judge(self, answer: Any) -> Verdict | Exception:
+        """What ``call`` or ``collective`` answered of what is watched here, or why that cannot be told."""
 
     @abstractmethod
-    def _on_verdict(self, verdict: Verdict) -> Outcome | None: ...
+    def _on_verdict(self, verdict: Verdict) -> Outcome | None:
+        """Conclude from it, and tell by ``settled`` whether the same once more would change nothing."""
 
     def _on_error(self, error: Exception, now: float) -> Outcome | None:
         # A ValueError says that the connection or a name cannot be used; only a person can change that.
@@ -180,26 +191,33 @@ class ModelVersionWatch(Watch[ModelVersion]):
         self.call = operations.get_model_version(model_version)
         self.subject = f"Model version {model_version}"
         self.ids = {"model_version": model_version}
+        self.key = model_version
         self._name = ModelVersionName.parse(model_version)
 
-    def _own_part(self, answer: Any) -> ModelVersion | Exception:
-        if not isinstance(answer, ModelVersionRows):
-            return super()._own_part(answer)
-        try:
-            found = answer.find(str(self._name), alias=self._name.version_id if self._name.number is None else None)
-        except UnexpectedResponse as error:
-            return error
-        return found or _NotListedError("it is not listed")
+    @property
+    def _alias(self) -> str | None:
+        return self._name.version_id if self._name.number is None else None
 
-    def _judge(self, answer: ModelVersion) -> Verdict:
+    def _judge(self, answer: ModelVersion | ModelVersionRows) -> Verdict | Exception:
+        version = self._find_in(answer) if isinstance(answer, ModelVersionRows) else answer
+        if isinstance(version, Exception):
+            return version
         # The service answers with the number, whatever alias was asked for. From then on the number is followed,
         # so an alias that moves cannot change what is waited for.
-        if answer.name != self.ids["model_version"]:
+        if version.name != self.key:
             with suppress(ValueError):  # a name that cannot be asked for again: go on with the one that works
-                self._follow(answer.name)
-        return classify_version(answer)
+                self._follow(version.name)
+        return classify_version(version)
+
+    def _find_in(self, answer: ModelVersionRows) -> ModelVersion | Exception:
+        try:
+            return answer.find(self.key, self._alias) or _NotListedError("it is not listed")
+        except UnexpectedResponse as error:
+            return error
 
     def _on_verdict(self, verdict: Verdict) -> Outcome | None:
+        # Whose row an alias is in can change without a change of that row.
+        self.settled = self._alias is None
         if verdict.progress is Progress.SUCCEEDED:
             return self._outcome(Status.SUCCEEDED, f"{self.subject} is synced.")
         if verdict.progress is Progress.FAILED:
@@ -218,7 +236,7 @@ class ModelVersionWatch(Watch[ModelVersion]):
         return self._outcome(Status.LOST, f"{self.subject} is not known to the service; was it deleted? {error}")
 
 
-class DeploymentWatch(Watch[Endpoint]):
+class DeploymentWatch(Watch[DeploymentRows]):
     """Follows the rollout of a deployment.
 
     The API has no call that reads a deployment, so its entry among the endpoint's deployments is followed. One that
@@ -232,19 +250,22 @@ class DeploymentWatch(Watch[Endpoint]):
 
     def __init__(self, endpoint_id: str, deployment_id: str, *, deadline: float | None, started: float) -> None:
         super().__init__(deadline=deadline, started=started)
-        self.collection = self.collective = self.call = operations.get_endpoint(endpoint_id)
+        self.collection = self.collective = self.call = operations.find_deployments(endpoint_id)
         self.subject = f"Deployment {deployment_id} on endpoint {endpoint_id}"
-        self.ids = {
-            "endpoint_id": endpoint_id,
-            "deployment_id": validate_identifier(deployment_id, "deployment_id"),
-        }
+        self.key = validate_identifier(deployment_id, "deployment_id")
+        self.ids = {"endpoint_id": endpoint_id, "deployment_id": deployment_id}
         self._was_listed = False
         self._misses = 0
 
-    def _judge(self, answer: Endpoint) -> Verdict:
-        return classify_deployment(answer, self.ids["deployment_id"])
+    def _judge(self, answer: DeploymentRows) -> Verdict | Exception:
+        try:
+            return classify_entry(answer.find(self.key))
+        except UnexpectedResponse as error:
+            return error
 
     def _on_verdict(self, verdict: Verdict) -> Outcome | None:
+        # Each look that does not find it counts.
+        self.settled = verdict.progress is not Progress.LOST
         if verdict.progress is Progress.LOST:
             self._misses += self._was_listed
             if self._misses < MISSES_UNTIL_LOST:

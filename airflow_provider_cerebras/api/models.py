@@ -8,13 +8,14 @@ Source: the examples and schemas of each operation's page; see :mod:`.operations
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 
 ItemT = TypeVar("ItemT")
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 # A list that may be absent or null is empty.
 _ListOrNull = Annotated[list[ItemT], BeforeValidator(lambda value: [] if value is None else value)]
@@ -25,6 +26,39 @@ _BoolOrNull = Annotated[bool, BeforeValidator(lambda value: False if value is No
 class _Model(BaseModel):
     # The field names of this API begin with "model_", which pydantic would keep for itself.
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), defer_build=True)
+
+
+class Listing(_Model):
+    """An answer with many rows, of which only those that somebody asks for become models."""
+
+    _row_key: ClassVar[str]
+    """Name of the field by which rows are told apart."""
+
+    @property
+    def _listed(self) -> list[Any]:
+        raise NotImplementedError
+
+    @cached_property
+    def _rows(self) -> dict[str | None, Any]:
+        # One that does not say which it is counts as None's.
+        keys = (row.get(self._row_key) if isinstance(row, dict) else None for row in self._listed)
+        return {key if isinstance(key, str) else None: row for key, row in zip(keys, self._listed, strict=True)}
+
+    def changed_since(self, before: Listing) -> set[str | None]:
+        """Return the keys of the rows that are not as they were, have come, or have gone.
+
+        :param before: an earlier answer to the same call.
+        """
+        rows, earlier = self._rows, before._rows
+        return {key for key in rows.keys() | earlier.keys() if rows.get(key) != earlier.get(key)}
+
+    def _read(self, row: object, model: type[ModelT], key: str) -> ModelT | None:
+        if row is None and None in self._rows:
+            raise UnexpectedResponse(f"The list has no entry for {key}, but one that does not say which it is.")
+        try:
+            return None if row is None else model.model_validate(row)
+        except ValidationError as error:
+            raise UnexpectedResponse(f"The list's entry for {key} is not as documented.") from error
 
 
 class ModelArchitectureList(_Model):
@@ -98,19 +132,16 @@ class ModelVersionList(_Model):
     model_versions: _ListOrNull[ModelVersion]
 
 
-class ModelVersionRows(_Model):
-    """All versions of one architecture, of which only those that somebody asks for become :class:`ModelVersion`."""
+class ModelVersionRows(Listing):
+    """All versions of one architecture, for those who are after a few of them only."""
+
+    _row_key = "name"
 
     model_versions: _ListOrNull[Any]
 
-    @cached_property
-    def _by_name(self) -> dict[str, dict[str, Any]]:
-        rows = [row for row in self.model_versions if isinstance(row, dict)]
-        return {row["name"]: row for row in rows if isinstance(row.get("name"), str)}
-
-    @cached_property
-    def _found(self) -> dict[str, ModelVersion | None]:
-        return {}
+    @property
+    def _listed(self) -> list[Any]:
+        return self.model_versions
 
     def find(self, name: str, alias: str | None = None) -> ModelVersion | None:
         """Return one version, or None if it is not listed.
@@ -119,21 +150,12 @@ class ModelVersionRows(_Model):
         :param alias: the alias that it was made with, if it was.
         :raises UnexpectedResponse: if its row is not as documented, or there is one of which it cannot be told whose.
         """
-        if name not in self._found:
-            row = (
-                next(filter(partial(_holds, alias), self._by_name.values()), None) if alias else self._by_name.get(name)
-            )
-            if row is None and len(self._by_name) < len(self.model_versions):
-                raise UnexpectedResponse(f"The list has no entry for {name}, but one that names no version.")
-            try:
-                self._found[name] = None if row is None else ModelVersion.model_validate(row)
-            except ValidationError as error:
-                raise UnexpectedResponse(f"The list's entry for {name} is not as documented.") from error
-        return self._found[name]
+        row = self._rows.get(name) if alias is None else next(filter(partial(_holds, alias), self._rows.values()), None)
+        return self._read(row, ModelVersion, name)
 
 
-def _holds(alias: str, row: dict[str, Any]) -> bool:
-    response = row.get("response")
+def _holds(alias: str, row: Any) -> bool:
+    response = row.get("response") if isinstance(row, dict) else None
     aliases = response.get("version_aliases") if isinstance(response, dict) else None
     return isinstance(aliases, list) and alias in aliases
 
@@ -193,6 +215,27 @@ class Endpoint(_Model):
     created: int | None = None
     updated: int | None = None
     managing_org_name: str | None = None
+
+
+class DeploymentRows(Listing):
+    """An endpoint, for those who are after a few of its deployments only."""
+
+    _row_key = "id"
+
+    name: str
+    deployed_models: _ListOrNull[Any] = []
+
+    @property
+    def _listed(self) -> list[Any]:
+        return self.deployed_models
+
+    def find(self, deployment_id: str) -> DeployedModel | None:
+        """Return one deployment, or None if it is not listed.
+
+        :param deployment_id: its UUID.
+        :raises UnexpectedResponse: see :meth:`ModelVersionRows.find`.
+        """
+        return self._read(self._rows.get(deployment_id), DeployedModel, deployment_id)
 
 
 class DeploymentRequest(_Model):

@@ -123,6 +123,11 @@ def get_endpoint(endpoint_id: str) -> Call[models.Endpoint]:
     return Call("GET", _endpoint(endpoint_id), models.Endpoint)
 
 
+def find_deployments(endpoint_id: str) -> Call[models.DeploymentRows]:
+    """(9) One endpoint, for those who are after a few of the deployments on it only."""
+    return Call("GET", _endpoint(endpoint_id), models.DeploymentRows)
+
+
 def chat_completion(
     endpoint_id: str, messages: Sequence[Mapping[str, JsonValue]], **params: JsonValue
 ) -> Call[models.ChatCompletion]:

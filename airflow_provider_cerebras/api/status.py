@@ -68,14 +68,16 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     :param deployment_id: UUID of the deployment.
     """
     entry = next((entry for entry in endpoint.deployed_models if entry.id == deployment_id), None)
-    return Verdict(Progress.LOST, "not listed") if entry is None else classify_entry(entry)
+    return classify_entry(entry)
 
 
-def classify_entry(entry: DeployedModel) -> Verdict:
-    """Tell how far a deployment is that its endpoint lists.
+def classify_entry(entry: DeployedModel | None) -> Verdict:
+    """Tell how far a deployment is by its entry.
 
-    :param entry: its entry.
+    :param entry: what its endpoint lists, or None if it does not list it; see :func:`classify_deployment`.
     """
+    if entry is None:
+        return Verdict(Progress.LOST, "not listed")
     words = _words("state", entry.state)
     if entry.state is not None and entry.state.lower() == "complete":
         return Verdict(Progress.SUCCEEDED, words)

@@ -13,7 +13,7 @@ from airflow_provider_cerebras.api.errors import (
     UnexpectedResponse,
     error_from_response,
 )
-from airflow_provider_cerebras.api.models import Endpoint, ModelVersion, ModelVersionRows
+from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
 from airflow_provider_cerebras.waiting import DeploymentWatch, ModelVersionWatch, Outcome, Status
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def version(sync_status: str | None = None, *, done: bool = False, name: str = V
     return ModelVersion.model_validate({"name": name, "done": done, "response": {"sync_status": sync_status}, **fields})
 
 
-def endpoint(state: str | None = None, *, listed: bool = True, **entry: Any) -> Endpoint:
+def endpoint(state: str | None = None, *, listed: bool = True, **entry: Any) -> DeploymentRows:
     others = [
         {"id": "older", "state": "complete", "created": 1},
         {"id": "newer", "state": "failed", "created": 9},
     ]
     ours = [{"id": DEPLOYMENT, "state": state, "created": 5, **entry}] if listed else []
-    return Endpoint.model_validate({"name": "my-endpoint", "deployed_models": [others[0], *ours, others[1]]})
+    return DeploymentRows.model_validate({"name": "my-endpoint", "deployed_models": [others[0], *ours, others[1]]})
 
 
 def answered(status: int, **headers: str) -> CerebrasAPIError:

@@ -1,0 +1,43 @@
+"""What those who share a poll ask for, and what of an answer is new to them. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cerebras.api.models import Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from airflow_provider_cerebras.api.operations import Call
+    from airflow_provider_cerebras.waiting import Watch
+
+
+class _Everything:
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
+
+
+def what_to_ask(watches: Sequence[Watch[Any]]) -> Call[Any]:
+    """The call that answers for all: their own, if it is the same for all, else the one for their whole collection.
+
+    :param watches: at least one, all of the same collection.
+    """
+    own, collective = watches[0].call, watches[0].collective
+    return own if own is not collective and all(watch.call == own for watch in watches) else collective
+
+
+def changes(before: object, after: object) -> Container[object]:
+    """The keys of what is not as it was; see :meth:`~airflow_provider_cerebras.waiting.Watch.must_hear`.
+
+    :param before: the last answer; None before the first.
+    :param after: what is heard now, the same object if nothing at all has changed; or an exception.
+    """
+    if after is before:
+        return ()
+    if isinstance(before, Listing) and isinstance(after, Listing):
+        return after.changed_since(before)
+    return _EVERYTHING
