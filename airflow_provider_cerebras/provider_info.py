@@ -60,6 +60,14 @@ def get_provider_info() -> dict[str, Any]:
     def modules(*names: str) -> list[dict[str, Any]]:
         return [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{name}" for name in names]}]
 
+    uris = [
+        {
+            "schemes": ["cerebras"],
+            "handler": f"{_PACKAGE}.assets.uris.normalize",
+            "factory": f"{_PACKAGE}.assets.create_asset",
+        }
+    ]
+
     return {
         "package-name": "airflow-provider-cerebras",
         "name": "Cerebras",
@@ -76,6 +84,8 @@ def get_provider_info() -> dict[str, Any]:
         "operators": modules("operators.model_versions", "operators.endpoints"),
         "sensors": modules("sensors.model_versions", "sensors.endpoints"),
         "triggers": modules("triggers.model_versions", "triggers.endpoints"),
+        "asset-uris": uris,
+        "dataset-uris": uris,  # the same, as Airflow 2 calls it
         "config": {
             "cerebras": {
                 "description": "Options of the Cerebras provider.",

@@ -163,14 +163,16 @@ def promote(
     raise AssertionError("the last race is either won or raises")
 
 
-def change_aliases(client: CerebrasClient, model_version: str, change: AliasChange, *, log: Log) -> list[str]:
+def change_aliases(
+    client: CerebrasClient, model_version: str, change: AliasChange, *, log: Log
+) -> tuple[str, list[str]]:
     """Change the aliases of a version, and look what the service holds afterwards.
 
     :param client: whom to talk to.
     :param model_version: full name, by number or alias.
     :param change: what is to become of them.
     :param log: where it says what it did.
-    :return: the user's aliases of the version.
+    :return: full name of the version, by number, and the user's aliases of it.
     :raises AliasInUse: if another version holds one that this one shall have.
     :raises CerebrasError: if a request failed.
     """
@@ -195,4 +197,4 @@ def change_aliases(client: CerebrasClient, model_version: str, change: AliasChan
             raise UnexpectedResponse(f"Model version {version.name} was given the aliases {wanted}, but has {held}.")
     aliases = [alias for alias in wanted if not OWN_ALIAS.fullmatch(alias)]
     log.info("Model version %s has the aliases %s.", version.name, ", ".join(aliases) or "none")
-    return aliases
+    return version.name, aliases

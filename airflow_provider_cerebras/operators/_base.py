@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -12,11 +12,13 @@ from airflow_provider_cerebras._defaults import default_deferrable
 from airflow_provider_cerebras.blocking import wait
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.reporting import report
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowException, Context
 
+    from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers._base import WaitTrigger
     from airflow_provider_cerebras.waiting import Watch
 
@@ -50,6 +52,7 @@ class WaitingOperator(CerebrasOperator):
     :param timeout: how long to wait, in seconds from the submission.
     """
 
+    # The last one is what the task returns.
     event_ids: ClassVar[tuple[str, ...]]
     errors: ClassVar[dict[Status, type[AirflowException]]]
 
@@ -74,7 +77,12 @@ class WaitingOperator(CerebrasOperator):
     def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
 
     @abstractmethod
-    def _result(self, outcome: Outcome) -> str: ...
+    def _made(self, result: str) -> Provenance:
+        """Find out what the task has made."""
+
+    def _succeed(self, result: str, context: Context) -> str:
+        report(self, context, partial(self._made, result))
+        return result
 
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
@@ -96,4 +104,4 @@ class WaitingOperator(CerebrasOperator):
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.status is not Status.SUCCEEDED:
             raise self.errors[outcome.status](outcome.message)
-        return self._result(outcome)
+        return self._succeed(outcome.ids[self.event_ids[-1]], context)

@@ -25,6 +25,8 @@ from airflow_provider_cerebras.exceptions import (
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.inventory import previous_model
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
+from airflow_provider_cerebras.provenance import trace_deployment
+from airflow_provider_cerebras.reporting import report
 from airflow_provider_cerebras.verification import find_fault, measure, read_chats, summarize
 from airflow_provider_cerebras.waiting import DeploymentWatch, Status
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from airflow_provider_cerebras.durability.identity import Identity
+    from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
     from airflow_provider_cerebras.verification import Chat, Expectation, Measurement
     from airflow_provider_cerebras.waiting import Outcome, Watch
@@ -90,8 +93,13 @@ class RolloutOperator(WaitingOperator):
             cause=cause,
         )
 
-    def _result(self, outcome: Outcome) -> str:
-        return outcome.ids["deployment_id"]
+    def _made(self, result: str) -> Provenance:
+        return trace_deployment(self.hook.get_conn(), self.endpoint_id, result, log=self.log)
+
+    def _go_on(self, deployment_id: str, context: Context) -> str:
+        if not self.wait_for_completion:
+            return self._succeed(deployment_id, context)
+        return self._wait(self._new_watch(deployment_id), context)
 
     def _what_serves(self) -> str:
         """Say what serves on the endpoint now, for the end of a message."""
@@ -169,7 +177,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         ModelVersionName.parse(self.model_version)
         with permanent_errors_fail():
             deployment_id = self._deploy(self._numbered(self.model_version), self._memory(context))
-        return self._wait(self._new_watch(deployment_id), context) if self.wait_for_completion else deployment_id
+        return self._go_on(deployment_id, context)
 
     def rollback_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent how a rollback ended."""
@@ -282,7 +290,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
             self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, target)
             memory = Memory(context, key="cerebras_rollback", fingerprint=identity.alias)
             deployment_id = self._deploy(target, memory)
-        return self._wait(self._new_watch(deployment_id), context) if self.wait_for_completion else deployment_id
+        return self._go_on(deployment_id, context)
 
     def _choose(self, identity: Identity) -> str:
         target = choose_target(
@@ -380,6 +388,7 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
                 time.sleep(min(_SETTLING_INTERVAL, self.settle_timeout))
         metrics = summarize(measurements)
         self.log.info("Endpoint %s answers as expected: %s.", self.endpoint_id, metrics)
+        report(self, context, lambda: trace_deployment(self.hook.get_conn(), self.endpoint_id, log=self.log))
         return metrics
 
     def _ask(self, chat: Chat) -> tuple[Measurement | None, str | None]:

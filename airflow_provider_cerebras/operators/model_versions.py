@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api import operations
@@ -19,6 +20,8 @@ from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionIn
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.inventory import models_in_use, select
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
+from airflow_provider_cerebras.provenance import trace_version
+from airflow_provider_cerebras.reporting import report
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
 if TYPE_CHECKING:
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
+    from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
-    from airflow_provider_cerebras.waiting import Outcome, Watch
+    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasUploadModelVersionOperator(WaitingOperator):
@@ -123,7 +127,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         with permanent_errors_fail():
             version = Upload(self.hook.get_conn(), request, memory=memory, log=self.log).run()
         if not self.wait_for_completion:
-            return version.name
+            return self._succeed(version.name, context)
         self._model_version = version.name
         now = time.time()
         return self._wait(ModelVersionWatch(version.name, deadline=now + self.timeout, started=now), context)
@@ -185,8 +189,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             claim=self._claim if self.delete_on_kill else None,
         )
 
-    def _result(self, outcome: Outcome) -> str:
-        return outcome.ids["model_version"]
+    def _made(self, result: str) -> Provenance:
+        return trace_version(self.hook.get_conn(), result, log=self.log)
 
 
 class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
@@ -230,8 +234,11 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
         """Read, change, write, and look what came of it."""
         change = AliasChange.checked(add=self.add, remove=self.remove, replace=self.replace)
         ModelVersionName.parse(self.model_version)
+        client = self.hook.get_conn()
         with permanent_errors_fail():
-            return change_aliases(self.hook.get_conn(), self.model_version, change, log=self.log)
+            name, aliases = change_aliases(client, self.model_version, change, log=self.log)
+        report(self, context, partial(trace_version, client, name, log=self.log))
+        return aliases
 
 
 class CerebrasPromoteModelVersionOperator(CerebrasOperator):
@@ -269,8 +276,11 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
         """Move the alias."""
         validate_alias(self.alias, "alias")
         ModelVersionName.parse(self.model_version)
+        client = self.hook.get_conn()
         with permanent_errors_fail():
-            return promote(self.hook.get_conn(), self.model_version, self.alias, log=self.log)
+            name = promote(client, self.model_version, self.alias, log=self.log)
+        report(self, context, partial(trace_version, client, name, log=self.log))
+        return name
 
 
 class CerebrasDeleteModelVersionOperator(CerebrasOperator):

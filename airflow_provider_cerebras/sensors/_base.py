@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -18,11 +18,13 @@ from airflow_provider_cerebras._defaults import default_deferrable
 from airflow_provider_cerebras.blocking import look
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.reporting import report
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowException, Context
 
+    from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers._base import WaitTrigger
     from airflow_provider_cerebras.waiting import Watch
 
@@ -34,6 +36,7 @@ class WaitSensor(BaseSensorOperator):
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
     """
 
+    # The last one is what the task returns.
     event_ids: ClassVar[tuple[str, ...]]
     errors: ClassVar[dict[Status, type[AirflowException]]]
 
@@ -52,7 +55,8 @@ class WaitSensor(BaseSensorOperator):
     def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
 
     @abstractmethod
-    def _result(self, outcome: Outcome) -> str | None: ...
+    def _made(self, result: str) -> Provenance:
+        """Find out what was made by those for whom the sensor has waited."""
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the chosen mode."""
@@ -61,13 +65,13 @@ class WaitSensor(BaseSensorOperator):
         now = time.time()
         watch = self._new_watch(deadline=now + self.timeout, started=now)
         if outcome := look(self.hook.get_conn(), watch, log=self.log):
-            return self._conclude(outcome)
+            return self._conclude(outcome, context)
         trigger = self._trigger(watch)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
-    def execute_complete(self, context: Context, event: object = None) -> str | None:
+    def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
-        return self._conclude(read_event(event, *self.event_ids))
+        return self._conclude(read_event(event, *self.event_ids), context)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once. An error that may pass is logged, and the next poke asks again."""
@@ -75,7 +79,7 @@ class WaitSensor(BaseSensorOperator):
             # Airflow counts the timeout itself in these modes.
             self._watch = self._new_watch(deadline=None, started=self._started(context))
         if outcome := look(self.hook.get_conn(), self._watch, log=self.log):
-            return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome))
+            return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome, context))
         return False
 
     @cached_property
@@ -92,10 +96,12 @@ class WaitSensor(BaseSensorOperator):
             first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else ti.start_date
         return float(first.timestamp()) if first else time.time()
 
-    def _conclude(self, outcome: Outcome) -> str | None:
-        if outcome.status is Status.SUCCEEDED:
-            return self._result(outcome)
-        self._raise(outcome)
+    def _conclude(self, outcome: Outcome, context: Context) -> str:
+        if outcome.status is not Status.SUCCEEDED:
+            self._raise(outcome)
+        result = outcome.ids[self.event_ids[-1]]
+        report(self, context, partial(self._made, result))
+        return result
 
     def _raise(self, outcome: Outcome) -> NoReturn:
         if outcome.status is Status.TIMEOUT:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.provenance import trace_deployment
 from airflow_provider_cerebras.sensors._base import WaitSensor
 from airflow_provider_cerebras.waiting import DeploymentWatch
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import XComArg
 
+    from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
-    from airflow_provider_cerebras.waiting import Outcome, Watch
+    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasDeploymentSensor(WaitSensor):
@@ -66,5 +68,5 @@ class CerebrasDeploymentSensor(WaitSensor):
             deadline=watch.deadline,
         )
 
-    def _result(self, outcome: Outcome) -> str:
-        return outcome.ids["deployment_id"]
+    def _made(self, result: str) -> Provenance:
+        return trace_deployment(self.hook.get_conn(), self.endpoint_id, result, log=self.log)

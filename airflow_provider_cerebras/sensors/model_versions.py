@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.provenance import trace_version
 from airflow_provider_cerebras.sensors._base import WaitSensor
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import XComArg
 
+    from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
-    from airflow_provider_cerebras.waiting import Outcome, Watch
+    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasModelVersionSensor(WaitSensor):
@@ -61,5 +63,5 @@ class CerebrasModelVersionSensor(WaitSensor):
             deadline=watch.deadline,
         )
 
-    def _result(self, outcome: Outcome) -> str:
-        return outcome.ids["model_version"]
+    def _made(self, result: str) -> Provenance:
+        return trace_version(self.hook.get_conn(), result, log=self.log)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_cerebras import __version__, get_provider_info
+from airflow_provider_cerebras.assets import create_asset
+from airflow_provider_cerebras.assets.uris import normalize
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 
 if TYPE_CHECKING:
@@ -131,6 +133,11 @@ class TestProvidersManager:
 
     def test_it_knows_the_provider(self, manager: Any) -> None:
         assert manager.providers["airflow-provider-cerebras"].version == __version__
+
+    def test_it_knows_the_scheme_of_its_assets(self, manager: Any) -> None:
+        kind = "asset" if AIRFLOW_V_3_0_PLUS else "dataset"
+        assert getattr(manager, f"{kind}_uri_handlers")["cerebras"] is normalize
+        assert getattr(manager, f"{kind}_factories")["cerebras"] is create_asset
 
     @pytest.mark.filterwarnings("ignore:.*ProvidersManager.hooks is deprecated")
     def test_it_knows_the_connection_type_and_that_it_can_be_tested(self, manager: Any) -> None:

@@ -120,7 +120,7 @@ class TestChange:
         checked = AliasChange.checked(**{"add": None, "remove": None, "replace": None, **wanted})
         self.attempt = Attempt(service)
         with closing(self.attempt.client()) as client:
-            return change_aliases(client, name(version), checked, log=self.attempt.journal)
+            return change_aliases(client, name(version), checked, log=self.attempt.journal)[1]
 
     def test_add_and_remove(self, service: Service) -> None:
         assert self.change(service, 1, add=["canary"], remove=["blue"]) == ["prod", "canary"]
