@@ -67,8 +67,6 @@ def cerebras_release(
     The group succeeds if everything did. If the rollout or the verification fails, what served before is deployed
     again, and the group fails with the reason of the task that failed. Waits are deferred unless told otherwise.
 
-    The last eight arguments are keywords for the task of that name, and override what is set here.
-
     :param model_arch_id: id of the architecture that the weights belong to.
     :param weight_uri: ``s3://bucket/prefix`` of the weights.
     :param endpoint_id: id of the endpoint.
@@ -80,6 +78,14 @@ def cerebras_release(
     :param approval: whether a person has to approve the deployment; Airflow 3.1 and later, with the standard provider.
     :param group_id: id of the group.
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
+    :param upload: keywords for the task of this name, which override what is set here; so do those that follow.
+    :param wait_for_sync: keywords for the task of this name.
+    :param approve: keywords for the task of this name.
+    :param deploy: keywords for the task of this name.
+    :param wait_for_rollout: keywords for the task of this name.
+    :param verify: keywords for the task of this name.
+    :param promote: keywords for the task of this name.
+    :param roll_back: keywords for the task of this name.
     :return: the group; its attributes ``model_version`` and ``deployment_id`` are for downstream tasks.
     :raises ValueError: if ``approval`` is asked for below Airflow 3.1.
     """

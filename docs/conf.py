@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+import airflow_provider_cerebras
 from airflow_provider_cerebras import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+import rooms
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "airflow-provider-cerebras"
 author = "the airflow-provider-cerebras authors"
@@ -12,6 +27,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 exclude_patterns = ["_build"]
+html_show_copyright = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
@@ -24,3 +40,21 @@ nitpicky = True
 nitpick_ignore = [("py:exc", "AirflowSensorTimeout")]
 # A page may be written before its place in the table of contents.
 suppress_warnings = ["toc.not_included"]
+
+
+class Rooms(SphinxDirective):
+    """The drawing of the package's rooms, and what each is for."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the rooms, draw them, and list them."""
+        file = Path(__file__).with_name("architecture.toml")
+        self.env.note_dependency(str(file))
+        architecture = rooms.load(file)
+        drawing = nodes.raw("", rooms.draw(architecture), format="html")
+        words = rooms.table(architecture, Path(airflow_provider_cerebras.__file__).parent)
+        return [drawing, *self.parse_text_to_nodes(words)]
+
+
+def setup(app: Sphinx) -> None:
+    """Make the directive known."""
+    app.add_directive("rooms", Rooms)

@@ -19,7 +19,10 @@ _WEIGHT_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/[^\x
 
 
 def is_alias(text: str) -> bool:
-    """Tell whether ``text`` is a well-formed alias: 2 to 128 characters that can never look like a number."""
+    """Tell whether a text is a well-formed alias: 2 to 128 characters that can never look like a number.
+
+    :param text: the text.
+    """
     return _ALIAS.fullmatch(text) is not None
 
 

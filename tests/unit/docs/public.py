@@ -1,0 +1,44 @@
+"""The names that users type, found where Airflow finds them: in the modules that the provider info lists."""
+
+from __future__ import annotations
+
+import importlib
+from types import FunctionType
+from typing import Any
+
+from airflow_provider_cerebras.provider_info import get_provider_info
+
+PACKAGE = "airflow_provider_cerebras"
+KINDS = ("hooks", "operators", "sensors", "triggers")
+OTHERS = (
+    "task_groups",
+    "exceptions",
+    "api.client",
+    "api.errors",
+    "api.models",
+    "api.names",
+    "api.operations",
+    "api.status",
+)
+NOT_TYPED = {"RolloutOperator"}
+"""What several operators have in common; nobody uses it by itself."""
+
+
+def modules() -> list[str]:
+    """Names of the modules with names that users type."""
+    info = get_provider_info()
+    told = [name for kind in KINDS for entry in info[kind] for name in entry["python-modules"]]
+    return [*told, *(f"{PACKAGE}.{name}" for name in OTHERS)]
+
+
+def names(module: str) -> dict[str, Any]:
+    """The public classes and functions that are defined in a module."""
+    found = vars(importlib.import_module(module))
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, type | FunctionType)
+        and not name.startswith("_")
+        and name not in NOT_TYPED
+        and value.__module__ == module
+    }

@@ -1,0 +1,75 @@
+"""What the pages show is what is run, and what they point to is there."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from tests.unit.docs.public import modules, names
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+PAGES = {
+    page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+    for page in (*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md")
+    if "_build" not in page.parts
+}
+OPERATORS = [
+    name
+    for module in modules()
+    for name, value in names(module).items()
+    if isinstance(value, type) and issubclass(value, BaseOperator)
+]
+
+
+def shown() -> str:
+    """All of Python that the pages take from files, which other tests run."""
+    included = []
+    for page, text in PAGES.items():
+        for target, options in re.findall(r"```\{literalinclude\} (\S+\.py)\n((?::.*\n)*)", text):
+            given = dict(re.findall(r'^:([a-z-]+): "?(.*?)"?$', options, re.MULTILINE))
+            code = ((ROOT / page).parent / target).read_text(encoding="utf-8")
+            if start := given.get("start-after") or given.get("start-at"):
+                assert start in code, f"{page}: {target} has no {start!r}"
+                code = code[code.index(start) :]
+            if end := given.get("end-before"):
+                assert end in code, f"{page}: {target} has no {end!r}"
+                code = code[: code.index(end)]
+            included.append(code)
+    return "\n".join(included)
+
+
+@pytest.mark.parametrize("name", [*OPERATORS, "CerebrasHook", "cerebras_release"])
+def test_each_is_shown_by_code_that_is_run(name: str) -> None:
+    assert re.search(rf"\b{name}(\.partial)?\(", shown())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_tells_of_the_machine_it_was_written_on(page: str) -> None:
+    places = [str(ROOT), str(Path.home()), socket.gethostname()]
+    assert [place for place in places if len(place) > 5 and place in PAGES[page]] == []
+    assert not re.search(r"(/home|/Users)/\w", PAGES[page])
+
+
+@pytest.mark.parametrize("page", ["README.md"])
+def test_the_files_that_a_page_points_to_are_there(page: str) -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)", PAGES[page]) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_on_a_page_is_python(page: str) -> None:
+    for code in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL):
+        compile(code, page, "exec")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_that_a_page_imports_exist(page: str) -> None:
+    for code in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL):
+        imports = "\n".join(re.findall(r"^from airflow_provider_cerebras.*$", code, re.MULTILINE))
+        exec(imports, {})
