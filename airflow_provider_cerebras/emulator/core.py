@@ -90,6 +90,7 @@ class Emulator:
 
     def close(self) -> None:
         """Let go of the state file."""
+        self.keep_clock()
         self._store.close()
 
 

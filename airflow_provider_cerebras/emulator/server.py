@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 HttpImplementation = Literal["auto", "h11", "httptools"]
 
+GRACE_SECONDS = 5
+"""Real time that requests which are under way get to be answered when the emulator stops."""
+
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing is bound to here
 
 
@@ -59,7 +62,7 @@ def airflow_connection(settings: Settings, url: str) -> str:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn that says when it is ready, and that stops although requests are held.
+    """Uvicorn that says when it is ready, and that stops although requests are held; it is run once.
 
     :param on_ready: Called once connections are accepted.
     :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
@@ -73,9 +76,11 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 proxy_headers=False,
+                # A fault rule may say who answers.
+                server_header=False,
                 access_log=False,
                 log_level="warning",
-                timeout_graceful_shutdown=1,
+                timeout_graceful_shutdown=GRACE_SECONDS,
                 # Uvicorn's 5 s are httpx's too: a client that polls that often would meet a closing connection.
                 timeout_keep_alive=75,
             )
@@ -101,18 +106,24 @@ class EmulatorServer:
     Its ``base_url`` has no slash at the end; ``settings`` are those in force; ``app`` is what it serves.
 
     :param settings: Default: all the defaults, on a free port.
-    :param clock: Gives the time in Unix seconds; default: the system's. It is called in the background thread.
+    :param clock: Gives the machine's time in Unix seconds; default: the system's. It is called in the background
+        thread.
     :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
+    :raises StateError: The state file cannot be used, or does not go with the settings.
     """
 
     def __init__(
         self, settings: Settings | None = None, clock: Clock = time.time, http: HttpImplementation = "auto"
     ) -> None:
         self.settings = settings or Settings(port=0)
-        self.app = create_app(self.settings, clock)
+        self._listener = listen(self.settings)
+        try:
+            self.app = create_app(self.settings, clock)
+        except BaseException:
+            self._listener.close()
+            raise
         self._ready: Future[None] = Future()
         self._server = Server(self.app, lambda: self._ready.set_result(None), http)
-        self._listener = listen(self.settings)
         self.base_url = base_url(self.settings, self._listener)
         self._thread = threading.Thread(target=self._run, name="cerebras-emulator", daemon=True)
 

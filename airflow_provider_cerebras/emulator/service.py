@@ -129,14 +129,12 @@ class Service:
         :param inference: Likewise.
         """
         organization = self.organization(org_name)
-        self._check_keys_free(org_name, (*(management or ()), *(inference or ())))
         keys = dict(organization.keys)
         if management is not None:
             keys["management"] = tuple(management)
         if inference is not None:
             keys["inference"] = tuple(inference)
-        if len(given := (*keys["management"], *keys["inference"])) > len(set(given)):
-            raise AlreadyThere("A key is of one kind, and there once.", param="keys")
+        self._check_keys_free(org_name, (*keys["management"], *keys["inference"]))
         self._store.write(Document(documents.ORGANIZATION, org_name, {"keys": keys}))
         for kind in keys:
             for key in organization.keys[kind]:
@@ -367,10 +365,12 @@ class Service:
                 param="endpoint_id",
             )
 
-    def _check_keys_free(self, org_name: str, keys: Iterable[str]) -> None:
+    def _check_keys_free(self, org_name: str, keys: Sequence[str]) -> None:
+        # The keys themselves are not for the answer.
+        if len(set(keys)) < len(keys):
+            raise AlreadyThere(f"A key of organization {org_name} is there twice.", param="keys")
         for key in keys:
             if (there := self._keys.get(key)) is not None and there.org_name != org_name:
-                # The key itself is not for the answer.
                 raise AlreadyThere(
                     f"A key of organization {org_name} is one of {there.org_name} already.", param="keys"
                 )

@@ -165,6 +165,61 @@ async def test_a_malformed_body_can_come_with_a_good_status(live: httpx.AsyncCli
     assert answer.headers["content-type"] == "application/json"
 
 
+async def test_an_error_has_the_form_that_the_api_has(live: httpx.AsyncClient) -> None:
+    await fault(live, status=429, message="slow down", retry_after=7, times=2)
+    answer = await live.get(f"{ORG}/models")
+    assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (429, {"detail": "slow down"}, "7")
+    answer = await live.post("/v1/chat/completions", json={})
+    assert (answer.json()["message"], answer.json()["type"]) == ("slow down", "too_many_requests_error")
+
+
+async def test_an_error_can_have_the_other_form(live: httpx.AsyncClient) -> None:
+    await fault(live, status=500, message="oh", error_style="inference")
+    assert (await live.get(f"{ORG}/models")).json() == {
+        "message": "oh",
+        "type": "api_error",
+        "param": None,
+        "code": "error",
+    }
+
+
+async def test_the_services_answer_can_be_json_that_is_none(live: httpx.AsyncClient) -> None:
+    await fault(live, malformed=True)
+    answer = await live.post(UPLOAD, json=WEIGHTS)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    with pytest.raises(ValueError, match=r"delimiter|Unterminated|Expecting"):
+        answer.json()
+    assert await versions(live) == 1
+
+
+async def test_an_answer_can_come_slowly_but_it_comes_whole(live: httpx.AsyncClient) -> None:
+    fault_id = await fault(live, slow_body=1e6)
+    async with live.stream("GET", f"{ORG}/models") as answer:
+        assert answer.status_code == 200
+        parts = answer.aiter_raw()
+        first = asyncio.ensure_future(anext(parts))
+        await requests(live, stage="answered", wait=60)
+        assert not first.done()
+        await live.delete(f"/_emulator/faults/{fault_id}")
+        body = await first + b"".join([part async for part in parts])
+    assert body == (await live.get(f"{ORG}/models")).content
+
+
+async def test_a_rule_can_be_for_one_organizations_requests(live: httpx.AsyncClient) -> None:
+    await live.post("/_emulator/organizations", json={"name": "acme"})
+    await fault(live, status=500, organization="acme")
+    assert (await live.get(f"{ORG}/models")).status_code == 200
+    acme = {"Authorization": "Bearer acme-management-key"}
+    assert (await live.get("/management/v1/orgs/acme/models", headers=acme)).status_code == 500
+
+
+async def test_a_rule_can_be_for_some_bodies_only(live: httpx.AsyncClient) -> None:
+    await fault(live, status=500, request_body={"model": {"version_aliases": ["production"]}})
+    body = {**WEIGHTS, "model": {"weight_uri": "s3://bucket/weights", "version_aliases": ["latest", "production"]}}
+    assert (await live.post(UPLOAD, json=WEIGHTS)).status_code == 200
+    assert (await live.post(UPLOAD, json=body)).status_code == 500
+
+
 async def test_null_is_a_body_too(live: httpx.AsyncClient) -> None:
     await fault(live, body=None)
     assert (await live.get(f"{ORG}/models")).text == "null"

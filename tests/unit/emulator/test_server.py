@@ -4,12 +4,17 @@ import asyncio
 import json
 import shlex
 import socket
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from airflow_provider_cerebras.emulator.server import EmulatorServer, airflow_connection, listen
 from airflow_provider_cerebras.emulator.settings import Settings
+from airflow_provider_cerebras.emulator.storage import StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_server_answers_while_it_is_in_its_context() -> None:
@@ -50,6 +55,38 @@ async def test_a_server_stops_although_a_request_is_held() -> None:
         await client.get("/_emulator/requests", params={"stage": "held", "wait": 60})
         await asyncio.to_thread(server.stop)
         assert (await held).status_code == 401
+
+
+async def test_a_server_stops_although_somebody_waits_for_requests() -> None:
+    server = EmulatorServer().start()
+    async with httpx.AsyncClient(base_url=server.base_url, timeout=60) as client:
+        await client.post("/_emulator/faults", json={"operation": "*", "hold": True})
+        waiting = asyncio.create_task(
+            client.get("/_emulator/requests", params={"operation": "get_endpoint", "wait": 600})
+        )
+        held = asyncio.create_task(client.get("/management/v1/orgs/my-org/models"))
+        # A request that came after it is held, so the one that waits has come in.
+        await client.get("/_emulator/requests", params={"stage": "held", "wait": 60})
+        await asyncio.to_thread(server.stop)
+        assert (await waiting).json() == {"requests": []}
+        assert (await held).status_code == 401
+
+
+def test_a_server_lets_go_of_its_state_file(tmp_path: Path) -> None:
+    settings = Settings(port=0, state=tmp_path / "state.db")
+    for _ in range(2):
+        with EmulatorServer(settings):
+            assert [each.name for each in tmp_path.iterdir()] != ["state.db"]
+        assert [each.name for each in tmp_path.iterdir()] == ["state.db"]
+
+
+def test_a_server_that_cannot_have_its_state_file_lets_go_of_the_port(tmp_path: Path) -> None:
+    with EmulatorServer(Settings(port=0, state=tmp_path / "state.db")), socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        with pytest.raises(StateError, match="in use by another emulator"):
+            EmulatorServer(Settings(port=port, state=tmp_path / "state.db"))
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 @pytest.mark.parametrize(
