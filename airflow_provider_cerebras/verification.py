@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Chat = Sequence[Mapping[str, JsonValue]]
 Expectation = str | re.Pattern[str] | Callable[[str], bool]
+_MAX_NUMBER = 1e12
 
 
 def read_chats(messages: object) -> list[Chat]:
@@ -128,4 +129,6 @@ def _name(expect: Expectation) -> str:
 
 
 def _number(value: JsonValue) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    # Beyond any count of tokens or seconds, or not a number at all.
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
+    return float(cast("float", value)) if usable else None

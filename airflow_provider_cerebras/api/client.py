@@ -6,18 +6,23 @@ module imports httpx.
 Resending follows one rule. What may be sent twice is sent again on 408, 429, 5xx and transport errors. What must not
 be is sent again only where it cannot have been acted on (no connection, 429); any other doubtful end of it is
 :class:`~airflow_provider_cerebras.api.errors.OutcomeUnknown`.
+
+A service that means harm gets no more of us than :mod:`~airflow_provider_cerebras.api.bodies` and a request's time
+allow. Redirects are not followed, so a key goes where the connection says and nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import math
 import platform
+import socket
 import ssl
+import threading
 import time
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 
@@ -27,6 +32,7 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from airflow_provider_cerebras._version import __version__
+from airflow_provider_cerebras.api.bodies import Body, BodyRefused, check_values, without_secrets
 from airflow_provider_cerebras.api.errors import (
     CerebrasAPIError,
     CerebrasTransportError,
@@ -53,10 +59,11 @@ AnswerT = TypeVar("AnswerT")
 HttpT = TypeVar("HttpT", httpx.Client, httpx.AsyncClient)
 
 DEFAULT_BASE_URL = "https://api.cerebras.ai"
-MAX_RESPONSE_BYTES = 16 * 1024 * 1024
-"""An answer that is larger than this many bytes (decoded) is refused."""
 MAX_RETRY_AFTER = 120.0
 """Seconds that a ``Retry-After`` is honoured for at most."""
+_MAX_TIMEOUT = 86400.0
+# A request connects, writes, and waits for a connection and for an answer; each alone may take the whole timeout.
+_TIMEOUTS_PER_REQUEST = 4
 _MAX_CONNECT_TIMEOUT = 10.0
 _MAX_BACKOFF = 30.0
 # Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow answer.
@@ -81,7 +88,8 @@ class ClientSettings:
     :param management_key: management API key.
     :param inference_key: inference API key; needed for chat completions only.
     :param base_url: base URL; plain ``http`` is for loopback addresses only.
-    :param timeout: seconds to wait for a read, a write or a free connection; connecting is given 10 s at most.
+    :param timeout: seconds to wait for a read, a write or a free connection; connecting is given 10 s at most, and a
+        request from its first byte to the last byte of the answer four times as long.
     :param max_retries: how often a request is sent again.
     :param verify: True, or the path of a CA bundle.
     :param proxy: URL of a proxy; default: what the environment says.
@@ -103,13 +111,20 @@ class ClientSettings:
         # Each message begins with the name that the user knows: that of the connection's field.
         _check_key(self.management_key, "password")
         _check_key(self.inference_key, "inference_api_key")
-        if not (math.isfinite(self.timeout) and self.timeout > 0):
-            raise ValueError(f"request_timeout: must be more than 0 seconds, not {self.timeout!r}.")
+        if not 0 < self.timeout <= _MAX_TIMEOUT:
+            raise ValueError(
+                f"request_timeout: must be more than 0 and at most {_MAX_TIMEOUT:.0f} seconds, not {self.timeout!r}."
+            )
         if self.max_retries < 0:
             raise ValueError(f"max_retries: must be 0 or more, not {self.max_retries!r}.")
         if self.verify is False:
             raise ValueError("verify: certificates are always checked; give the path of a CA bundle instead of false.")
         _check_proxy(self.proxy)
+
+    @property
+    def total_timeout(self) -> float:
+        """Seconds that a request may take from its first byte to the last byte of the answer."""
+        return self.timeout * _TIMEOUTS_PER_REQUEST
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -157,12 +172,17 @@ class _BaseClient(Generic[HttpT]):
         key = self.settings.management_key if call.key is Key.MANAGEMENT else self.settings.inference_key
         if not key:
             raise ValueError(f"{call.method} {call.path} takes the {call.key.value}, and there is none.")
-        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "Accept-Encoding": "identity"}
         content = None
         if call.body is not None:
             headers["Content-Type"] = "application/json"
             content = call.body.model_dump_json(exclude_none=True)
-        return self._http.build_request(call.method, self._url(call), headers=headers, content=content)
+        return self._http.build_request(
+            call.method, self._url(call), headers=headers, content=content, extensions=self._extensions()
+        )
+
+    def _extensions(self) -> dict[str, Any]:
+        return {}
 
     def _url(self, call: Call[AnswerT]) -> str:
         # It can be shown: neither a base URL nor a path may hold anything secret.
@@ -197,15 +217,15 @@ class _BaseClient(Generic[HttpT]):
         """
         if call.answer is None:
             return cast("AnswerT", None)
-        # The service's words go into errors, logs and events, be it the reason of a failure that repeats a key.
-        for secret in self.settings.secrets:
-            body = body.replace(secret.encode(), b"***")
         try:
+            check_values(body)
+            # The service's words go into errors, logs and events, be it the reason of a failure that repeats a key.
+            body = without_secrets(body, self.settings.secrets)
             # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
             return cast("Any", call.answer).model_validate_json(body)  # type: ignore[no-any-return]
-        except ValidationError as error:
+        except (BodyRefused, ValidationError) as error:
             url = self._url(call)
-            problem = _problems(error)
+            problem = _problems(error) if isinstance(error, ValidationError) else f"it {error}"
             if not call.may_be_resent:
                 raise _unknown(call, url, f"the answer cannot be read ({problem})") from None
             raise UnexpectedResponse(
@@ -218,11 +238,15 @@ class _BaseClient(Generic[HttpT]):
         url = self._url(call)
         try:
             yield
-        except _TooLargeError:
-            problem = f"the answer is larger than {MAX_RESPONSE_BYTES // 1024**2} MiB"
+        except BodyRefused as refusal:
             if not call.may_be_resent:
-                raise _unknown(call, url, problem) from None
-            raise UnexpectedResponse(f"{call.method} {url}: {problem}.") from None
+                raise _unknown(call, url, f"the answer {refusal}") from None
+            raise UnexpectedResponse(f"{call.method} {url}: the answer {refusal}.") from None
+        except TimeoutError:
+            words = f"it was not complete after {self.settings.total_timeout:g} s"
+            if not call.may_be_resent:
+                raise _unknown(call, url, words) from None
+            raise CerebrasTransportError(f"{call.method} {url} got no whole answer: {words}.") from None
         except httpx.HTTPError as error:
             words = redact(f"{type(error).__name__}: {error}".removesuffix(": "), self.settings.secrets)
             if not call.may_be_resent and not isinstance(error, _NOT_SENT):
@@ -256,6 +280,8 @@ class CerebrasClient(_BaseClient[httpx.Client]):
         verify = settings.ssl_context()
         super().__init__(settings, httpx.Client(transport=transport, verify=verify, **_http_options(settings)))
         self._sleep = sleep
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
 
     def send(self, call: Call[AnswerT]) -> AnswerT:
         """Send a call, again where that is allowed and may help.
@@ -279,12 +305,48 @@ class CerebrasClient(_BaseClient[httpx.Client]):
     def fetch_once(self, call: Call[AnswerT]) -> bytes:
         """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
         request = self._request(call)
-        body = _Body()
-        with self._translated(call), closing(self._http.send(request, stream=True)) as response:
-            for chunk in response.iter_bytes():
-                body.add(chunk)
-        self._check(call, response, bytes(body.content))
-        return bytes(body.content)
+        with self._translated(call), self._in_time(), closing(self._http.send(request, stream=True)) as response:
+            incoming = Body(response.headers)
+            for piece in response.iter_bytes():
+                incoming.add(piece)
+        body = incoming.complete()
+        self._check(call, response, body)
+        return body
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """End a request at its deadline. httpx bounds each read, of which a body may take any number."""
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            with self._lock:
+                for each in self._sockets:
+                    # Not the method of an SSL socket, which would have what is sent from then on sent in the clear.
+                    with suppress(OSError):
+                        socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+        timer = threading.Timer(self.settings.total_timeout, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except httpx.HTTPError:
+            if not late.is_set():
+                raise
+        finally:
+            timer.cancel()
+        if late.is_set():  # what looks like the end of the body may be the cut
+            raise TimeoutError
+
+    def _extensions(self) -> dict[str, Any]:
+        return {"trace": self._remember_socket}
+
+    def _remember_socket(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            opened = info["return_value"].get_extra_info("socket")
+            with self._lock:
+                self._sockets = [*(each for each in self._sockets if each.fileno() != -1), opened]
 
     def close(self) -> None:
         """Close the connections."""
@@ -343,13 +405,19 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
     async def fetch_once(self, call: Call[AnswerT]) -> bytes:
         """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
         request = self._request(call)
-        body = _Body()
         with self._translated(call):
-            async with self._turn, aclosing(await self._http.send(request, stream=True)) as response:
-                async for chunk in response.aiter_bytes():
-                    body.add(chunk)
-        self._check(call, response, bytes(body.content))
-        return bytes(body.content)
+            async with (
+                self._turn,
+                asyncio.timeout(self.settings.total_timeout),
+                aclosing(await self._http.send(request, stream=True)) as response,
+            ):
+                incoming = Body(response.headers)
+                async for piece in response.aiter_bytes():
+                    incoming.add(piece)
+                    await asyncio.sleep(0)  # a body in a million pieces has not the whole loop to itself
+        body = incoming.complete()
+        self._check(call, response, body)
+        return body
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -396,22 +464,6 @@ def _deleted_by_earlier_attempt(call: Call[Any], state: RetryCallState) -> Itera
             raise
 
 
-class _TooLargeError(Exception):
-    """The body has grown beyond what is read."""
-
-
-class _Body:
-    """A body as it comes in, up to :data:`MAX_RESPONSE_BYTES`."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-
-    def add(self, chunk: bytes) -> None:
-        self.content += chunk
-        if len(self.content) > MAX_RESPONSE_BYTES:
-            raise _TooLargeError
-
-
 class _HttpOptions(TypedDict):
     timeout: httpx.Timeout
     limits: httpx.Limits
@@ -419,6 +471,7 @@ class _HttpOptions(TypedDict):
     headers: dict[str, str]
     proxy: str | None
     trust_env: bool
+    cookies: CookieJar
 
 
 def _http_options(settings: ClientSettings) -> _HttpOptions:
@@ -430,6 +483,8 @@ def _http_options(settings: ClientSettings) -> _HttpOptions:
         "proxy": settings.proxy,
         # A proxy of the environment is not meant for this machine's own addresses.
         "trust_env": not _is_loopback(httpx.URL(settings.base_url).host),
+        # None are kept: a client may live for weeks, and would send back all that it was ever given.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_LENGTH = 500
 """Characters of the service's words that a message repeats."""
+_MAX_ERROR_BYTES = 64 * 1024
 
 
 class CerebrasError(Exception):
@@ -172,7 +173,7 @@ def error_from_response(
         status_code=status_code,
         method=method,
         url=url,
-        request_id=redact(headers.get("x-request-id") or headers.get("cf-ray") or "", secrets) or None,
+        request_id=in_one_line(redact(headers.get("x-request-id") or headers.get("cf-ray") or "", secrets)) or None,
         retry_after=parse_retry_after(headers.get("retry-after")),
         hint=_HINTS.get(status_code),
     )
@@ -182,22 +183,28 @@ def read_message(body: bytes, secrets: Iterable[str] = ()) -> str:
     """Find the words for people in the body of an error, whatever shape it has.
 
     Tried in this order: ``detail`` (text, or FastAPI's list), ``error.message`` or ``error``, ``message``, the text
-    itself without markup. One line, at most :data:`MAX_MESSAGE_LENGTH` characters.
+    itself without markup. One line, at most :data:`MAX_MESSAGE_LENGTH` characters, of the first 64 KiB.
 
     :param body: the body.
     :param secrets: texts that must not be repeated.
     """
-    text = body[: 64 * 1024].decode("utf-8", "replace")
+    text = body[:_MAX_ERROR_BYTES].decode("utf-8-sig", "replace")
     try:
-        content = json.loads(body)
+        message = _message_in(json.loads(text)) or text
     except (ValueError, RecursionError):
         message = _without_markup(text)
-    else:
-        message = _message_in(content) or text
-    message = " ".join("".join(char if char.isprintable() else " " for char in message).split())
     # Before it is shortened: half a secret would not be recognized.
-    message = redact(message, secrets)
-    return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[: MAX_MESSAGE_LENGTH - 1]}…"
+    return in_one_line(redact(message, secrets))
+
+
+def in_one_line(text: str) -> str:
+    """Make of the service's words what can stand in a line of a log and forge no other.
+
+    :param text: the words.
+    :return: its printable characters, at most :data:`MAX_MESSAGE_LENGTH`.
+    """
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[: MAX_MESSAGE_LENGTH - 1]}…"
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

@@ -10,17 +10,29 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 
 ItemT = TypeVar("ItemT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-# A list that may be absent or null is empty.
-_ListOrNull = Annotated[list[ItemT], BeforeValidator(lambda value: [] if value is None else value)]
+# A list that may be absent or null is empty. One mistake in it tells enough; to tell of a million takes a minute.
+_ListOrNull = Annotated[list[ItemT], FailFast(), BeforeValidator(lambda value: [] if value is None else value)]
 # An operation that does not say that it has ended is going on.
 _BoolOrNull = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
+
+
+# Names and ids go into paths, logs and links, where what cannot be seen could pass for something else.
+_Name = Annotated[str, StringConstraints(pattern=r"\A[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*\z", max_length=2048)]
 
 
 class _Model(BaseModel):
@@ -64,7 +76,7 @@ class Listing(_Model):
 class ModelArchitectureList(_Model):
     """Ids of the architectures that an organization may use."""
 
-    model_architectures: list[str]
+    model_architectures: Annotated[list[_Name], FailFast()]
 
 
 class UploadedWeights(_Model):
@@ -101,7 +113,7 @@ class ModelVersionDetails(_Model):
     """
 
     customer_s3_uri: str | None = None
-    version_aliases: _ListOrNull[str] = []
+    version_aliases: _ListOrNull[_Name] = []
     sync_status: str | None = None
     system_fingerprint_suffix: str | None = None
 
@@ -115,7 +127,7 @@ class ModelVersion(_Model):
     :param error: not documented; read if it comes.
     """
 
-    name: str
+    name: _Name
     done: _BoolOrNull = False
     response: ModelVersionDetails | None = None
     error: JsonValue = None
@@ -169,18 +181,18 @@ class ModelVersionAliases(_Model):
 class ModelVersionAliasesInForce(_Model):
     """Aliases that a version has after a change."""
 
-    name: str
-    version_aliases: _ListOrNull[str]
+    name: _Name
+    version_aliases: _ListOrNull[_Name]
 
 
 class EndpointSummary(_Model):
     """An endpoint as the list gives it; times in Unix seconds."""
 
-    endpoint_id: str | None = None
-    model_arch_id: str | None = None
+    endpoint_id: _Name | None = None
+    model_arch_id: _Name | None = None
     created: int | None = None
     updated: int | None = None
-    org_name: str | None = None
+    org_name: _Name | None = None
 
 
 class EndpointList(_Model):
@@ -199,9 +211,9 @@ class DeployedModel(_Model):
     :param state: how far it is; ``complete`` is documented.
     """
 
-    id: str | None = None
-    model: str | None = None
-    version_alias: str | None = None
+    id: _Name | None = None
+    model: _Name | None = None
+    version_alias: _Name | None = None
     created: int | None = None
     state: str | None = None
 
@@ -209,12 +221,12 @@ class DeployedModel(_Model):
 class Endpoint(_Model):
     """An endpoint with the deployments on it, in no order that can be relied on; times in Unix seconds."""
 
-    name: str
-    model_arch_id: str | None = None
+    name: _Name
+    model_arch_id: _Name | None = None
     deployed_models: _ListOrNull[DeployedModel] = []
     created: int | None = None
     updated: int | None = None
-    managing_org_name: str | None = None
+    managing_org_name: _Name | None = None
 
 
 class DeploymentRows(Listing):
@@ -247,10 +259,10 @@ class DeploymentRequest(_Model):
 class DeploymentDetails(_Model):
     """What a deployment was at the moment of its submission; it does not advance."""
 
-    deployment_id: str | None = None
-    endpoint_id: str | None = None
-    org_name: str | None = None
-    model_arch_id: str | None = None
+    deployment_id: _Name | None = None
+    endpoint_id: _Name | None = None
+    org_name: _Name | None = None
+    model_arch_id: _Name | None = None
     version_id: int | None = None
     created: int | None = None
     updated: int | None = None
@@ -263,7 +275,7 @@ class Deployment(_Model):
     :param name: the deployment's UUID.
     """
 
-    name: str
+    name: _Name
     done: _BoolOrNull = False
     response: DeploymentDetails | None = None
 
@@ -291,10 +303,10 @@ class ChatCompletion(_Model):
     :param time_info: durations in seconds.
     """
 
-    id: str | None = None
-    model: str | None = None
+    id: _Name | None = None
+    model: _Name | None = None
     choices: _ListOrNull[ChatChoice]
-    system_fingerprint: str | None = None
+    system_fingerprint: _Name | None = None
     usage: dict[str, JsonValue] | None = None
     time_info: dict[str, JsonValue] | None = None
 

@@ -13,9 +13,10 @@ from urllib.parse import quote
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _MODEL_VERSION = re.compile(r"orgs/([^/]+)/models/([^/]+)/versions/([^/]+)")
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
+_MAX_LENGTH = 1024
+_MAX_SHOWN = 200
 # Buckets made before 2018 may have capitals, underscores and up to 255 characters.
-_WEIGHT_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/[^\x00-\x1f\x7f]+")
+_WEIGHT_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/.{1,1024}")
 
 
 def is_alias(text: str) -> bool:
@@ -35,7 +36,7 @@ def validate_alias(alias: object, argument: str = "version_aliases") -> str:
     """
     if not isinstance(alias, str) or not is_alias(alias):
         raise ValueError(
-            f"{argument}: {alias!r} is not an alias. An alias has 2 to 128 characters, begins with a lower-case "
+            f"{argument}: {shown(alias)} is not an alias. An alias has 2 to 128 characters, begins with a lower-case "
             "letter, ends with a lower-case letter or a digit, and has letters, digits and hyphens in between."
         )
     return alias
@@ -44,17 +45,19 @@ def validate_alias(alias: object, argument: str = "version_aliases") -> str:
 def validate_identifier(value: object, argument: str) -> str:
     """Return the id of an organization, an architecture or an endpoint if it can stand in a path.
 
-    What the service allows is not documented, so only what cannot be an id is refused: nothing, white space, control
-    characters, and the two names that a URL's path gives a meaning of its own.
+    What the service allows is not documented, so only what cannot be an id is refused: nothing, more than 1,024
+    characters, white space, what cannot be seen, and the two names that a URL's path gives a meaning of its own.
 
     :param value: the id as given by the user.
     :param argument: the name of the argument that it came in, for the message.
     :raises ValueError: if it cannot be an id.
     """
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{argument}: must be a text that is not empty, not {value!r}.")
-    if _UNPRINTABLE.search(value):
-        raise ValueError(f"{argument}: {value!r} holds white space or a control character, which no id has.")
+        raise ValueError(f"{argument}: must be a text that is not empty, not {shown(value)}.")
+    if len(value) > _MAX_LENGTH:
+        raise ValueError(f"{argument}: has {len(value)} characters, and may have {_MAX_LENGTH}.")
+    if " " in value or not value.isprintable():
+        raise ValueError(f"{argument}: {shown(value)} holds white space or a control character, which no id has.")
     if value in {".", ".."}:
         raise ValueError(f"{argument}: {value!r} is not an id.")
     return value
@@ -67,9 +70,32 @@ def validate_weight_uri(weight_uri: object, argument: str = "weight_uri") -> str
     :param argument: the name of the argument that it came in, for the message.
     :raises ValueError: if it has another scheme, a name that no bucket can have, or no key.
     """
-    if not isinstance(weight_uri, str) or not _WEIGHT_URI.fullmatch(weight_uri):
-        raise ValueError(f"{argument}: {weight_uri!r} is not of the form s3://bucket/prefix.")
+    if not isinstance(weight_uri, str) or not _WEIGHT_URI.fullmatch(weight_uri) or not weight_uri.isprintable():
+        raise ValueError(f"{argument}: {shown(weight_uri)} is not of the form s3://bucket/prefix.")
     return weight_uri
+
+
+def validate_suffix(suffix: object, argument: str = "system_fingerprint_suffix") -> str | None:
+    """Return ``suffix`` if it is a text that can be seen; None if it is empty.
+
+    :param suffix: the text as given by the user.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises ValueError: if it is not.
+    """
+    if not suffix:
+        return None
+    if not isinstance(suffix, str) or len(suffix) > _MAX_LENGTH or not suffix.isprintable():
+        raise ValueError(f"{argument}: {shown(suffix)} is not a text of at most {_MAX_LENGTH} printable characters.")
+    return suffix
+
+
+def shown(value: object) -> str:
+    """A wrong value as a message shows it: in one line, and not at any length.
+
+    :param value: the value.
+    """
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def path_segment(value: object, argument: str) -> str:
@@ -106,7 +132,7 @@ class ModelVersionName:
         match = _MODEL_VERSION.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(
-                f"{argument}: {text!r} is not a model version. The full name is "
+                f"{argument}: {shown(text)} is not a model version. The full name is "
                 "orgs/<organization>/models/<architecture>/versions/<number or alias>."
             )
         org_name, model_arch_id, version_id = match.groups()

@@ -19,6 +19,7 @@ from airflow_provider_cerebras.api.names import (
     path_segment,
     validate_alias,
     validate_identifier,
+    validate_suffix,
     validate_weight_uri,
 )
 
@@ -83,7 +84,7 @@ def upload_model_version(
     weights = models.UploadedWeights(
         weight_uri=validate_weight_uri(weight_uri),
         version_aliases=_aliases(version_aliases) if version_aliases else None,
-        system_fingerprint_suffix=system_fingerprint_suffix or None,
+        system_fingerprint_suffix=validate_suffix(system_fingerprint_suffix),
     )
     body = models.ModelVersionUpload(model_arch_id=validate_identifier(model_arch_id, "model_arch_id"), model=weights)
     return Call("POST", f"{_org(org_name)}/models:upload", models.ModelVersion, body, may_be_resent=False)

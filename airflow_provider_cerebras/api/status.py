@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from airflow_provider_cerebras.api.errors import in_one_line
+
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, ModelVersion
 
@@ -104,10 +106,11 @@ def _words(field: str, word: str | None) -> str:
     if word is None:
         return f"no {field}"
     known = word.lower() in WORDS_OF_FAILURE | _WORDS_OF_PROGRESS | {"complete"}
-    return f"{field} {word!r}" if known else f"{field} {word!r}, a word that this provider does not know"
+    shown = f"{field} {in_one_line(word)!r}"
+    return shown if known else f"{shown}, a word that this provider does not know"
 
 
 def _error_words(error: object) -> str:
     if isinstance(error, dict) and isinstance(error.get("message"), str):
-        return repr(error["message"])
-    return error if isinstance(error, str) else json.dumps(error, default=str)
+        return repr(in_one_line(error["message"]))
+    return in_one_line(error if isinstance(error, str) else json.dumps(error, default=str))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gzip
 import pickle
 import ssl
 import sys
@@ -75,7 +74,7 @@ class Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 class TestSize:
     def test_a_large_answer_is_read(self, connect: Connect) -> None:
-        names = ["x" * MEBIBYTE] * 15
+        names = ["x" * 1024] * 15 * 1024
         conversation = connect(httpx.Response(200, json={"model_architectures": names}))
         assert conversation.send(ARCHITECTURES).model_architectures == names
 
@@ -92,27 +91,10 @@ class TestSize:
         with pytest.raises(UnexpectedResponse, match="larger than 16 MiB"):
             conversation.send(ARCHITECTURES)
 
-    def test_what_counts_is_the_size_after_unpacking(self, connect: Connect) -> None:
-        bomb = gzip.compress(b" " * (64 * MEBIBYTE))
-        assert len(bomb) < MEBIBYTE
-        packed = Chunks(bomb, times=1)
-        conversation = connect(httpx.Response(200, headers={"content-encoding": "gzip"}, stream=packed))
-        with pytest.raises(UnexpectedResponse, match="larger than 16 MiB"):
-            conversation.send(ARCHITECTURES)
-
     def test_of_what_must_not_be_done_twice_it_leaves_the_outcome_unknown(self, connect: Connect) -> None:
         conversation = connect(httpx.Response(200, stream=Chunks(b" " * MEBIBYTE, times=1000)))
         with pytest.raises(OutcomeUnknown, match="larger than 16 MiB"):
             conversation.send(UPLOAD)
-
-    def test_a_broken_compression_is_no_answer(self, connect: Connect) -> None:
-        def broken() -> httpx.Response:
-            return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Chunks(b"no gzip", times=1))
-
-        with pytest.raises(CerebrasTransportError):
-            connect(broken(), max_retries=0).send(ARCHITECTURES)
-        with pytest.raises(OutcomeUnknown):
-            connect(broken()).send(UPLOAD)
 
 
 class TestBaseUrl:
@@ -202,7 +184,7 @@ class TestSettings:
             settings(**{name: key})
         assert "s3" not in str(caught.value)
 
-    @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+    @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 86401])
     def test_a_time_out_that_is_none_is_refused(self, timeout: float) -> None:
         with pytest.raises(ValueError, match=r"^request_timeout: "):
             settings(timeout=timeout)
