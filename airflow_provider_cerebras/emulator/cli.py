@@ -12,14 +12,13 @@ from pydantic import ValidationError
 
 from airflow_provider_cerebras._version import __version__
 from airflow_provider_cerebras.emulator.config import ConfigError, read_config
+from airflow_provider_cerebras.emulator.extra import what_to_install
 from airflow_provider_cerebras.emulator.settings import Group, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic.fields import FieldInfo
-
-_EXTRA = {"boto3", "botocore", "fastapi", "starlette", "uvicorn"}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
@@ -102,9 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from airflow_provider_cerebras.emulator.app import create_app
         from airflow_provider_cerebras.emulator.storage import StateError
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        if (advice := what_to_install(error)) is None:
             raise
-        return _fail(f"The emulator needs {error.name}: pip install 'airflow-provider-cerebras[emulator]'")
+        return _fail(advice)
     try:
         listener = server.listen(settings)
     except OSError as error:

@@ -234,13 +234,13 @@ async def health() -> Health:
     return Health()
 
 
-@router.get("/faults")
+@router.get("/faults", response_model_exclude_unset=True)
 async def list_faults(emulator: CurrentEmulator) -> Faults:
     """The rules in force, used up or not."""
     return Faults(faults=[Fault.of(fault) for fault in emulator.faults.all()])
 
 
-@router.post("/faults", status_code=201)
+@router.post("/faults", status_code=201, response_model_exclude_unset=True)
 async def add_fault(rule: FaultRule, emulator: CurrentEmulator) -> Fault:
     """Put a rule in force."""
     return Fault.of(emulator.faults.add(rule))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.browser.airflow_ui import AirflowUi
-    from tests.conftest import RunningEmulator
 
 pytestmark = pytest.mark.browser
 
@@ -151,7 +151,7 @@ def page(browser: WebDriver, airflow_ui: AirflowUi) -> Iterator[Page]:
         airflow_ui.rest.call("DELETE", f"connections/{each['connection_id']}")
 
 
-def host_and_port(emulator: RunningEmulator) -> dict[str, str]:
+def host_and_port(emulator: EmulatorClient) -> dict[str, str]:
     host, _, port = emulator.base_url.rpartition(":")
     return {"Base_URL": host, "Port": port}
 
@@ -202,7 +202,7 @@ def test_what_is_typed_in_is_what_the_connection_holds(page: Page, airflow_ui: A
     }
 
 
-def test_a_working_connection_turns_the_button_green(page: Page, emulator: RunningEmulator) -> None:
+def test_a_working_connection_turns_the_button_green(page: Page, emulator: EmulatorClient) -> None:
     page.new_connection()
     page.fill(**host_and_port(emulator), Management_API_key=emulator.settings.management_key)
     page.open("Extra Fields", first="Organization name").fill(Organization_name=emulator.org).save()
@@ -212,7 +212,7 @@ def test_a_working_connection_turns_the_button_green(page: Page, emulator: Runni
 
 
 def test_a_wrong_key_turns_the_button_red_and_the_reason_is_told(
-    page: Page, emulator: RunningEmulator, take_picture: Callable[[WebElement, str], None]
+    page: Page, emulator: EmulatorClient, take_picture: Callable[[WebElement, str], None]
 ) -> None:
     page.new_connection().fill(**host_and_port(emulator), Management_API_key=emulator.settings.inference_key)
     page.open("Extra Fields", first="Organization name").fill(Organization_name=emulator.org).save()
@@ -222,14 +222,14 @@ def test_a_wrong_key_turns_the_button_red_and_the_reason_is_told(
     take_picture(page.find("//body"), "connection-test-refused")
 
 
-def test_what_is_missing_is_told_by_the_field_s_name(page: Page, emulator: RunningEmulator) -> None:
+def test_what_is_missing_is_told_by_the_field_s_name(page: Page, emulator: EmulatorClient) -> None:
     page.new_connection().fill(**host_and_port(emulator), Management_API_key=emulator.settings.management_key).save()
 
     assert page.test() == "red"
     assert page.complaint().startswith("Field extra: has no org_name")
 
 
-def test_no_secret_is_shown_once_it_is_saved(page: Page, emulator: RunningEmulator, airflow_ui: AirflowUi) -> None:
+def test_no_secret_is_shown_once_it_is_saved(page: Page, emulator: EmulatorClient, airflow_ui: AirflowUi) -> None:
     page.new_connection().fill(Management_API_key=emulator.settings.management_key)
     page.open("Extra Fields", first="Organization name")
     page.fill(

@@ -8,29 +8,27 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 
-from tests.conftest import RunningEmulator
+from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 from tests.drills.matrix import LOOKS, POSTS, Cell, Event, Mode, Operation, Outcome
 from tests.drills.stack import CEREBRAS, wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_provider_cerebras.emulator.server import EmulatorServer
+    from airflow_provider_cerebras.emulator.request_log import LoggedRequest
     from tests.drills.stack import Lane, Stack
 
 INSTANT_SECONDS = 180
 END_SECONDS = 300
 
 
-def emulator_of(lane: Lane) -> RunningEmulator:
+def emulator_of(lane: Lane) -> EmulatorClient:
     """The control plane of a lane's emulator."""
-    server = SimpleNamespace(base_url=lane.emulator_url, settings=CEREBRAS)
-    return RunningEmulator(cast("EmulatorServer", server))
+    return EmulatorClient(lane.emulator_url, CEREBRAS)
 
 
 @dataclass
@@ -43,7 +41,7 @@ class Drill:
 
     stack: Stack
     lane: Lane
-    emulator: RunningEmulator
+    emulator: EmulatorClient
     name: str
     dag_id: str
     operation: Operation = Operation.UPLOAD
@@ -53,9 +51,7 @@ class Drill:
         self.emulator.reset()
         if self.operation is Operation.DEPLOY:
             self.model_version = name = self.emulator.upload(f"s3://bucket/{self.name}")
-            self.stack.wait_until(
-                "the version to deploy", lambda: bool(self.emulator.versions()[name]["done"]), timeout=30
-            )
+            self.stack.wait_until("the version to deploy", lambda: self.emulator.versions()[name].done, timeout=30)
 
     def start(self, *, stop: str | None = None, impatient: bool = False) -> None:
         """Start the run.
@@ -131,8 +127,8 @@ class Drill:
         if self.operation is Operation.UPLOAD:
             return list(self.emulator.versions())
         deployments = self.emulator.deployments()
-        assert all(each["model"] == self.model_version for each in deployments)
-        return [each["id"] for each in deployments]
+        assert all(each.model_version == self.model_version for each in deployments)
+        return [each.deployment_id for each in deployments]
 
     def outcome(self, began: float, error: str | None = None) -> Outcome:
         """What has come of it.
@@ -149,8 +145,8 @@ class Drill:
             seconds=round(time.monotonic() - began, 1),
         )
 
-    def _is_ours(self, request: dict[str, Any]) -> bool:
-        return "airflow" in request["headers"].get("user-agent", "")
+    def _is_ours(self, request: LoggedRequest) -> bool:
+        return "airflow" in request.headers.get("user-agent", "")
 
     def _wait(self, what: str, is_so: Callable[[], bool], *, seconds: float) -> None:
         self.stack.wait_until(f"{self.name}: {what}", is_so, timeout=seconds)
@@ -166,7 +162,7 @@ def kill(pids: Iterable[int]) -> None:
 
 def perform(cell: Cell, drill: Drill) -> None:
     """Go through one cell of the matrix."""
-    fault = drill.emulator.fault(**cell.rule) if cell.rule else None
+    fault = drill.emulator.add_fault(**cell.rule) if cell.rule else None
     drill.start(stop=None if fault else cell.instant, impatient=cell.event is Event.TIMEOUT)
     if cell.event is Event.SIGKILL:
         if cell.rule:
@@ -178,14 +174,14 @@ def perform(cell: Cell, drill: Drill) -> None:
             drill.emulator.end_fault(fault)
     drill.conclude(tries=cell.tries)
     if cell.event is not Event.SIGKILL:
-        assert drill.emulator.faults()[0]["fired"], "no request was hit"
+        assert drill.emulator.faults()[0].fired, "no request was hit"
 
 
 def perform_on_triggerers(drills: list[Drill]) -> None:
     """Kill triggerers until each of these deferred tasks has lost the one that it was with."""
     stack = drills[0].stack
     for drill in drills:
-        drill.emulator.fault(LOOKS[drill.operation], skip=1, times=None, hold=True)
+        drill.emulator.add_fault(LOOKS[drill.operation], skip=1, times=None, hold=True)
         drill.start()
     bereaved: set[str] = set()
     triggerers: dict[str, int] = {}
@@ -211,7 +207,7 @@ def perform_on_triggerers(drills: list[Drill]) -> None:
 
 def lose_worker(drill: Drill) -> None:
     """The process that runs the task and the one that supervises it die at once, with the version made."""
-    fault = drill.emulator.fault("upload_model_version", when="after", hold=True)
+    fault = drill.emulator.add_fault("upload_model_version", when="after", hold=True)
     drill.start()
     drill.wait_until_held("upload_model_version")
     kill([drill.supervisor(), drill.stack.pid(drill.name)])
@@ -221,7 +217,7 @@ def lose_worker(drill: Drill) -> None:
 
 def leave_orphan(drill: Drill) -> None:
     """The supervisor dies, and the task goes on without it: it submits after its successor has."""
-    fault = drill.emulator.fault("upload_model_version", hold=True)
+    fault = drill.emulator.add_fault("upload_model_version", hold=True)
     drill.start()
     drill.wait_until_held("upload_model_version")
     orphan = drill.stack.pid(drill.name)
@@ -237,16 +233,16 @@ def leave_orphan(drill: Drill) -> None:
 
 def release_late(drill: Drill) -> None:
     """The first attempt is killed, and its request comes to be processed after that of its retry."""
-    fault = drill.emulator.fault("upload_model_version", hold=True)
+    fault = drill.emulator.add_fault("upload_model_version", hold=True)
     drill.start()
     drill.wait_until_held("upload_model_version")
     drill.kill_task()
     drill.wait_for_end()
     drill.emulator.end_fault(fault)
     drill.stack.wait_until(
-        "the late answer", lambda: drill.emulator.requests("upload_model_version")[0]["stage"] == "answered", timeout=30
+        "the late answer", lambda: drill.emulator.requests("upload_model_version")[0].stage == "answered", timeout=30
     )
-    status = drill.emulator.requests("upload_model_version")[0]["status"]
+    status = drill.emulator.requests("upload_model_version")[0].status
     assert status == 409, f"the late request was answered {status}"
     drill.conclude(tries=2)
 
@@ -254,7 +250,7 @@ def release_late(drill: Drill) -> None:
 def clear_while_deferred(drill: Drill) -> None:
     """A user clears the deferred task: the old version is deleted, and the new attempt makes another."""
     # One poll is held, so that there is time to clear; the deletion looks at the version and must not be held.
-    drill.emulator.fault("get_model_version", skip=1, hold=True)
+    drill.emulator.add_fault("get_model_version", skip=1, hold=True)
     drill.start()
     drill.wait_until_held("get_model_version")
     drill.stack.clear(drill.dag_id, drill.name)
@@ -276,7 +272,7 @@ def kill_promotion(drill: Drill, **rule: Any) -> None:
     emulator = drill.emulator
     first, drill.model_version = emulator.upload("s3://bucket/1", "prod", "blue"), emulator.upload("s3://bucket/2")
     # What was not processed until the kill never is.
-    fault = emulator.fault(**rule, hold=True, drop=rule.get("when") != "after")
+    fault = emulator.add_fault(**rule, hold=True, drop=rule.get("when") != "after")
     drill.start()
     drill.wait_until_held(rule["operation"])
     drill.kill_task()
@@ -287,7 +283,7 @@ def kill_promotion(drill: Drill, **rule: Any) -> None:
     assert drill.stack.failure(drill.name) is None
     drill.stack.wait_until("what the task returns", lambda: drill.stack.result(drill.name) is not None, timeout=10)
     assert drill.stack.result(drill.name) == drill.model_version
-    held = {name: version["response"]["version_aliases"] for name, version in emulator.versions().items()}
+    held = {name: version.aliases for name, version in emulator.versions().items()}
     assert held == {first: ["blue"], drill.model_version: ["prod"]}, f"the aliases are {held}"
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagResult, DagRunner
 
 MODEL = model_asset("my-org", "gpt-oss-120b")
@@ -46,7 +46,7 @@ class Run:
 
 
 @pytest.fixture
-def emulator(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def emulator(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=0.3, rollout_seconds=0.3)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
@@ -66,7 +66,7 @@ def run(run_dag: DagRunner) -> Callable[[DAG], Run]:
 @pytest.mark.parametrize("mode", ["no wait", *OPERATOR_MODES])
 def test_operators_say_what_they_have_made(
     mode: str,
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run: Callable[[DAG], Run],
@@ -106,7 +106,7 @@ def test_operators_say_what_they_have_made(
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_the_sensor_of_versions_says_what_it_has_waited_for(
-    mode: str, emulator: RunningEmulator, new_dag: Callable[..., DAG], run: Callable[[DAG], Run]
+    mode: str, emulator: EmulatorClient, new_dag: Callable[..., DAG], run: Callable[[DAG], Run]
 ) -> None:
     emulator.upload(WEIGHTS, "latest")
     with new_dag() as dag:
@@ -128,7 +128,7 @@ def test_the_sensor_of_versions_says_what_it_has_waited_for(
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_the_sensor_of_deployments_says_what_it_has_waited_for(
     mode: str,
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run: Callable[[DAG], Run],
@@ -160,7 +160,7 @@ def test_the_sensor_of_deployments_says_what_it_has_waited_for(
 
 
 def test_so_do_those_that_move_aliases_verify_and_roll_back(
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run: Callable[[DAG], Run],
@@ -211,9 +211,9 @@ def test_so_do_those_that_move_aliases_verify_and_roll_back(
 
 
 def test_a_task_that_fails_sends_no_event(
-    emulator: RunningEmulator, new_dag: Callable[..., DAG], run: Callable[[DAG], Run]
+    emulator: EmulatorClient, new_dag: Callable[..., DAG], run: Callable[[DAG], Run]
 ) -> None:
-    emulator.fault("upload_model_version", fail_sync="AccessDenied")
+    emulator.add_fault("upload_model_version", fail_sync="AccessDenied")
     with new_dag() as dag:
         CerebrasUploadModelVersionOperator(
             task_id="upload",
@@ -230,7 +230,7 @@ def test_a_task_that_fails_sends_no_event(
 
 
 def test_the_task_succeeds_though_the_service_falls_silent_before_all_is_known(
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run: Callable[[DAG], Run],
@@ -238,7 +238,7 @@ def test_the_task_succeeds_though_the_service_falls_silent_before_all_is_known(
     emulator = start_emulator(sync_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection(extra={"max_retries": 0}))
     version = emulator.upload(WEIGHTS)
-    emulator.fault("get_model_version", status=503, skip=1)
+    emulator.add_fault("get_model_version", status=503, skip=1)
     with new_dag() as dag:
         CerebrasModelVersionSensor(task_id="synced", model_version=version, outlets=[MODEL], **SENSOR_MODES["poke"])
 
@@ -250,7 +250,7 @@ def test_the_task_succeeds_though_the_service_falls_silent_before_all_is_known(
 
 
 def test_who_has_no_outlet_of_ours_asks_for_nothing_more(
-    emulator: RunningEmulator, new_dag: Callable[..., DAG], run: Callable[[DAG], Run]
+    emulator: EmulatorClient, new_dag: Callable[..., DAG], run: Callable[[DAG], Run]
 ) -> None:
     version = emulator.upload(WEIGHTS)
     with new_dag() as dag:
@@ -260,6 +260,6 @@ def test_who_has_no_outlet_of_ours_asks_for_nothing_more(
 
     ran = run(dag)
 
-    looks = [request["path"] for request in emulator.requests("get_model_version")]
+    looks = [request.path for request in emulator.requests("get_model_version")]
     assert ran.result.state == "success", ran.result.log
     assert len(looks) <= 2

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 VERSION = "orgs/my-org/models/gpt-oss-120b/versions/1"
@@ -114,7 +114,7 @@ SENSOR_CASES: list[Case] = [
 ]
 
 
-def run_cases(cases: list[Case], more: dict[str, Any], emulator: RunningEmulator, dag: DAG, run_dag: DagRunner) -> None:
+def run_cases(cases: list[Case], more: dict[str, Any], emulator: EmulatorClient, dag: DAG, run_dag: DagRunner) -> None:
     """Run all cases as tasks of one DAG; the values come from another task, as a template would strip line ends."""
     with dag:
 
@@ -139,7 +139,7 @@ def run_cases(cases: list[Case], more: dict[str, Any], emulator: RunningEmulator
 
 
 def test_operators_name_the_argument_and_the_rule(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     run_cases(OPERATOR_CASES, {"deferrable": True}, emulator, new_dag(), run_dag)
 
@@ -147,7 +147,7 @@ def test_operators_name_the_argument_and_the_rule(
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_sensors_name_the_argument_and_the_rule(
     mode: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -156,6 +156,6 @@ def test_sensors_name_the_argument_and_the_rule(
 
 
 def test_operators_on_versions_name_the_argument_and_the_rule(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     run_cases(LIFECYCLE_CASES, {}, emulator, new_dag(), run_dag)

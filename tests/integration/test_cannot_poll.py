@@ -13,14 +13,14 @@ from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOpe
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
-from tests.integration.scenario import OPERATOR_MODES, SENSOR_MODES, meanwhile, output
+from tests.integration.scenario import OPERATOR_MODES, SENSOR_MODES, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
@@ -37,15 +37,15 @@ TROUBLES: dict[str, dict[str, Any]] = {
 """What can come instead of an answer."""
 
 
-def trouble(emulator: RunningEmulator, operation: str, *names: str) -> None:
+def trouble(emulator: EmulatorClient, operation: str, *names: str) -> None:
     for name in names or TROUBLES:
-        emulator.fault(operation, **TROUBLES[name])
+        emulator.add_fault(operation, **TROUBLES[name])
 
 
-def assert_that_all_came_and_the_version_serves(emulator: RunningEmulator, troubles: int) -> None:
-    faults = [fault for fault in emulator.faults() if fault["rule"]["operation"].startswith("get_")]
+def assert_that_all_came_and_the_version_serves(emulator: EmulatorClient, troubles: int) -> None:
+    faults = [fault for fault in emulator.faults() if fault.rule.operation.startswith("get_")]
     assert len(faults) == troubles
-    assert all(fault["fired"] == 1 for fault in faults)
+    assert all(fault.fired == 1 for fault in faults)
     assert len(emulator.versions()) == len(emulator.deployments()) == 1
     assert emulator.serving() == emulator.version_name(1)
 
@@ -53,7 +53,7 @@ def assert_that_all_came_and_the_version_serves(emulator: RunningEmulator, troub
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_sensors_ask_again(
     mode: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -74,13 +74,12 @@ def test_sensors_ask_again(
         )
 
     with (
-        meanwhile(
-            emulator,
+        emulator.meanwhile(
             "upload_model_version",
             lambda: trouble(emulator, "get_model_version", *names),
             when="after",
         ),
-        meanwhile(emulator, "deploy_model", lambda: trouble(emulator, "get_endpoint", *names), when="after"),
+        emulator.meanwhile("deploy_model", lambda: trouble(emulator, "get_endpoint", *names), when="after"),
     ):
         result = run_dag(dag)
 
@@ -92,7 +91,7 @@ def test_sensors_ask_again(
 @pytest.mark.parametrize("mode", OPERATOR_MODES)
 def test_operators_that_wait_ask_again(
     mode: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -107,8 +106,8 @@ def test_operators_that_wait_ask_again(
         )
 
     with (
-        meanwhile(emulator, "upload_model_version", lambda: trouble(emulator, "get_model_version"), when="after"),
-        meanwhile(emulator, "deploy_model", lambda: trouble(emulator, "get_endpoint"), when="after"),
+        emulator.meanwhile("upload_model_version", lambda: trouble(emulator, "get_model_version"), when="after"),
+        emulator.meanwhile("deploy_model", lambda: trouble(emulator, "get_endpoint"), when="after"),
     ):
         result = run_dag(dag)
 
@@ -118,7 +117,7 @@ def test_operators_that_wait_ask_again(
 
 
 def test_the_log_says_what_was_wrong_and_that_it_is_asked_again(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     version = emulator.upload("s3://weights/run-1")
     trouble(emulator, "get_model_version", "HTML from a proxy")
@@ -137,7 +136,7 @@ def test_the_log_says_what_was_wrong_and_that_it_is_asked_again(
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_a_service_that_never_answers_is_a_timeout_and_no_failure(
     mode: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -145,7 +144,7 @@ def test_a_service_that_never_answers_is_a_timeout_and_no_failure(
     from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
     version = emulator.upload("s3://weights/run-1")
-    emulator.fault("get_model_version", status=503, times=None)
+    emulator.add_fault("get_model_version", status=503, times=None)
     with new_dag() as dag:
         CerebrasModelVersionSensor(task_id="synced", model_version=version, timeout=0.2, **SENSOR_MODES[mode])
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG, Context
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 MODES: dict[str, dict[str, Any]] = {"alone": {}, **OPERATOR_MODES}
@@ -32,17 +32,17 @@ WEEKLY: dict[str, dict[str, Any]] = {"moves": {"move_aliases": True}, "stays": {
 pytestmark = pytest.mark.usefixtures("cerebras_connection")
 
 
-def aliases(emulator: RunningEmulator) -> dict[str, list[str]]:
+def aliases(emulator: EmulatorClient) -> dict[str, list[str]]:
     """The aliases of each version."""
-    return {name: version["response"]["version_aliases"] for name, version in emulator.versions().items()}
+    return {name: version.aliases for name, version in emulator.versions().items()}
 
 
-def fail_the_first_attempts(emulator: RunningEmulator, tasks: int) -> None:
+def fail_the_first_attempts(emulator: EmulatorClient, tasks: int) -> None:
     """Let each upload be followed but not answered, and the look that follows it be in vain."""
-    emulator.fault("upload_model_version", when="after", drop=True, times=tasks)
+    emulator.add_fault("upload_model_version", when="after", drop=True, times=tasks)
     for task in range(1, tasks + 1):
         # Each looks once before its upload and once after it; a rule does not see what an earlier one has hit.
-        emulator.fault("get_model_version", path_contains="/airflow-", skip=task, text="{")
+        emulator.add_fault("get_model_version", path_contains="/airflow-", skip=task, text="{")
 
 
 def task_state(dag_id: str, run_id: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def task_state(dag_id: str, run_id: str) -> dict[str, Any]:
 
 
 def test_a_retry_adopts_in_every_way_to_wait(
-    emulator: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     fail_the_first_attempts(emulator, len(MODES))
     with new_dag(default_args={"retries": 1}) as dag:
@@ -74,9 +74,9 @@ def test_a_retry_adopts_in_every_way_to_wait(
     assert len(emulator.requests("upload_model_version")) == len(emulator.versions()) == len(MODES)
     assert [end.hook for end in result.ends] == ["retry"] * len(MODES)
     for mode in MODES:
-        version = emulator.versions()[result[mode].xcom]["response"]
-        assert version["customer_s3_uri"] == f"s3://weights/{mode}"
-        identity, of_the_user = version["version_aliases"]
+        version = emulator.versions()[result[mode].xcom]
+        assert version.weight_uri == f"s3://weights/{mode}"
+        identity, of_the_user = version.aliases
         assert OWN_ALIAS.fullmatch(identity)
         assert of_the_user == f"of-{mode}"
         assert result[mode].try_number == 2
@@ -87,10 +87,10 @@ def test_a_retry_adopts_in_every_way_to_wait(
             assert note == {"model_version": result[mode].xcom, "request": identity}
 
 
-def test_default_args_reach_durable(emulator: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+def test_default_args_reach_durable(emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
     """Neither task looks for what an earlier attempt has made, so each does everything twice."""
-    emulator.fault("upload_model_version", when="after", drop=True)
-    emulator.fault("deploy_model", when="after", drop=True)
+    emulator.add_fault("upload_model_version", when="after", drop=True)
+    emulator.add_fault("deploy_model", when="after", drop=True)
     waiting = OPERATOR_MODES["blocking"]
     with new_dag(default_args={"retries": 1, "durable": False}) as dag:
         upload = CerebrasUploadModelVersionOperator(
@@ -103,12 +103,12 @@ def test_default_args_reach_durable(emulator: RunningEmulator, new_dag: Callable
     assert result.state == "success", result.log
     assert aliases(emulator) == {emulator.version_name(1): [], emulator.version_name(2): []}
     assert result["upload"].xcom == emulator.version_name(2)
-    assert [entry["model"] for entry in emulator.deployments()] == [emulator.version_name(2)] * 2
-    assert result["deploy"].xcom == emulator.deployments()[1]["id"]
+    assert [entry.model_version for entry in emulator.deployments()] == [emulator.version_name(2)] * 2
+    assert result["deploy"].xcom == emulator.deployments()[1].deployment_id
 
 
 def test_a_weekly_dag_moves_its_alias_every_week_or_is_told_what_to_do(
-    emulator: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag() as dag:
         for task_id, arguments in WEEKLY.items():
@@ -159,7 +159,7 @@ class Clear(BaseOperator):
 
 
 def test_clearing_a_task_uploads_anew_and_takes_its_aliases_over(
-    emulator: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag(default_args={"retries": 2}) as dag:
         upload = CerebrasUploadModelVersionOperator(

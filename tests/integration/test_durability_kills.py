@@ -12,15 +12,15 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
-from tests.integration.scenario import POLL, meanwhile
+from tests.integration.scenario import POLL
 
 if TYPE_CHECKING:
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 
 pytestmark = pytest.mark.usefixtures("cerebras_connection")
 
 
-def upload(emulator: RunningEmulator, **arguments: Any) -> CerebrasUploadModelVersionOperator:
+def upload(emulator: EmulatorClient, **arguments: Any) -> CerebrasUploadModelVersionOperator:
     return CerebrasUploadModelVersionOperator(
         task_id="upload",
         model_arch_id=emulator.arch,
@@ -36,7 +36,7 @@ def context(attempt: int, *, max_tries: int = 3) -> Any:
     return {"ti": SimpleNamespace(**ti, max_tries=max_tries, try_number=attempt)}
 
 
-def defer(emulator: RunningEmulator, attempt: int, **arguments: Any) -> CerebrasModelVersionTrigger:
+def defer(emulator: EmulatorClient, attempt: int, **arguments: Any) -> CerebrasModelVersionTrigger:
     """Run an attempt until it defers, and rebuild its trigger as a triggerer does."""
     with pytest.raises(TaskDeferred) as deferred:
         upload(emulator, deferrable=True, **arguments).execute(context(attempt))
@@ -53,13 +53,13 @@ def kill(trigger: CerebrasModelVersionTrigger) -> None:
 @pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("delete_on_kill", [True, False])
 def test_a_kill_while_deferred_deletes_the_version_only_if_that_is_wanted(
-    delete_on_kill: bool, durable: bool, emulator: RunningEmulator
+    delete_on_kill: bool, durable: bool, emulator: EmulatorClient
 ) -> None:
     kill(defer(emulator, 1, delete_on_kill=delete_on_kill, durable=durable))
     assert list(emulator.versions()) == ([] if delete_on_kill else [emulator.version_name(1)])
 
 
-def test_a_late_kill_leaves_alone_what_a_newer_attempt_has_adopted(emulator: RunningEmulator) -> None:
+def test_a_late_kill_leaves_alone_what_a_newer_attempt_has_adopted(emulator: EmulatorClient) -> None:
     first = defer(emulator, 1, delete_on_kill=True)
     second = defer(emulator, 2, delete_on_kill=True)
     assert first.model_version == second.model_version == emulator.version_name(1)
@@ -69,7 +69,7 @@ def test_a_late_kill_leaves_alone_what_a_newer_attempt_has_adopted(emulator: Run
     assert not emulator.versions()
 
 
-def test_a_kill_that_comes_after_a_clear_hits_the_old_version_alone(emulator: RunningEmulator) -> None:
+def test_a_kill_that_comes_after_a_clear_hits_the_old_version_alone(emulator: EmulatorClient) -> None:
     first = defer(emulator, 1, delete_on_kill=True)
     with pytest.raises(TaskDeferred):
         upload(emulator, deferrable=True, delete_on_kill=True).execute(context(2, max_tries=4))
@@ -77,10 +77,10 @@ def test_a_kill_that_comes_after_a_clear_hits_the_old_version_alone(emulator: Ru
     assert list(emulator.versions()) == [emulator.version_name(2)]
 
 
-def test_a_restart_of_the_triggerer_deletes_nothing(emulator: RunningEmulator) -> None:
+def test_a_restart_of_the_triggerer_deletes_nothing(emulator: EmulatorClient) -> None:
     trigger = defer(emulator, 1, delete_on_kill=True)
     # Its first look is under way when the triggerer stops.
-    emulator.fault("get_model_version", hold=True, path_contains="/versions/1")
+    emulator.add_fault("get_model_version", hold=True, path_contains="/versions/1")
 
     async def run_until_cancelled() -> None:
         waiting = asyncio.ensure_future(anext(trigger.run()))
@@ -95,7 +95,7 @@ def test_a_restart_of_the_triggerer_deletes_nothing(emulator: RunningEmulator) -
     assert list(emulator.versions()) == [emulator.version_name(1)]
 
 
-def test_two_triggerers_that_wait_for_the_same_version_change_nothing(emulator: RunningEmulator) -> None:
+def test_two_triggerers_that_wait_for_the_same_version_change_nothing(emulator: EmulatorClient) -> None:
     trigger = defer(emulator, 1, delete_on_kill=True)
     _, kwargs = trigger.serialize()
     seen = len(emulator.requests())
@@ -110,7 +110,7 @@ def test_two_triggerers_that_wait_for_the_same_version_change_nothing(emulator: 
         one, other = triggerers.map(triggerer, [trigger, CerebrasModelVersionTrigger(**kwargs)])
     assert one == other
     assert [(event["status"], event["model_version"]) for event in one] == [("succeeded", emulator.version_name(1))]
-    assert {request["method"] for request in emulator.requests()[seen:]} == {"GET"}
+    assert {request.method for request in emulator.requests()[seen:]} == {"GET"}
 
 
 @pytest.mark.parametrize(
@@ -123,24 +123,24 @@ def test_two_triggerers_that_wait_for_the_same_version_change_nothing(emulator: 
     ],
     ids=["wanted", "wanted, not durable", "adopted since", "not wanted"],
 )
-def test_a_kill_on_the_worker(arguments: Any, adopted: bool, left: bool, emulator: RunningEmulator) -> None:
+def test_a_kill_on_the_worker(arguments: Any, adopted: bool, left: bool, emulator: EmulatorClient) -> None:
     operator = upload(emulator, deferrable=False, **arguments)
 
     def kill_the_task() -> None:
         if adopted:  # as a newer attempt does it
             ((name, version),) = emulator.versions().items()
-            aliases = version["response"]["version_aliases"]
+            aliases = version.aliases
             emulator.set_aliases(name, *aliases, f"{aliases[0]}-2")
         operator.on_kill()
 
     # The worker is in the middle of its first look when the kill comes; what it hears then is of no interest.
     done = {"name": emulator.version_name(1), "done": True, "response": {"sync_status": "done"}}
-    with meanwhile(emulator, "get_model_version", kill_the_task, path_contains="/versions/1", body=done):
+    with emulator.meanwhile("get_model_version", kill_the_task, path_contains="/versions/1", body=done):
         operator.execute(context(1))
 
     assert list(emulator.versions()) == ([emulator.version_name(1)] if left else [])
 
 
-def test_a_kill_before_anything_was_made_does_nothing(emulator: RunningEmulator) -> None:
+def test_a_kill_before_anything_was_made_does_nothing(emulator: EmulatorClient) -> None:
     upload(emulator, deferrable=False, delete_on_kill=True).on_kill()
     assert not emulator.requests()

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 REASON = "the role may not list the bucket"
 MODES = [*(f"sensor {mode}" for mode in SENSOR_MODES), *(f"operator {mode}" for mode in OPERATOR_MODES)]
 
 
-def sync_dag(mode: str, emulator: RunningEmulator, dag: DAG) -> str:
+def sync_dag(mode: str, emulator: EmulatorClient, dag: DAG) -> str:
     """Upload, wait in one of the modes, deploy; the id of the task that waits."""
     kind, _, how = mode.partition(" ")
     waiting = OPERATOR_MODES[how] if kind == "operator" else {}
@@ -42,12 +42,12 @@ def sync_dag(mode: str, emulator: RunningEmulator, dag: DAG) -> str:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_failing_sync_fails_the_task_at_once(
     mode: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
 ) -> None:
-    emulator.fault("upload_model_version", fail_sync=REASON)
+    emulator.add_fault("upload_model_version", fail_sync=REASON)
     dag = new_dag(default_args={"retries": 3})
     waiting = sync_dag(mode, emulator, dag)
 
@@ -68,7 +68,7 @@ def test_a_failing_sync_fails_the_task_at_once(
 @pytest.mark.parametrize("mode", MODES)
 def test_a_failing_rollout_fails_the_task_at_once(
     mode: str,
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -76,7 +76,7 @@ def test_a_failing_rollout_fails_the_task_at_once(
     emulator = start_emulator(sync_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     version = emulator.upload("s3://weights/run-1")
-    emulator.fault("deploy_model", fail_rollout="no capacity left")
+    emulator.add_fault("deploy_model", fail_rollout="no capacity left")
     kind, _, how = mode.partition(" ")
     with new_dag(default_args={"retries": 3}) as dag:
         last: Any = CerebrasDeployModelOperator(
@@ -102,7 +102,7 @@ def test_a_failing_rollout_fails_the_task_at_once(
     assert result.state == "failed"
     error = result.error(last.task_id)
     assert isinstance(error, DeploymentFailed)
-    deployment_id = emulator.deployments()[0]["id"]
+    deployment_id = emulator.deployments()[0].deployment_id
     assert f"Deployment {deployment_id} on endpoint {emulator.endpoint_id} failed to roll out" in str(error)
     assert (result[last.task_id].state, result[last.task_id].try_number) == ("failed", 1)
     assert result["after"].state == "upstream_failed"
@@ -113,14 +113,14 @@ def test_a_failing_rollout_fails_the_task_at_once(
 @pytest.mark.parametrize("mode", ["sensor poke", "operator deferrable"])
 def test_failure_in_other_words_is_failure_too(
     mode: str,
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
 ) -> None:
     emulator = start_emulator(sync_seconds=0.2, sync_failure_status="Cancelled", done_on_failure=False)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
-    emulator.fault("upload_model_version", fail_sync=REASON)
+    emulator.add_fault("upload_model_version", fail_sync=REASON)
     dag = new_dag()
     waiting = sync_dag(mode, emulator, dag)
 
@@ -134,12 +134,12 @@ def test_failure_in_other_words_is_failure_too(
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_soft_fail_skips_instead_in_every_mode(
     mode: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
 ) -> None:
-    emulator.fault("upload_model_version", fail_sync=REASON)
+    emulator.add_fault("upload_model_version", fail_sync=REASON)
     version = emulator.upload("s3://weights/run-1")
     with new_dag() as dag:
         synced = CerebrasModelVersionSensor(
@@ -154,9 +154,9 @@ def test_soft_fail_skips_instead_in_every_mode(
 
 
 def test_other_tasks_go_on_when_one_fails(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
-    emulator.fault("upload_model_version", fail_sync=REASON)
+    emulator.add_fault("upload_model_version", fail_sync=REASON)
     with new_dag() as dag:
         for number in (1, 2):
             CerebrasUploadModelVersionOperator(

@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 
 @pytest.fixture
-def quick(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
 
 
-def aliases(emulator: RunningEmulator, model_version: str) -> list[str]:
-    held: list[str] = emulator.versions()[model_version]["response"]["version_aliases"]
+def aliases(emulator: EmulatorClient, model_version: str) -> list[str]:
+    held: list[str] = emulator.versions()[model_version].aliases
     return [alias for alias in held if not alias.startswith("airflow-")]
 
 
 def test_a_release_takes_over_the_alias_and_makes_room(
-    quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     for number in range(1, 4):
         quick.upload(f"s3://weights/run-{number}", *(["prod"] if number == 3 else []))
@@ -85,7 +85,7 @@ def test_a_release_takes_over_the_alias_and_makes_room(
 
 
 def test_a_version_that_serves_is_not_deleted_and_the_task_is_not_retried(
-    quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     version = quick.upload("s3://weights/run-1", "prod")
     quick.deploy(version)
@@ -102,7 +102,7 @@ def test_a_version_that_serves_is_not_deleted_and_the_task_is_not_retried(
 
 
 def test_operators_on_versions_are_mapped_and_take_default_args(
-    quick: RunningEmulator, monkeypatch: pytest.MonkeyPatch, new_dag: Callable[..., DAG], run_dag: DagRunner
+    quick: EmulatorClient, monkeypatch: pytest.MonkeyPatch, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_CEREBRAS_DEFAULT")
     monkeypatch.setenv("AIRFLOW_CONN_STAGING", quick.connection())

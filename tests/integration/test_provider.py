@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 
 def test_a_connection_of_its_type_gives_its_hook(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag() as dag:
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 DEPLOYMENT = "00000000-0000-4000-8000-000000000000"
@@ -112,7 +112,7 @@ SENSORS = {
 
 
 @pytest.fixture
-def quick(start_emulator: Callable[..., RunningEmulator]) -> RunningEmulator:
+def quick(start_emulator: Callable[..., EmulatorClient]) -> EmulatorClient:
     """An emulator with one version that is synced."""
     emulator = start_emulator(sync_seconds=0)
     assert emulator.upload("s3://weights/run-0", "prod") == VERSION
@@ -122,7 +122,7 @@ def quick(start_emulator: Callable[..., RunningEmulator]) -> RunningEmulator:
 def assert_refused_at_once(
     refusal: Refusal,
     arguments: dict[str, Any],
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     monkeypatch: pytest.MonkeyPatch,
     dag: DAG,
     run_dag: DagRunner,
@@ -139,14 +139,14 @@ def assert_refused_at_once(
     assert [words for words in refusal.says if words not in str(error)] == [], str(error)
     assert (result["refused"].state, result["refused"].try_number) == ("failed", 1)
     sent = emulator.requests()[before:]
-    assert sum(request["method"] == "POST" for request in sent) <= 1
-    assert len({(request["method"], request["path"]) for request in sent}) == len(sent), "a request was repeated"
+    assert sum(request.method == "POST" for request in sent) <= 1
+    assert len({(request.method, request.path) for request in sent}) == len(sent), "a request was repeated"
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_an_operator_that_is_refused_fails_at_once(
     case: str,
-    quick: RunningEmulator,
+    quick: EmulatorClient,
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -162,7 +162,7 @@ def test_an_operator_that_is_refused_fails_at_once(
 def test_a_sensor_that_is_refused_fails_at_once(
     case: str,
     mode: str,
-    quick: RunningEmulator,
+    quick: EmulatorClient,
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -174,7 +174,7 @@ def test_a_sensor_that_is_refused_fails_at_once(
 @pytest.mark.parametrize("operation", ["get_model_version", "get_endpoint"])
 def test_a_key_that_is_withdrawn_during_a_deferred_wait_ends_it(
     operation: str,
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -185,8 +185,8 @@ def test_a_key_that_is_withdrawn_during_a_deferred_wait_ends_it(
     version = slow.upload("s3://weights/run-1")
     deployment_id = slow.deploy(version)
     pending = {"name": version, "done": False, "response": {"sync_status": "in_progress"}}
-    slow.fault("get_model_version", body=pending)
-    slow.fault(operation, skip=0 if operation == "get_model_version" else 1, status=401, body={"detail": "revoked"})
+    slow.add_fault("get_model_version", body=pending)
+    slow.add_fault(operation, skip=0 if operation == "get_model_version" else 1, status=401, body={"detail": "revoked"})
     with new_dag(default_args={"retries": 3}) as dag:
         if operation == "get_model_version":
             CerebrasModelVersionSensor(task_id="wait", model_version=version, **SENSOR_MODES["deferrable"])
@@ -206,7 +206,7 @@ def test_a_key_that_is_withdrawn_during_a_deferred_wait_ends_it(
 
 
 def test_an_alias_that_another_version_holds_is_refused_before_anything_is_made(
-    quick: RunningEmulator, monkeypatch: pytest.MonkeyPatch, new_dag: Callable[..., DAG], run_dag: DagRunner
+    quick: EmulatorClient, monkeypatch: pytest.MonkeyPatch, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", quick.connection())
     with new_dag(default_args={"retries": 3}) as dag:

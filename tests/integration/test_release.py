@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 CHAT = [{"role": "user", "content": "a question that nobody must see"}]
 
 
 @pytest.fixture
-def quick(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
@@ -44,7 +44,7 @@ def announce(model_version: object) -> str:
     return f"{model_version} is out"
 
 
-def release_dag(new_dag: Callable[..., DAG], emulator: RunningEmulator, **arguments: Any) -> DAG:
+def release_dag(new_dag: Callable[..., DAG], emulator: EmulatorClient, **arguments: Any) -> DAG:
     """A DAG of one release, and a task after it."""
     quickly = {"poke_interval": POLL}
     with new_dag(default_args={"retries": 2}) as dag:
@@ -68,14 +68,14 @@ def release_dag(new_dag: Callable[..., DAG], emulator: RunningEmulator, **argume
     return dag
 
 
-def serve(emulator: RunningEmulator, weight_uri: str, *aliases: str) -> str:
+def serve(emulator: EmulatorClient, weight_uri: str, *aliases: str) -> str:
     version = emulator.upload(weight_uri, *aliases)
     emulator.deploy(version)
     return version
 
 
 class TestRelease:
-    def test_all_goes_well(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+    def test_all_goes_well(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
         serve(quick, "s3://weights/old", "prod")
 
         result = run_dag(release_dag(new_dag, quick))
@@ -83,24 +83,24 @@ class TestRelease:
         assert result.state == "success", result.log
         second = quick.version_name(2)
         assert quick.serving() == second
-        assert "prod" in quick.versions()[second]["response"]["version_aliases"]
+        assert "prod" in quick.versions()[second].aliases
         assert result["release.roll_back"].state == "skipped"
         assert result["release.verify"].xcom["system_fingerprint"].endswith("-v2")
         assert result["release.released"].xcom == {
             "model_version": second,
-            "deployment_id": quick.deployments()[-1]["id"],
+            "deployment_id": quick.deployments()[-1].deployment_id,
         }
         assert result["announce"].xcom == f"{second} is out"
 
     def test_without_an_alias_nothing_is_promoted(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         result = run_dag(release_dag(new_dag, quick, alias=None))
         assert result.state == "success", result.log
         assert "release.promote" not in result.tasks
 
     def test_what_does_not_answer_as_expected_is_rolled_back(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         first = serve(quick, "s3://weights/old", "prod")
 
@@ -110,15 +110,15 @@ class TestRelease:
         assert isinstance(result.error("release.verify"), EndpointVerificationFailed)
         assert result["release.roll_back"].state == "success", result.log
         assert quick.serving() == first
-        assert quick.versions()[first]["response"]["version_aliases"][0] == "prod"
+        assert quick.versions()[first].aliases[0] == "prod"
         assert {result[f"release.{name}"].state for name in ("promote", "released")} == {"upstream_failed"}
         assert result["announce"].state == "upstream_failed"
 
     def test_a_rollout_that_fails_is_rolled_back(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         first = serve(quick, "s3://weights/old", "prod")
-        quick.fault("deploy_model", fail_rollout="out of memory")
+        quick.add_fault("deploy_model", fail_rollout="out of memory")
 
         result = run_dag(release_dag(new_dag, quick))
 
@@ -126,14 +126,14 @@ class TestRelease:
         assert isinstance(result.error("release.wait_for_rollout"), DeploymentFailed)
         assert result["release.verify"].state == "upstream_failed"
         assert result["release.roll_back"].state == "success", result.log
-        assert [each["model"] for each in quick.deployments()] == [first, quick.version_name(2), first]
+        assert [each.model_version for each in quick.deployments()] == [first, quick.version_name(2), first]
         assert quick.serving() == first
 
     def test_a_rollback_that_fails_too_says_what_serves_now(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         first = serve(quick, "s3://weights/old")
-        quick.fault("deploy_model", fail_rollout="out of memory", times=2)
+        quick.add_fault("deploy_model", fail_rollout="out of memory", times=2)
 
         result = run_dag(release_dag(new_dag, quick))
 
@@ -144,11 +144,11 @@ class TestRelease:
 
     @pytest.mark.parametrize("operation", ["upload_model_version", "deploy_model"])
     def test_where_nothing_was_deployed_nothing_is_rolled_back(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner, operation: str
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner, operation: str
     ) -> None:
         first = serve(quick, "s3://weights/old")
         serve(quick, "s3://weights/now")
-        quick.fault(operation, status=403, body={"detail": "not allowed"})
+        quick.add_fault(operation, status=403, body={"detail": "not allowed"})
 
         result = run_dag(release_dag(new_dag, quick))
 
@@ -158,7 +158,7 @@ class TestRelease:
         assert len(quick.deployments()) == 2
 
     def test_every_task_takes_keywords_of_its_own(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         dag = release_dag(
             new_dag,
@@ -169,11 +169,11 @@ class TestRelease:
         )
         assert run_dag(dag).state == "success"
         assert dag.get_task("release.promote").doc_md == "moves the alias"
-        assert quick.versions()[quick.version_name(1)]["response"]["version_aliases"][1:] == ["latest", "prod"]
+        assert quick.versions()[quick.version_name(1)].aliases[1:] == ["latest", "prod"]
 
 
 class TestVerify:
-    def verify(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner, **arguments: Any) -> Any:
+    def verify(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner, **arguments: Any) -> Any:
         serve(quick, "s3://weights/now")
         with new_dag() as dag:
             CerebrasVerifyEndpointOperator(
@@ -183,16 +183,16 @@ class TestVerify:
             )
         return run_dag(dag)
 
-    def test_several_chats(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+    def test_several_chats(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
         result = self.verify(
             quick, new_dag, run_dag, messages=[CHAT, CHAT], expect=re.compile(r"\w"), chat_params={"temperature": 0}
         )
         assert result.state == "success", result.log
         assert result["verify"].xcom["chats"] == 2
-        assert [each["body"]["temperature"] for each in quick.requests("chat_completion")] == [0, 0]
+        assert [each.body["temperature"] for each in quick.requests("chat_completion")] == [0, 0]
 
     def test_questions_and_answers_are_shown_to_nobody(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         result = self.verify(quick, new_dag, run_dag, expect="something else")
         assert "'something else'" in str(result.error("verify"))
@@ -200,7 +200,7 @@ class TestVerify:
         lines = [line for line in result.log.splitlines() if "a question that nobody must see" in line]
         assert lines == []
 
-    def test_unless_they_may_be(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+    def test_unless_they_may_be(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
         result = self.verify(quick, new_dag, run_dag, expect="something else", log_content=True)
         error = result.error("verify")
         assert isinstance(error, EndpointVerificationFailed)
@@ -210,17 +210,17 @@ class TestVerify:
         assert error.answer in str(error)
 
     def test_an_endpoint_that_settles_is_asked_again(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
-        quick.fault("chat_completion", status=404, body={"message": "no such model yet"})
+        quick.add_fault("chat_completion", status=404, body={"message": "no such model yet"})
         result = self.verify(quick, new_dag, run_dag, settle_timeout=60)
         assert result.state == "success", result.log
         assert len(quick.requests("chat_completion")) == 2
 
     def test_a_key_that_is_refused_fails_at_once(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
-        quick.fault("chat_completion", status=401, body={"message": "wrong key"})
+        quick.add_fault("chat_completion", status=401, body={"message": "wrong key"})
         result = self.verify(quick, new_dag, run_dag, settle_timeout=60)
         assert isinstance(result.error("verify"), RequestRefused)
         assert len(quick.requests("chat_completion")) == 1
@@ -229,7 +229,7 @@ class TestVerify:
 class TestRollback:
     @pytest.mark.parametrize("mode", OPERATOR_MODES)
     def test_to_what_served_before(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner, mode: str
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner, mode: str
     ) -> None:
         first = serve(quick, "s3://weights/old")
         serve(quick, "s3://weights/now")
@@ -240,9 +240,9 @@ class TestRollback:
 
         assert result.state == "success", result.log
         assert quick.serving() == first
-        assert result["back"].xcom == quick.deployments()[-1]["id"]
+        assert result["back"].xcom == quick.deployments()[-1].deployment_id
 
-    def test_to_a_named_version(self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
+    def test_to_a_named_version(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
         oldest = serve(quick, "s3://weights/oldest", "golden")
         serve(quick, "s3://weights/old")
         serve(quick, "s3://weights/now")
@@ -257,7 +257,7 @@ class TestRollback:
         assert quick.serving() == oldest
 
     def test_where_nothing_served_before_the_task_fails_at_once(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         serve(quick, "s3://weights/now")
         with new_dag(default_args={"retries": 3}) as dag:
@@ -268,17 +268,17 @@ class TestRollback:
         assert len(quick.deployments()) == 1
 
     def test_a_retry_after_the_answer_was_lost_goes_back_to_the_same_version(
-        self, quick: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         first = serve(quick, "s3://weights/old")
         serve(quick, "s3://weights/now")
         # The submission works, its answer is lost, and the look that would find it fails until the attempt gives up.
-        quick.fault("deploy_model", when="after", status=503)
-        quick.fault("get_endpoint", skip=2, times=6, status=500)
+        quick.add_fault("deploy_model", when="after", status=503)
+        quick.add_fault("get_endpoint", skip=2, times=6, status=500)
         with new_dag(default_args={"retries": 1}) as dag:
             CerebrasRollbackEndpointOperator(task_id="back", endpoint_id=quick.endpoint_id, poll_interval=POLL)
         result = run_dag(dag)
         assert result.state == "success", result.log
         assert result["back"].try_number == 2
         assert quick.serving() == first
-        assert {each["model"] for each in quick.deployments()[2:]} == {first}
+        assert {each.model_version for each in quick.deployments()[2:]} == {first}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagResult, DagRunner
 
 PROXY_PASSWORD = "-".join(("proxy", "password", "that", "must", "never", "be", "seen", "77d0"))
@@ -108,7 +108,7 @@ def assert_tight(result: DagResult, before: Before) -> None:
     assert leaks(found) == []
 
 
-def add_tasks_that_ask(dag: DAG, emulator: RunningEmulator) -> None:
+def add_tasks_that_ask(dag: DAG, emulator: EmulatorClient) -> None:
     """Tasks that use the hook itself: the inference API, and the button that tests a connection."""
     with dag:
 
@@ -126,7 +126,7 @@ def add_tasks_that_ask(dag: DAG, emulator: RunningEmulator) -> None:
             after >> each
 
 
-def add_tasks_that_fail(dag: DAG, emulator: RunningEmulator) -> None:
+def add_tasks_that_fail(dag: DAG, emulator: EmulatorClient) -> None:
     """Tasks that each send something, independent of one another, none of which waits for long."""
     add_tasks_that_ask(dag, emulator)
     with dag:
@@ -153,7 +153,7 @@ def assert_that_all_failed(result: DagResult) -> None:
 
 @pytest.mark.usefixtures("cerebras_connection")
 def test_success_tells_no_secret(
-    emulator: RunningEmulator, before: Before, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, before: Before, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     logging.getLogger("httpcore").setLevel(logging.DEBUG)
     with new_dag() as dag:
@@ -184,14 +184,14 @@ def test_success_tells_no_secret(
 @pytest.mark.parametrize("echo", ECHOES)
 def test_answers_that_repeat_the_keys_are_not_repeated(
     echo: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     before: Before,
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection(extra={"max_retries": 0}))
-    emulator.fault("*", times=None, **ECHOES[echo])
+    emulator.add_fault("*", times=None, **ECHOES[echo])
     dag = new_dag()
     add_tasks_that_fail(dag, emulator)
 
@@ -203,7 +203,7 @@ def test_answers_that_repeat_the_keys_are_not_repeated(
 
 @pytest.mark.usefixtures("cerebras_connection")
 def test_reasons_of_failure_that_repeat_the_keys_are_not_repeated(
-    emulator: RunningEmulator, before: Before, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, before: Before, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     synced = emulator.upload("s3://weights/run-0")
     with new_dag() as dag:
@@ -211,8 +211,8 @@ def test_reasons_of_failure_that_repeat_the_keys_are_not_repeated(
     assert run_dag(dag).state == "success"
     with new_dag() as dag:
         for mode, arguments in OPERATOR_MODES.items():
-            emulator.fault("upload_model_version", fail_sync=f"cannot read with {BOTH}")
-            emulator.fault("deploy_model", fail_rollout=f"cannot roll out with {BOTH}")
+            emulator.add_fault("upload_model_version", fail_sync=f"cannot read with {BOTH}")
+            emulator.add_fault("deploy_model", fail_rollout=f"cannot roll out with {BOTH}")
             CerebrasUploadModelVersionOperator(
                 task_id=f"upload-{mode}", model_arch_id=emulator.arch, weight_uri="s3://weights/run-1", **arguments
             )
@@ -251,7 +251,7 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CONNECTIONS)
 def test_connections_that_cannot_be_used_do_not_tell_their_keys(
     case: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     before: Before,
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
@@ -272,12 +272,12 @@ def test_connections_that_cannot_be_used_do_not_tell_their_keys(
 @pytest.mark.parametrize("echo", ECHOES)
 async def test_triggers_and_their_events_hold_no_secret(
     echo: str,
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     cerebras_connection: str,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    emulator.fault("*", times=None, **ECHOES[echo])
+    emulator.add_fault("*", times=None, **ECHOES[echo])
     waiting: dict[str, Any] = {
         "cerebras_conn_id": cerebras_connection,
         "poll_interval": POLL,

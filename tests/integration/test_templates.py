@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import pytest
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 
 def test_arguments_come_from_params_conf_and_xcom(
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -77,7 +77,7 @@ def test_arguments_come_from_params_conf_and_xcom(
     result = run_dag(dag, conf={"alias": "nightly"})
 
     assert result.state == "success", result.log
-    sent = emulator.requests("upload_model_version")[0]["body"]
+    sent = emulator.requests("upload_model_version")[0].body
     assert sent["model_arch_id"] == emulator.arch
     assert sent["model"]["weight_uri"] == "s3://weights/run-7"
     assert sent["model"]["system_fingerprint_suffix"] == "run-7"
@@ -88,7 +88,7 @@ def test_arguments_come_from_params_conf_and_xcom(
 
 
 def test_users_see_the_rendered_fields(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag(params={"run": "run-7"}) as dag:
         upload = CerebrasUploadModelVersionOperator(
@@ -108,7 +108,7 @@ def test_users_see_the_rendered_fields(
 
 
 def test_default_args_reach_operators_and_sensors(
-    emulator: RunningEmulator,
+    emulator: EmulatorClient,
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -136,7 +136,7 @@ def test_default_args_reach_operators_and_sensors(
 
 
 def test_tasks_are_mapped_over_weights_and_versions(
-    emulator: RunningEmulator, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag() as dag:
         uploads = CerebrasUploadModelVersionOperator.partial(task_id="upload", model_arch_id=emulator.arch).expand(
@@ -157,11 +157,11 @@ def test_tasks_are_mapped_over_weights_and_versions(
 
     assert result.state == "success", result.log
     versions = emulator.versions()
-    assert {version["response"]["customer_s3_uri"] for version in versions.values()} == {
+    assert {version.weight_uri for version in versions.values()} == {
         "s3://weights/run-1",
         "s3://weights/run-2",
     }
     for index in range(2):
         assert result[f"synced[{index}]"].xcom == result[f"upload[{index}]"].xcom
         assert result[f"deployed[{index}]"].xcom == result[f"deploy[{index}]"].xcom
-    assert {entry["model"] for entry in emulator.deployments()} == set(versions)
+    assert {entry.model_version for entry in emulator.deployments()} == set(versions)

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 TIMEOUT = 0.2
 
 
 @pytest.fixture
-def slow_sync(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def slow_sync(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=3600)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
 
 
 @pytest.fixture
-def slow_rollout(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def slow_rollout(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=3600)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
@@ -41,7 +41,7 @@ def slow_rollout(start_emulator: Callable[..., RunningEmulator], monkeypatch: py
 
 @pytest.mark.parametrize("mode", OPERATOR_MODES)
 def test_an_upload_that_takes_too_long_is_waited_for_again_by_the_retry(
-    mode: str, slow_sync: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    mode: str, slow_sync: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag(default_args={"retries": 1}) as dag:
         CerebrasUploadModelVersionOperator(
@@ -64,7 +64,7 @@ def test_an_upload_that_takes_too_long_is_waited_for_again_by_the_retry(
 
 @pytest.mark.parametrize("mode", OPERATOR_MODES)
 def test_a_rollout_that_takes_too_long_is_waited_for_again_by_the_retry(
-    mode: str, slow_rollout: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    mode: str, slow_rollout: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     version = slow_rollout.upload("s3://weights/run-1")
     with new_dag(default_args={"retries": 1}) as dag:
@@ -80,13 +80,13 @@ def test_a_rollout_that_takes_too_long_is_waited_for_again_by_the_retry(
 
     assert (result["deploy"].state, result["deploy"].try_number) == ("failed", 2)
     assert [type(end.error) for end in result.ends] == [WaitTimeout, WaitTimeout]
-    assert slow_rollout.deployments()[0]["id"] in str(result.error("deploy"))
+    assert slow_rollout.deployments()[0].deployment_id in str(result.error("deploy"))
     assert len(slow_rollout.requests("deploy_model")) == 1
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_sensors_time_out_as_those_of_airflow_do(
-    mode: str, slow_sync: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    mode: str, slow_sync: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     version = slow_sync.upload("s3://weights/run-1")
     with new_dag(default_args={"retries": 3}) as dag:
@@ -105,7 +105,7 @@ def test_sensors_time_out_as_those_of_airflow_do(
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_soft_fail_skips_sensors_that_time_out_in_every_mode(
-    mode: str, slow_rollout: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    mode: str, slow_rollout: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     """Others' deferrable sensors fail where their poking ones skip (apache/airflow issue 71255)."""
     deployment_id = slow_rollout.deploy(slow_rollout.upload("s3://weights/run-1"))

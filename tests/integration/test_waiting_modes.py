@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagResult, DagRunner
 
 pytestmark = pytest.mark.usefixtures("cerebras_connection")
 
 
-def assert_that_the_first_version_serves(emulator: RunningEmulator, deploy: str, result: DagResult) -> None:
+def assert_that_the_first_version_serves(emulator: EmulatorClient, deploy: str, result: DagResult) -> None:
     assert result.state == "success", result.log
     deployment_id = result[deploy].xcom
     assert str(uuid.UUID(deployment_id)) == deployment_id
     assert list(emulator.versions()) == [emulator.version_name(1)]
-    assert [entry["id"] for entry in emulator.deployments()] == [deployment_id]
+    assert [entry.deployment_id for entry in emulator.deployments()] == [deployment_id]
     assert emulator.serving() == emulator.version_name(1)
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_sensors_wait_for_what_operators_begin(
-    mode: str, emulator: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    mode: str, emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     sensor = SENSOR_MODES[mode]
     with new_dag() as dag:
@@ -59,15 +59,15 @@ def test_sensors_wait_for_what_operators_begin(
     assert_that_the_first_version_serves(emulator, "deploy", result)
     assert result["upload"].xcom == result["synced"].xcom == emulator.version_name(1)
     assert result["deployed"].xcom == result["deploy"].xcom
-    version = emulator.versions()[emulator.version_name(1)]["response"]
-    assert version["customer_s3_uri"] == "s3://weights/run-1"
-    assert version["system_fingerprint_suffix"] == "run-1"
-    assert "candidate" in version["version_aliases"]
+    version = emulator.versions()[emulator.version_name(1)]
+    assert version.weight_uri == "s3://weights/run-1"
+    assert version.system_fingerprint_suffix == "run-1"
+    assert "candidate" in version.aliases
 
 
 @pytest.mark.parametrize("mode", OPERATOR_MODES)
 def test_operators_wait_for_what_they_begin(
-    mode: str, emulator: RunningEmulator, new_dag: Callable[..., DAG], run_dag: DagRunner
+    mode: str, emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
     with new_dag() as dag:
         upload = CerebrasUploadModelVersionOperator(
@@ -87,7 +87,7 @@ def test_operators_wait_for_what_they_begin(
 
 
 def test_operators_that_do_not_wait_leave_the_work_to_the_service(
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
@@ -112,15 +112,15 @@ def test_operators_that_do_not_wait_leave_the_work_to_the_service(
 
     assert result.state == "success", result.log
     assert result["upload"].xcom == "orgs/slow-org/models/gpt-oss-120b/versions/1"
-    assert result["deploy"].xcom == quick.deployments()[0]["id"]
-    assert slow.requests()[-1]["operation"] == "upload_model_version"
-    assert quick.requests()[-1]["operation"] == "deploy_model"
+    assert result["deploy"].xcom == quick.deployments()[0].deployment_id
+    assert slow.requests()[-1].operation == "upload_model_version"
+    assert quick.requests()[-1].operation == "deploy_model"
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_sensors_end_at_the_first_look_if_all_is_done(
     mode: str,
-    start_emulator: Callable[..., RunningEmulator],
+    start_emulator: Callable[..., EmulatorClient],
     monkeypatch: pytest.MonkeyPatch,
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,

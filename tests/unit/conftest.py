@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
-from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY, RunningEmulator
+from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 SYNC_SECONDS = ROLLOUT_SECONDS = 1000
 
 
-class Service(RunningEmulator):
+class Service(EmulatorClient):
     """An emulator that stands still until it is told how much time has passed."""
 
     # The server lives longer than one of these, and its time never goes back.
@@ -34,7 +35,7 @@ class Service(RunningEmulator):
         :param fail: reason for which the sync fails.
         """
         if fail:
-            self.fault("upload_model_version", fail_sync=fail)
+            self.add_fault("upload_model_version", fail_sync=fail)
         weights: dict[str, Any] = {"weight_uri": "s3://my-bucket/weights", "version_aliases": list(aliases)}
         body = {"model_arch_id": self.arch, "model": weights}
         name: str = self.api("POST", f"/orgs/{self.org}/models:upload", body)["name"]
@@ -45,7 +46,7 @@ class Service(RunningEmulator):
     def new_deployment(self, *, done: bool = True, fail: str | None = None) -> str:
         """Deploy a version that is synced, and return the deployment's id; arguments as for an upload."""
         if fail:
-            self.fault("deploy_model", fail_rollout=fail)
+            self.add_fault("deploy_model", fail_rollout=fail)
         body = {"model": self.new_version()}
         deployment: str = self.api("POST", f"/endpoints/{self.endpoint_id}:deployModel", body)["name"]
         if done:
@@ -54,7 +55,7 @@ class Service(RunningEmulator):
 
     def sent_since(self, index: int) -> list[tuple[str, str]]:
         """Method and path of the requests from the one with this index on."""
-        return [(request["method"], request["path"]) for request in self.requests()[index:]]
+        return [(request.method, request.path) for request in self.requests()[index:]]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +75,7 @@ def service_server() -> Iterator[EmulatorServer]:
 @pytest.fixture
 def service(service_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """An emulator on a socket whose time tests move; it is Airflow's connection ``cerebras_default``."""
-    with Service(service_server) as running:
+    with Service(service_server.base_url, service_server.settings) as running:
         running.reset()
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", running.connection())
         yield running

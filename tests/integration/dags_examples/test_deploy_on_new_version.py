@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 
 def test_the_consumer_deploys_the_version_that_the_event_names(
-    start_emulator: Callable[..., RunningEmulator], run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch
+    start_emulator: Callable[..., EmulatorClient], run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 ENDPOINT = "my-org-llama3.1-8b"
@@ -34,8 +34,8 @@ def s3_url() -> Iterator[str]:
 
 @pytest.fixture
 def emulator(
-    s3_url: str, start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch
-) -> RunningEmulator:
+    s3_url: str, start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch
+) -> EmulatorClient:
     aws = {"login": "test", "password": "test", "extra": {"endpoint_url": s3_url, "region_name": "us-east-1"}}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", **aws}))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -47,7 +47,7 @@ def emulator(
 
 
 @pytest.mark.usefixtures("airflow_db")
-def test_the_endpoint_serves_the_weights_that_were_trained(emulator: RunningEmulator, run_dag: DagRunner) -> None:
+def test_the_endpoint_serves_the_weights_that_were_trained(emulator: EmulatorClient, run_dag: DagRunner) -> None:
     result = run_dag(flagship.finetune_upload_deploy(), CONF)
 
     assert result.state == "success", result.log

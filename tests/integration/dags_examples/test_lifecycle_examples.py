@@ -15,12 +15,12 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 
 @pytest.fixture
-def quick(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
@@ -32,7 +32,7 @@ def load(name: str) -> Any:
     return importlib.import_module(name).dag
 
 
-def test_scheduled_release(quick: RunningEmulator, run_dag: DagRunner) -> None:
+def test_scheduled_release(quick: EmulatorClient, run_dag: DagRunner) -> None:
     first = quick.upload("s3://weights/last-week", "latest", "production")
     quick.deploy(first)
 
@@ -41,10 +41,10 @@ def test_scheduled_release(quick: RunningEmulator, run_dag: DagRunner) -> None:
     assert result.state == "success", result.log
     second = quick.version_name(2)
     assert quick.serving() == second
-    assert quick.versions()[second]["response"]["version_aliases"][1:] == ["latest", "production"]
+    assert quick.versions()[second].aliases[1:] == ["latest", "production"]
 
 
-def test_prune_weekly(quick: RunningEmulator, run_dag: DagRunner) -> None:
+def test_prune_weekly(quick: EmulatorClient, run_dag: DagRunner) -> None:
     versions = [quick.upload(f"s3://weights/{number}") for number in range(8)]
     quick.set_aliases(versions[0], "production-2024")
     quick.deploy(versions[1])
@@ -57,7 +57,7 @@ def test_prune_weekly(quick: RunningEmulator, run_dag: DagRunner) -> None:
     assert list(quick.versions()) == [version for version in versions if version != versions[2]]
 
 
-def test_fan_out_endpoints(quick: RunningEmulator, run_dag: DagRunner) -> None:
+def test_fan_out_endpoints(quick: EmulatorClient, run_dag: DagRunner) -> None:
     endpoints = [quick.endpoint_id, *(f"{quick.endpoint_id}-{region}" for region in ("eu", "us"))]
     for endpoint_id in endpoints[1:]:
         quick.add_endpoint(endpoint_id)
@@ -100,7 +100,7 @@ if AIRFLOW_V_3_1_PLUS:
     @pytest.mark.parametrize(
         ("option", "state"), [("Approve", "success"), ("Reject", "skipped")], ids=["approved", "rejected"]
     )
-    def test_release_with_approval(quick: RunningEmulator, run_dag: DagRunner, option: str, state: str) -> None:
+    def test_release_with_approval(quick: EmulatorClient, run_dag: DagRunner, option: str, state: str) -> None:
         dag = load("release_with_approval")
         # Each run leaves its own behind.
         dag.dag_id = f"release_with_approval_{state}"

@@ -12,21 +12,21 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.integration.dag_run import DagResult, DagRunner
 
 SNIPPETS = Path(__file__).parents[3] / "docs" / "snippets"
 
 
 @pytest.fixture
-def quick(start_emulator: Callable[..., RunningEmulator], monkeypatch: pytest.MonkeyPatch) -> RunningEmulator:
+def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
 
 
 @pytest.fixture
-def run(run_dag: DagRunner, quick: RunningEmulator) -> Callable[[str], DagResult]:
+def run(run_dag: DagRunner, quick: EmulatorClient) -> Callable[[str], DagResult]:
     """Run the DAG of a snippet, which must succeed."""
 
     def run(name: str) -> DagResult:
@@ -39,12 +39,12 @@ def run(run_dag: DagRunner, quick: RunningEmulator) -> Callable[[str], DagResult
     return run
 
 
-def aliases(emulator: RunningEmulator, model_version: str) -> list[str]:
-    held: list[str] = emulator.versions()[model_version]["response"]["version_aliases"]
+def aliases(emulator: EmulatorClient, model_version: str) -> list[str]:
+    held: list[str] = emulator.versions()[model_version].aliases
     return [alias for alias in held if not alias.startswith("airflow-")]
 
 
-def test_first_release(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_first_release(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     result = run("first_release")
 
     assert quick.serving() == result["wait_for_sync"].xcom == quick.version_name(1)
@@ -52,7 +52,7 @@ def test_first_release(quick: RunningEmulator, run: Callable[[str], DagResult]) 
     assert result["verify"].xcom["chats"] == 1
 
 
-def test_two_tasks(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_two_tasks(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     last_week = quick.upload("s3://my-bucket/fine-tunes/last-week", "latest")
 
     run("two_tasks")
@@ -62,7 +62,7 @@ def test_two_tasks(quick: RunningEmulator, run: Callable[[str], DagResult]) -> N
     assert aliases(quick, last_week) == []
 
 
-def test_verify_and_promote(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_verify_and_promote(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     old = quick.upload("s3://my-bucket/fine-tunes/old", "production")
     new = quick.upload("s3://my-bucket/fine-tunes/new", "latest")
     quick.deploy(new)
@@ -74,7 +74,7 @@ def test_verify_and_promote(quick: RunningEmulator, run: Callable[[str], DagResu
     assert aliases(quick, old) == []
 
 
-def test_change_aliases(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_change_aliases(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     version = quick.upload("s3://my-bucket/fine-tunes/1", "latest", "candidate")
 
     run("change_aliases")
@@ -82,7 +82,7 @@ def test_change_aliases(quick: RunningEmulator, run: Callable[[str], DagResult])
     assert aliases(quick, version) == ["latest", "legal-hold-2026"]
 
 
-def test_roll_back(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_roll_back(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     good, bad = (quick.upload(f"s3://my-bucket/fine-tunes/{name}") for name in ("good", "bad"))
     quick.deploy(good)
     quick.deploy(bad)
@@ -92,7 +92,7 @@ def test_roll_back(quick: RunningEmulator, run: Callable[[str], DagResult]) -> N
     assert quick.serving() == good
 
 
-def test_delete_version(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_delete_version(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     quick.upload("s3://my-bucket/fine-tunes/1")
 
     run("delete_version")
@@ -100,7 +100,7 @@ def test_delete_version(quick: RunningEmulator, run: Callable[[str], DagResult])
     assert quick.versions() == {}
 
 
-def test_ask_the_api(quick: RunningEmulator, run: Callable[[str], DagResult]) -> None:
+def test_ask_the_api(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     version = quick.upload("s3://my-bucket/fine-tunes/1", "latest")
 
     assert run("ask_the_api")["versions"].xcom == [f"{version}: latest"]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from airflow_provider_cerebras.api.operations import Call
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
     from tests.unit.api.conftest import Connect
 
 MEBIBYTE = 1024**2
@@ -258,8 +258,8 @@ class TestSecrets:
             conversation.send(call)
         assert not [key for key in KEYS if key in str(caught.value)]
 
-    def test_what_a_proxy_says_is_repeated_without_its_password(self, emulator: RunningEmulator) -> None:
-        emulator.fault("*", status=407, text=f"<h1>Who is user:{PROXY_PASSWORD}?</h1>")
+    def test_what_a_proxy_says_is_repeated_without_its_password(self, emulator: EmulatorClient) -> None:
+        emulator.add_fault("*", status=407, text=f"<h1>Who is user:{PROXY_PASSWORD}?</h1>")
         proxy = emulator.base_url.replace("//", f"//user:{PROXY_PASSWORD}@")
         own = settings(base_url="http://127.0.0.1:1", proxy=proxy, max_retries=0)
         with CerebrasClient(own) as client, pytest.raises(CerebrasError, match=r"Who is user:\*\*\*\?") as caught:
@@ -284,7 +284,7 @@ class TestConnections:
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
     @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
     def test_a_proxy_of_the_environment_is_not_asked_for_this_machine_s_own_addresses(
-        self, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
+        self, emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
     ) -> None:
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
         own = settings(
@@ -302,7 +302,7 @@ class TestConnections:
         assert emulator.arch in asyncio.run(ask())
 
     def test_a_proxy_of_the_environment_is_not_asked_for_this_machine_over_https_either(
-        self, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+        self, emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", emulator.base_url)
         with (
@@ -313,7 +313,7 @@ class TestConnections:
         assert emulator.requests() == []
 
     def test_a_proxy_of_the_environment_is_asked_for_other_addresses(
-        self, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+        self, emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", emulator.base_url)
         with (
@@ -327,8 +327,8 @@ class TestConnections:
         with CerebrasClient(own) as client, pytest.raises(CerebrasTransportError, match="ConnectError"):
             client.send(ARCHITECTURES)
 
-    def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_survived(self, emulator: RunningEmulator) -> None:
-        emulator.fault("list_model_architectures", truncate=True)
+    def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_survived(self, emulator: EmulatorClient) -> None:
+        emulator.add_fault("list_model_architectures", truncate=True)
         own = settings(management_key=emulator.settings.management_key, base_url=emulator.base_url)
         with CerebrasClient(own, sleep=lambda seconds: None) as client:
             assert emulator.arch in client.send(ARCHITECTURES).model_architectures

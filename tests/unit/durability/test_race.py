@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.conftest import RunningEmulator
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 
 PROCESSES, ROUNDS = 8, 20
 RACERS = Path(__file__).with_name("racers.py")
 
 
-def test_eight_processes_at_the_same_instant_make_one_version(emulator: RunningEmulator) -> None:
+def test_eight_processes_at_the_same_instant_make_one_version(emulator: EmulatorClient) -> None:
     """Twenty times, each a generation of one task run that takes the aliases over from the one before."""
     arguments = [emulator.base_url, emulator.settings.management_key, emulator.org, str(PROCESSES), str(ROUNDS)]
     finished = subprocess.run([sys.executable, RACERS, *arguments], capture_output=True, text=True)
@@ -28,10 +28,10 @@ def test_eight_processes_at_the_same_instant_make_one_version(emulator: RunningE
     versions = list(emulator.versions().values())
     assert len(versions) == ROUNDS
     for generation, version in enumerate(versions):
-        aliases = version["response"]["version_aliases"]
+        aliases = version.aliases
         assert f"airflow-{'0123456789' * 4}-{generation}" in aliases
         assert {"latest", "prod"} <= set(aliases) if generation == ROUNDS - 1 else not {"latest", "prod"} & set(aliases)
     # They did meet: in many rounds more than one had found nothing.
-    uploads = Counter(request["status"] for request in emulator.requests("upload_model_version"))
+    uploads = Counter(request.status for request in emulator.requests("upload_model_version"))
     assert uploads[200] == ROUNDS
     assert uploads[409] > 0

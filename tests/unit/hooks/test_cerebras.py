@@ -51,7 +51,7 @@ class TestCalls:
         assert isinstance(version, models.ModelVersion)
         assert (version.name, version.done) == (service.version_name(1), False)
         (request,) = service.requests()
-        assert request["body"]["model"]["system_fingerprint_suffix"] == "suffix"
+        assert request.body["model"]["system_fingerprint_suffix"] == "suffix"
 
     def test_list_model_versions(self, hook: CerebrasHook, service: Service) -> None:
         names = [service.new_version(), service.new_version()]
@@ -93,7 +93,7 @@ class TestCalls:
         service.new_deployment()
         completion = hook.chat_completion(ENDPOINT, MESSAGES, temperature=0)
         assert completion.choices[0].message.content == f"{service.version_name(1)} answers: Hi"
-        assert service.requests("chat_completion")[-1]["body"]["temperature"] == 0
+        assert service.requests("chat_completion")[-1].body["temperature"] == 0
 
     def test_a_refusal_is_raised_with_the_server_s_words(self, hook: CerebrasHook, service: Service) -> None:
         name = service.new_version("production")
@@ -126,8 +126,8 @@ class TestCalls:
     def test_a_request_says_which_airflow_sent_it(self, hook: CerebrasHook, service: Service) -> None:
         hook.list_endpoints()
         (request,) = service.requests()
-        assert request["headers"]["user-agent"].startswith("airflow-provider-cerebras/")
-        assert "(airflow/" in request["headers"]["user-agent"]
+        assert request.headers["user-agent"].startswith("airflow-provider-cerebras/")
+        assert "(airflow/" in request.headers["user-agent"]
 
 
 class TestConnection:
@@ -228,7 +228,7 @@ class TestConnection:
             assert service.settings.inference_key not in text
 
     def test_no_key_is_in_an_error_although_the_service_repeats_it(self, hook: CerebrasHook, service: Service) -> None:
-        service.fault("list_endpoints", status=401, body={"detail": f"Who is {service.settings.management_key}?"})
+        service.add_fault("list_endpoints", status=401, body={"detail": f"Who is {service.settings.management_key}?"})
         with pytest.raises(Unauthorized, match=r"Who is \*\*\*\?"):
             hook.list_endpoints()
 
@@ -241,7 +241,7 @@ class TestTestConnection:
         )
 
     def test_success_without_architectures(self, hook: CerebrasHook, service: Service) -> None:
-        service.fault("list_model_architectures", body={"model_architectures": []})
+        service.add_fault("list_model_architectures", body={"model_architectures": []})
         assert hook.test_connection() == (
             True,
             "Connected to organization 'my-org'. Model architectures: none yet.",
@@ -298,7 +298,7 @@ class TestTestConnection:
     def test_it_asks_once_and_says_what_came(
         self, hook: CerebrasHook, service: Service, fault: dict[str, Any], words: list[str]
     ) -> None:
-        service.fault("list_model_architectures", **fault)
+        service.add_fault("list_model_architectures", **fault)
         worked, message = hook.test_connection()
         assert not worked
         for word in words:
@@ -308,7 +308,7 @@ class TestTestConnection:
     def test_no_key_is_in_its_words(self, hook: CerebrasHook, service: Service) -> None:
         key = service.settings.management_key
         for fault in ({"status": 401, "body": {"detail": key}}, {"status": 500, "text": key}):
-            service.fault("list_model_architectures", **fault)
+            service.add_fault("list_model_architectures", **fault)
             assert key not in hook.test_connection()[1]
 
 

@@ -40,7 +40,7 @@ class TestDelete:
 
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         version = service.new_version()
-        service.fault("delete_model_version", status=404, body={"detail": "no such version"})
+        service.add_fault("delete_model_version", status=404, body={"detail": "no such version"})
         assert delete(version) == version
 
     @pytest.mark.parametrize(("done", "words"), [(True, "serves on"), (False, "rolls out on")])
@@ -54,7 +54,7 @@ class TestDelete:
     def test_force_asks_the_service_all_the_same(self, service: Service) -> None:
         service.new_deployment()
         (version,) = service.versions()
-        service.fault("delete_model_version", status=200, body={"deleted": True})
+        service.add_fault("delete_model_version", status=200, body={"deleted": True})
         assert delete(version, force=True) == version
         assert service.requests("list_endpoints") == []
         assert len(service.requests("delete_model_version")) == 1
@@ -70,12 +70,12 @@ class TestPrune:
 
     def test_what_came_into_use_meanwhile_is_kept_with_the_service_s_words(self, service: Service) -> None:
         old, new = service.new_version(), service.new_version()
-        service.fault("delete_model_version", status=409, body={"detail": "it is being deployed"})
+        service.add_fault("delete_model_version", status=409, body={"detail": "it is being deployed"})
         assert prune()["kept"] == {new: "is among the newest", old: "the service refused: it is being deployed"}
 
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         old, _ = service.new_version(), service.new_version()
-        service.fault("delete_model_version", status=404)
+        service.add_fault("delete_model_version", status=404)
         assert prune()["deleted"] == [old]
 
     @pytest.mark.parametrize(

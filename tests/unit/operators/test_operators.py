@@ -145,12 +145,12 @@ class TestResults:
         assert upload().execute(CONTEXT) == V1
 
     def test_a_deployment_returns_its_id(self, service: Service) -> None:
-        assert deploy(model_version=service.new_version()).execute(CONTEXT) == service.deployments()[-1]["id"]
+        assert deploy(model_version=service.new_version()).execute(CONTEXT) == service.deployments()[-1].deployment_id
 
     def test_an_alias_is_deployed_by_its_number(self, service: Service) -> None:
         name = service.new_version("production")
         deploy(model_version=service.version_name("production")).execute(CONTEXT)
-        assert [request["body"]["model"] for request in service.requests("deploy_model")] == [name]
+        assert [request.body["model"] for request in service.requests("deploy_model")] == [name]
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
     @pytest.mark.parametrize("make", [upload, deploy])
@@ -159,7 +159,7 @@ class TestResults:
     ) -> None:
         service.new_version()
         for operation in ("upload_model_version", "deploy_model"):
-            service.fault(operation, status=status, body={"detail": "the server's words"}, times=None)
+            service.add_fault(operation, status=status, body={"detail": "the server's words"}, times=None)
         with pytest.raises(RequestRefused, match="the server's words"):
             make().execute(CONTEXT)
 

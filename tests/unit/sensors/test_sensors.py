@@ -76,18 +76,18 @@ def version_failed(service: Service, **kwargs: Any) -> WaitSensor:
 
 def version_failed_later(service: Service, **kwargs: Any) -> WaitSensor:
     name = service.new_version(fail="AccessDenied")
-    service.fault("get_model_version", status=503)
+    service.add_fault("get_model_version", status=503)
     return version_sensor(name, **kwargs)
 
 
 def version_unreachable(service: Service, **kwargs: Any) -> WaitSensor:
-    service.fault("get_model_version", status=403, times=None)
+    service.add_fault("get_model_version", status=403, times=None)
     return version_sensor(service.new_version(), **kwargs)
 
 
 def version_unreachable_later(service: Service, **kwargs: Any) -> WaitSensor:
     name = service.new_version(done=False)
-    service.fault("get_model_version", skip=1, status=401, times=None)
+    service.add_fault("get_model_version", skip=1, status=401, times=None)
     return version_sensor(name, **kwargs)
 
 
@@ -103,12 +103,12 @@ def deployment_lost(service: Service, **kwargs: Any) -> WaitSensor:
     """Listed at the first look, or at the first two: the sensor's own and the trigger's; then gone for good."""
     deployment = service.new_deployment(done=False)
     listed = 2 if kwargs["deferrable"] else 1
-    service.fault("get_endpoint", skip=listed, times=None, body={"name": ENDPOINT, "deployed_models": []})
+    service.add_fault("get_endpoint", skip=listed, times=None, body={"name": ENDPOINT, "deployed_models": []})
     return deployment_sensor(deployment, **kwargs)
 
 
 def deployment_unreachable(service: Service, **kwargs: Any) -> WaitSensor:
-    service.fault("get_endpoint", status=404, times=None)
+    service.add_fault("get_endpoint", status=404, times=None)
     return deployment_sensor(DEPLOYMENT, **kwargs)
 
 
@@ -187,13 +187,13 @@ class TestBothModes:
     def test_trouble_that_passes_does_not_show(self, service: Service, deferrable: bool, fault: dict[str, Any]) -> None:
         """Issue 67219 of Airflow: a passing 5xx failed the task."""
         name = service.new_version()
-        service.fault("get_model_version", times=3, **fault)
+        service.add_fault("get_model_version", times=3, **fault)
         assert run(version_sensor(name, deferrable=deferrable)) == name
 
     def test_nothing_but_looks_is_sent(self, service: Service, deferrable: bool) -> None:
         deployment = service.new_deployment()
         sent_before = len(service.requests())
-        service.fault("get_endpoint", status=503, times=2)
+        service.add_fault("get_endpoint", status=503, times=2)
         run(deployment_sensor(deployment, deferrable=deferrable))
         sent = service.sent_since(sent_before)
         assert len(sent) == 3

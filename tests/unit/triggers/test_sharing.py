@@ -40,15 +40,15 @@ async def statuses(*triggers: WaitTrigger) -> list[str]:
     return list(await asyncio.gather(*map(status, triggers)))
 
 
-def looks(service: Service, before: int) -> set[str]:
-    return {request["operation"] for request in service.requests()[before:]}
+def looks(service: Service, before: int) -> set[str | None]:
+    return {request.operation for request in service.requests()[before:]}
 
 
 def test_versions_of_an_architecture_are_asked_for_at_once(service: Service) -> None:
     names = [service.new_version() for _ in range(20)]
     before = len(service.requests())
     assert asyncio.run(statuses(*map(version_trigger, names))) == ["succeeded"] * 20
-    assert [request["operation"] for request in service.requests()[before:]] == ["list_model_versions"]
+    assert [request.operation for request in service.requests()[before:]] == ["list_model_versions"]
 
 
 def test_deployments_of_an_endpoint_are_asked_for_at_once(service: Service) -> None:
@@ -56,7 +56,7 @@ def test_deployments_of_an_endpoint_are_asked_for_at_once(service: Service) -> N
     before = len(service.requests())
     triggers = [deployment_trigger(deployment, service.endpoint_id) for deployment in deployments]
     assert asyncio.run(statuses(*triggers)) == ["succeeded"] * 5
-    assert [request["operation"] for request in service.requests()[before:]] == ["get_endpoint"]
+    assert [request.operation for request in service.requests()[before:]] == ["get_endpoint"]
 
 
 def test_a_version_is_asked_for_by_itself_whoever_waits_for_an_endpoint(service: Service) -> None:
@@ -78,12 +78,12 @@ def test_an_event_loop_of_another_thread_asks_by_itself(service: Service) -> Non
         return list(await asyncio.gather(*threads))
 
     assert asyncio.run(both()) == [["succeeded"]] * 2
-    assert [request["operation"] for request in service.requests()[before:]] == ["get_model_version"] * 2
+    assert [request.operation for request in service.requests()[before:]] == ["get_model_version"] * 2
 
 
 def test_one_that_is_cancelled_takes_the_answer_from_no_other(service: Service) -> None:
     names = [service.new_version() for _ in range(2)]
-    hold = service.fault("list_model_versions", hold=True)
+    hold = service.add_fault("list_model_versions", hold=True)
 
     async def scenario() -> list[str]:
         staying, leaving = (asyncio.create_task(statuses(version_trigger(name))) for name in names)

@@ -149,7 +149,7 @@ class TestModelVersion:
         """Issue 67219 of Airflow: a passing 5xx in the trigger failed the task."""
         name = service.new_version()
         for fault in ({"status": 503}, {"drop": True}, {"truncate": True}, {"text": "<h1>?"}, {"status": 404}):
-            service.fault("get_model_version", **fault)
+            service.add_fault("get_model_version", **fault)
         assert run(version_trigger(name))["status"] == "succeeded"
         assert len(service.requests("get_model_version")) == 6
 
@@ -178,7 +178,7 @@ class TestDeployment:
 
     def test_lost_where_it_was_listed_and_is_gone(self, service: Service) -> None:
         deployment = service.new_deployment(done=False)
-        service.fault("get_endpoint", skip=1, times=3, body={"name": ENDPOINT, "deployed_models": []})
+        service.add_fault("get_endpoint", skip=1, times=3, body={"name": ENDPOINT, "deployed_models": []})
         assert run(deployment_trigger(deployment))["status"] == "lost"
         assert len(service.requests("get_endpoint")) == 4
 
@@ -189,7 +189,7 @@ class TestBoth:
     def test_unreachable_where_asking_again_cannot_help(
         self, service: Service, make: Callable[..., WaitTrigger], status: int
     ) -> None:
-        service.fault("*", status=status, body={"detail": "the server's words"})
+        service.add_fault("*", status=status, body={"detail": "the server's words"})
         event = run(make())
         assert event["status"] == "unreachable"
         assert "the server's words" in event["message"]
@@ -221,7 +221,7 @@ class TestBoth:
     def test_only_looks_are_sent(self, service: Service, make: Callable[..., WaitTrigger]) -> None:
         begun = service.new_version() if make is version_trigger else service.new_deployment()
         sent_before = len(service.requests())
-        service.fault("*", status=503, times=3)
+        service.add_fault("*", status=503, times=3)
         run(make(begun))
         sent = service.sent_since(sent_before)
         assert len(sent) == 4
@@ -230,7 +230,7 @@ class TestBoth:
     def test_no_secret_is_in_the_event_although_the_service_repeats_it(
         self, service: Service, make: Callable[..., WaitTrigger]
     ) -> None:
-        service.fault("*", status=403, body={"detail": f"Who is {service.settings.management_key}?"})
+        service.add_fault("*", status=403, body={"detail": f"Who is {service.settings.management_key}?"})
         event = run(make())
         assert "Who is ***?" in event["message"]
         assert service.settings.management_key not in repr(event)
@@ -272,7 +272,7 @@ class TestBoth:
         """A triggerer that restarts cancels its triggers; the work at the service goes on."""
         begun = service.new_version(done=False) if make is version_trigger else service.new_deployment(done=False)
         sent_before, events = len(service.requests()), []
-        hold = service.fault("*", hold=True)
+        hold = service.add_fault("*", hold=True)
 
         async def cancelled() -> None:
             async def consume() -> None:
