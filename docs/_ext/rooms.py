@@ -43,12 +43,15 @@ class Architecture:
         """Name of the room that a module is in; None: everybody's.
 
         :param module: path from the package on, with dots.
-        :raises KeyError: if it is in no room.
+        :raises ValueError: if it is in no room.
         """
         top = module.split(".")[0]
         if top in self.everybody:
             return None
-        return {each: room.name for room in self.rooms.values() for each in room.modules}[top]
+        for room in self.rooms.values():
+            if top in room.modules:
+                return room.name
+        raise ValueError(f"{top} is in no room of architecture.toml.")
 
     def arrows(self) -> list[tuple[str, str]]:
         """What sees what, without the arrows that only repeat a way by way of others."""

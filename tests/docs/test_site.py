@@ -53,6 +53,10 @@ CONTRACT: dict[str, list[str]] = {
     "triggers.endpoints": [
         "CerebrasDeploymentTrigger",
     ],
+    "assets": [
+        "model_asset",
+        "endpoint_asset",
+    ],
     "task_groups": [
         "cerebras_release",
     ],
@@ -84,6 +88,7 @@ CONTRACT: dict[str, list[str]] = {
 
 # Helpers that these modules share with others of the package.
 INTERNAL = {
+    "assets.create_asset",
     "exceptions.read_event",
     "exceptions.permanent_errors_fail",
     "api.errors.error_from_response",

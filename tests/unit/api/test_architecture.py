@@ -39,7 +39,7 @@ def test_every_module_is_in_one_room() -> None:
         file.parent.name for file in PACKAGE.glob("*/__init__.py")
     }
     named = [*ARCHITECTURE.everybody, *(module for room in ARCHITECTURE.rooms.values() for module in room.modules)]
-    assert sorted(named) == sorted(modules), "docs/architecture.toml names each module once"
+    assert sorted(named) == sorted(modules), "name each module once, in docs/architecture.toml"
 
 
 @pytest.mark.parametrize("room", ARCHITECTURE.rooms)

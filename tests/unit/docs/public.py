@@ -11,6 +11,7 @@ from airflow_provider_cerebras.provider_info import get_provider_info
 PACKAGE = "airflow_provider_cerebras"
 KINDS = ("hooks", "operators", "sensors", "triggers")
 OTHERS = (
+    "assets",
     "task_groups",
     "exceptions",
     "api.client",
