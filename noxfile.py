@@ -44,7 +44,7 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session, airflow: str) -> None:
     """The tests, without those that start the demo."""
     install(session, airflow)
-    session.run("pytest", "tests/unit", "tests/integration", "tests/benchmarks", *session.posargs)
+    session.run("pytest", "tests/unit", "tests/integration", "tests/benchmarks", "tests/packaging", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)
