@@ -260,7 +260,7 @@ async def delete_fault(fault_id: int, emulator: CurrentEmulator) -> Deleted:
     return Deleted(deleted=1)
 
 
-@router.get("/profiles")
+@router.get("/profiles", response_model_exclude_unset=True)
 async def list_profiles() -> Profiles:
     """The sets of rules that have a name."""
     return Profiles(
@@ -271,7 +271,7 @@ async def list_profiles() -> Profiles:
     )
 
 
-@router.post("/profiles/{name}", status_code=201)
+@router.post("/profiles/{name}", status_code=201, response_model_exclude_unset=True)
 async def begin_profile(name: ProfileName, emulator: CurrentEmulator) -> Faults:
     """Put the rules of a profile in force, anew if they are."""
     return Faults(faults=[Fault.of(fault) for fault in emulator.begin_profile(name)])

@@ -61,6 +61,19 @@ class OrganizationConfig(BaseModel):
                 )
         return self
 
+    def connection(self, base_url: str) -> dict[str, Any]:
+        """The fields of an Airflow connection to this organization, by the first of its keys of each kind.
+
+        :param base_url: URL of the emulator.
+        """
+        extra = {"org_name": self.name, "inference_api_key": next(iter(self.inference_keys), None)}
+        return {
+            "conn_type": "cerebras",
+            "host": base_url,
+            "password": next(iter(self.management_keys), None),
+            "extra": {name: value for name, value in extra.items() if value is not None},
+        }
+
 
 def check_distinct(organizations: tuple[OrganizationConfig, ...]) -> None:
     """Refuse organizations of which two have a name, a key or an endpoint in common, and lists that have one twice.

@@ -50,15 +50,8 @@ def airflow_connection(settings: Settings, url: str) -> str:
 
     :param url: Base URL of the emulator.
     """
-    organization = settings.all_organizations()[0]
-    extra = {"org_name": organization.name, "inference_api_key": next(iter(organization.inference_keys), None)}
-    connection = {
-        "conn_type": "cerebras",
-        "host": url,
-        "password": next(iter(organization.management_keys), None),
-        "extra": {name: value for name, value in extra.items() if value is not None},
-    }
-    return f"AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(json.dumps(connection))}"
+    connection = json.dumps(settings.all_organizations()[0].connection(url))
+    return f"AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(connection)}"
 
 
 class Server(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.profiles import ProfileName
 
 URI = "s3://bucket/weights"
 
@@ -45,7 +47,7 @@ def test_what_serves(emulator: EmulatorClient) -> None:
     assert emulator.serving() == emulator.endpoints()[emulator.endpoint_id].serving == first
     complete, failed = emulator.deployments()
     assert (complete.deployment_id, complete.model_version, complete.state) == (deployment_id, first, "complete")
-    assert (failed.model_version, failed.state) == (second, "failed")
+    assert (failed.model_version, failed.state, failed.failure) == (second, "failed", "not enough memory")
 
 
 def test_another_endpoint(emulator: EmulatorClient) -> None:
@@ -87,6 +89,7 @@ def test_requests_as_they_came(emulator: EmulatorClient) -> None:
     assert upload.body["model"]["weight_uri"] == URI
     assert (look.path, look.status) == ("/management/v1/endpoints/nowhere", 404)
     assert emulator.requests("get_endpoint") == emulator.requests(stage="answered")[1:] == [look]
+    assert emulator.requests(newest=1) == [look]
 
 
 def test_a_request_can_be_waited_for(emulator: EmulatorClient) -> None:
@@ -115,11 +118,88 @@ def test_a_request_that_never_comes_is_an_error(emulator: EmulatorClient, monkey
         pass
 
 
+@pytest.mark.cerebras_emulator(sync_seconds=10800, rollout_seconds=600)
+class TestTime:
+    def test_three_hours_pass_at_once(self, emulator: EmulatorClient) -> None:
+        name = emulator.upload(URI)
+        version = emulator.versions()[name]
+        assert version.sync_ends - version.created == pytest.approx(10800)
+        before = emulator.advance_clock(10700)
+        assert not emulator.versions()[name].done
+        after = emulator.advance_clock(100)
+        assert 100 <= after.now - before.now < 160
+        assert emulator.versions()[name].done
+
+    def test_it_stands_still_and_runs_on(self, emulator: EmulatorClient) -> None:
+        frozen = emulator.freeze_clock()
+        assert (frozen.frozen, emulator.clock().now) == (True, frozen.now)
+        assert emulator.set_clock(frozen.now + 5).now == frozen.now + 5
+        assert not emulator.resume_clock().frozen
+        with pytest.raises(httpx.HTTPStatusError, match="Time does not go back"):
+            emulator.set_clock(frozen.now)
+
+    def test_what_an_earlier_release_left_serves(self, emulator: EmulatorClient) -> None:
+        emulator.add_endpoint("my-org-canary")
+        first = emulator.serve(URI, "prod")
+        second = emulator.serve(URI, endpoint_id="my-org-canary")
+        assert (emulator.serving(), emulator.serving("my-org-canary")) == (first, second)
+        assert emulator.deployments()[0].ends - emulator.deployments()[0].begins == pytest.approx(480)
+
+
+class TestBehaviour:
+    def test_it_changes_while_it_runs(self, emulator: EmulatorClient) -> None:
+        assert emulator.behaviour().sync_failure_status == "failed"
+        assert emulator.change_behaviour(sync_failure_status="error", done_on_failure=False).done_on_failure is False
+        emulator.fail_next_sync("no")
+        name = emulator.upload(URI)
+        version = emulator.versions()[name]
+        assert (version.sync_status, version.done, version.failure) == ("error", False, "no")
+
+    def test_what_is_none_is_refused_in_the_test(self, emulator: EmulatorClient) -> None:
+        with pytest.raises(ValueError, match="sync_secs"):
+            emulator.change_behaviour(sync_secs=1)
+
+
+class TestProfiles:
+    def test_one_is_in_force_until_it_is_ended(self, emulator: EmulatorClient) -> None:
+        assert {"flaky", "rate-limited", "maintenance", "cdn-block"} <= {each.name for each in emulator.profiles()}
+        fault = emulator.add_fault("list_endpoints", delay=0.01)
+        rules = emulator.use_profile("maintenance")
+        with pytest.raises(httpx.HTTPStatusError, match=r"503.*down for maintenance"):
+            emulator.upload(URI)
+        assert [each.id for each in emulator.faults()] == [fault.id, *(each.id for each in rules)]
+        emulator.end_profile("maintenance")
+        assert [each.id for each in emulator.faults()] == [fault.id]
+
+    @pytest.mark.parametrize("name", ["flaky", "rate-limited", "cdn-block"])
+    def test_each_can_be_used(self, emulator: EmulatorClient, name: ProfileName) -> None:
+        assert [each.profile for each in emulator.use_profile(name)] == [name] * len(emulator.faults())
+
+
+class TestOrganizations:
+    def test_another_one(self, emulator: EmulatorClient) -> None:
+        emulator.add_organization("acme", model_architectures=["llama3.1-8b"])
+        emulator.add_architecture("gpt-oss-120b", "acme")
+        emulator.add_endpoint("acme-canary", "gpt-oss-120b", "acme")
+        acme = emulator.organizations()["acme"]
+        assert acme.model_architectures == ["llama3.1-8b", "gpt-oss-120b"]
+        assert acme.endpoints == ["acme-llama3.1-8b", "acme-canary"]
+        assert list(emulator.organizations()) == [emulator.org, "acme"]
+
+    def test_its_keys_are_replaced(self, emulator: EmulatorClient) -> None:
+        emulator.set_keys(emulator.org, management=["another"])
+        with pytest.raises(httpx.HTTPStatusError, match="401"):
+            emulator.upload(URI)
+        assert emulator.organizations()[emulator.org].inference_keys == 1
+
+
 def test_reset(emulator: EmulatorClient) -> None:
     emulator.upload(URI)
     emulator.add_fault("*", drop=True)
     emulator.add_endpoint("my-org-canary")
+    emulator.advance_clock(10**6)
     emulator.reset()
+    assert abs(emulator.clock().now - time.time()) < 60
     assert (emulator.versions(), emulator.faults(), emulator.requests()) == ({}, [], [])
     assert "my-org-canary" not in emulator.endpoints()
 
