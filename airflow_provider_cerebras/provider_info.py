@@ -84,6 +84,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": modules("operators.model_versions", "operators.endpoints"),
         "sensors": modules("sensors.model_versions", "sensors.endpoints"),
         "triggers": modules("triggers.model_versions", "triggers.endpoints"),
+        "extra-links": [
+            f"{_PACKAGE}.links.weights.CerebrasWeightsLink",
+            f"{_PACKAGE}.links.console.CerebrasConsoleLink",
+        ],
         "asset-uris": uris,
         "dataset-uris": uris,  # the same, as Airflow 2 calls it
         "config": {

@@ -12,11 +12,15 @@ from airflow_provider_cerebras._defaults import default_deferrable
 from airflow_provider_cerebras.blocking import wait
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.links import CerebrasConsoleLink
+from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.reporting import report
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import AirflowException, Context
+    from collections.abc import Collection
+
+    from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
 
     from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers._base import WaitTrigger
@@ -30,10 +34,17 @@ class CerebrasOperator(BaseOperator):
     :param org_name: customer management organization name; default: the connection's.
     """
 
+    operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
+
     def __init__(self, *, cerebras_conn_id: str, org_name: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cerebras_conn_id = cerebras_conn_id
         self.org_name = org_name
+
+    def pre_execute(self, context: Any) -> None:
+        """Store the links, so that they are there whatever happens next."""
+        super().pre_execute(context)
+        persist_links(self, context)
 
     @cached_property
     def hook(self) -> CerebrasHook:

@@ -19,6 +19,7 @@ from airflow_provider_cerebras.durability.uploads import Upload, UploadRequest
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionInUse, permanent_errors_fail
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.inventory import models_in_use, select
+from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
 from airflow_provider_cerebras.provenance import trace_version
 from airflow_provider_cerebras.reporting import report
@@ -79,6 +80,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         "org_name",
         "cerebras_conn_id",
     )
+    operator_extra_links = (CerebrasWeightsLink(), CerebrasConsoleLink())
     event_ids = ("model_version",)
     errors = MODEL_VERSION_ERRORS
 

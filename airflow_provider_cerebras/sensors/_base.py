@@ -18,11 +18,15 @@ from airflow_provider_cerebras._defaults import default_deferrable
 from airflow_provider_cerebras.blocking import look
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.links import CerebrasConsoleLink
+from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.reporting import report
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import AirflowException, Context
+    from collections.abc import Collection
+
+    from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
 
     from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers._base import WaitTrigger
@@ -36,6 +40,7 @@ class WaitSensor(BaseSensorOperator):
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
     """
 
+    operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
     # The last one is what the task returns.
     event_ids: ClassVar[tuple[str, ...]]
     errors: ClassVar[dict[Status, type[AirflowException]]]
@@ -57,6 +62,11 @@ class WaitSensor(BaseSensorOperator):
     @abstractmethod
     def _made(self, result: str) -> Provenance:
         """Find out what was made by those for whom the sensor has waited."""
+
+    def pre_execute(self, context: Any) -> None:
+        """Store the links, so that they are there whatever happens next."""
+        super().pre_execute(context)
+        persist_links(self, context)
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the chosen mode."""

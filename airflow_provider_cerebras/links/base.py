@@ -1,0 +1,72 @@
+"""What the links share: each is stored before the work begins, so it is there while a task waits and after it failed.
+
+Airflow 3 reads the stored URL itself; Airflow 2 asks :meth:`CerebrasLink.get_link` in the webserver.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
+
+_log = logging.getLogger(__name__)
+
+
+class CerebrasLink(BaseOperatorLink):
+    """A link whose URL is an XCom under :attr:`xcom_key`."""
+
+    name: ClassVar[str]
+    base_url: ClassVar[str]
+    """What every URL of the link begins with: nothing else is a link, wherever it comes from."""
+
+    @property
+    def xcom_key(self) -> str:
+        """Where the URL is stored; Airflow 3 looks there by itself."""
+        return f"_link_{type(self).__name__}"
+
+    @abstractmethod
+    def url(self, task: Any) -> str:
+        """The URL for a task whose template fields are rendered, or an empty text if it has none."""
+
+    def persist(self, task: object, context: Context) -> None:
+        """Store the URL. Should that fail, the task goes on without a link.
+
+        :param task: the operator or sensor that runs.
+        :param context: the task's context.
+        """
+        if url := self.url(task):
+            try:
+                context["ti"].xcom_push(key=self.xcom_key, value=url)
+            except Exception as error:  # noqa: BLE001  it is behind another API, which can fail in any way
+                _log.warning("The link %r is not stored: %s", self.name, error)
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the stored URL, or an empty text.
+
+        :param operator: the operator, as it was stored.
+        :param ti_key: the task instance.
+        """
+        try:
+            from airflow.providers.common.compat.sdk import XCom
+
+            url = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
+        except Exception as error:  # noqa: BLE001  a link that is missing must not take the page with it
+            _log.debug("The link %r cannot be read: %s", self.name, error)
+            return ""
+        return url if isinstance(url, str) and url.startswith(self.base_url) else ""
+
+
+def persist_links(task: Any, context: Context) -> None:
+    """Store the URLs of all links of a task; to be called before anything that may fail.
+
+    :param task: the operator or sensor that runs.
+    :param context: the task's context.
+    """
+    for link in task.operator_extra_links:
+        if isinstance(link, CerebrasLink):
+            link.persist(task, context)
