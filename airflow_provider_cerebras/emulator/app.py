@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from airflow_provider_cerebras._version import __version__
-from airflow_provider_cerebras.emulator import control, inference, routes
+from airflow_provider_cerebras.emulator import control, inference, page, routes
 from airflow_provider_cerebras.emulator.core import Emulator
 from airflow_provider_cerebras.emulator.errors import install_error_handlers
 from airflow_provider_cerebras.emulator.gate import Gate
@@ -50,6 +50,6 @@ def create_app(settings: Settings | None = None, clock: Clock = time.time) -> Em
     emulator = Emulator(settings, clock)
     app = EmulatorApp(emulator)
     install_error_handlers(app, emulator)
-    for part in (routes, inference, control):
+    for part in (routes, inference, control, page):
         app.include_router(part.router)
     return app

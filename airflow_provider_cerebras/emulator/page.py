@@ -1,0 +1,41 @@
+"""The page for people at ``/``. It is static; its script asks the control plane, and comes from nowhere else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from fastapi import APIRouter, Response
+
+router = APIRouter(include_in_schema=False)
+
+_HEADERS = {
+    # What the page shows was written by whoever sends requests, so not even a mistake in it may run as a script.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+@router.get("/")
+async def page() -> Response:
+    """The page."""
+    return _static("page.html", "text/html")
+
+
+@router.get("/_emulator/page.css")
+async def style() -> Response:
+    """How it looks."""
+    return _static("page.css", "text/css")
+
+
+@router.get("/_emulator/page.js")
+async def script() -> Response:
+    """How it keeps up with the emulator."""
+    return _static("page.js", "text/javascript")
+
+
+def _static(name: str, media_type: str) -> Response:
+    content = files(__package__).joinpath("static", name).read_bytes()
+    return Response(content, media_type=media_type, headers=_HEADERS)
