@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
+import httpx
 import pytest
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
-from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY, RunningEmulator
+from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +32,7 @@ HOSTILE = "<img src=x onerror=\"document.title='broken into'\"><b>"
 class Page:
     """The page of an emulator whose time stands still."""
 
-    def __init__(self, browser: WebDriver, emulator: RunningEmulator) -> None:
+    def __init__(self, browser: WebDriver, emulator: EmulatorClient) -> None:
         self.browser = cast("ChromiumDriver", browser)
         self.emulator = emulator
         self._wait = WebDriverWait(
@@ -59,21 +61,25 @@ class Page:
         path = f"//table[caption[.='{table}']]//tr[td[1][.='{first}']]/td"
         return [str(cell.text) for cell in self.browser.find_elements(By.XPATH, path)]
 
-    def post(self, path: str, **body: Any) -> None:
-        self.emulator._control("POST", path, json=body)
+    def get(self, path: str, **params: str) -> None:
+        """A request of somebody without a key."""
+        httpx.get(f"{self.emulator.base_url}{path}", params=params or None)
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningEmulator]:
+def running() -> Iterator[EmulatorClient]:
     settings = Settings(
         port=0, management_key=MANAGEMENT_KEY, inference_key=INFERENCE_KEY, sync_seconds=100, rollout_seconds=100
     )
-    with EmulatorServer(settings, lambda: 1_736_700_000.0) as server, RunningEmulator(server) as running:
+    with (
+        EmulatorServer(settings, lambda: 1_736_700_000.0) as server,
+        EmulatorClient(server.base_url, server.settings) as running,
+    ):
         yield running
 
 
 @pytest.fixture
-def page(browser: WebDriver, running: RunningEmulator) -> Page:
+def page(browser: WebDriver, running: EmulatorClient) -> Page:
     running.reset()
     page = Page(browser, running)
     page.open()
@@ -93,14 +99,14 @@ def test_it_follows_a_version_to_where_it_serves_without_being_loaded_again(page
     name = page.emulator.upload("s3://weights/run-1", "production", "v1")
     page.until_it_says("organizations", "s3://weights/run-1")
     assert page.row(f"Versions of {ARCH}", "1")[1:3] == ["queued", "production\nv1"]
-    page.post("/clock", advance=50)
+    page.emulator.advance_clock(50)
     page.until_it_says("organizations", "in_progress")
     assert page.find("//progress[@aria-label='Sync']").get_attribute("value") == "50"
-    page.post("/clock", advance=50)
+    page.emulator.advance_clock(50)
     page.until_it_says("organizations", "done")
     page.emulator.deploy(name)
     page.until_it_says("organizations", "Rolls out")
-    page.post("/clock", advance=100)
+    page.emulator.advance_clock(100)
     assert "nothing yet" not in page.until_it_says("organizations", "version 1").split("my-org-llama3.1-8b")[0]
     page.emulator.set_aliases(name, "stable")
     page.until_it_says("organizations", "stable")
@@ -108,22 +114,22 @@ def test_it_follows_a_version_to_where_it_serves_without_being_loaded_again(page
 
 
 def test_it_says_why_a_sync_and_a_rollout_have_failed(page: Page) -> None:
-    page.emulator.fault("upload_model_version", fail_sync="config.json is missing", skip=1)
-    page.emulator.fault("deploy_model", fail_rollout="no room left")
+    page.emulator.add_fault("upload_model_version", fail_sync="config.json is missing", skip=1)
+    page.emulator.add_fault("deploy_model", fail_rollout="no room left")
     name = page.emulator.upload("s3://weights/run-1")
     page.emulator.upload("s3://weights/run-2")
-    page.post("/clock", advance=100)
+    page.emulator.advance_clock(100)
     page.until_it_says("organizations", "config.json is missing")
     page.emulator.deploy(name)
-    page.post("/clock", advance=100)
+    page.emulator.advance_clock(100)
     assert "nothing yet" in page.until_it_says("organizations", "no room left")
 
 
 def test_it_shows_faults_requests_and_other_organizations(page: Page) -> None:
-    page.post("/organizations", name="acme")
-    rule = str(page.emulator.fault("get_endpoint", status=503, message="be right back", times=2))
-    page.post("/profiles/maintenance")
-    page.emulator._http.get(f"{page.emulator.base_url}/management/v1/endpoints/my-org-{ARCH}?why=not")
+    page.emulator.add_organization("acme")
+    rule = str(page.emulator.add_fault("get_endpoint", status=503, message="be right back", times=2).id)
+    page.emulator.use_profile("maintenance")
+    page.get(f"/management/v1/endpoints/my-org-{ARCH}", why="not")
     page.until_it_says("faults", "1 of 2")
     assert page.row("Fault rules in force", rule) == [
         rule, "get_endpoint", "status 503, message be right back", "", "1 of 2",
@@ -137,17 +143,18 @@ def test_it_shows_faults_requests_and_other_organizations(page: Page) -> None:
 
 
 def test_it_tells_a_clock_that_stands_still(page: Page) -> None:
-    page.post("/clock", advance=3600, frozen=True)
+    page.emulator.advance_clock(3600)
+    page.emulator.freeze_clock()
     page.until_it_says("clock", "2025-01-12 17:40:00 UTC, standing still")
 
 
 def test_whatever_is_sent_to_the_emulator_is_text_on_its_page(page: Page) -> None:
     page.emulator.upload(f"s3://weights/{HOSTILE}", "harmless")
-    page.emulator.fault("*", path_contains=HOSTILE, status=500, message=HOSTILE, times=None)
-    page.emulator._http.get(f"{page.emulator.base_url}/{HOSTILE}", params={"q": HOSTILE})
-    page.emulator.fault("upload_model_version", fail_sync=HOSTILE)
+    page.emulator.add_fault("*", path_contains=HOSTILE, status=500, message=HOSTILE, times=None)
+    page.get(f"/{HOSTILE}", q=HOSTILE)
+    page.emulator.add_fault("upload_model_version", fail_sync=HOSTILE)
     page.emulator.upload("s3://weights/other")
-    page.post("/clock", advance=100)
+    page.emulator.advance_clock(100)
     page.until_it_says("organizations", f"s3://weights/{HOSTILE}")
     page.until_it_says("organizations", f"\n{HOSTILE}")
     page.until_it_says("faults", HOSTILE)
@@ -157,7 +164,7 @@ def test_whatever_is_sent_to_the_emulator_is_text_on_its_page(page: Page) -> Non
 
 
 def test_no_key_is_on_it(page: Page) -> None:
-    page.emulator._http.get(f"{page.emulator.base_url}/management/v1/orgs/x/models", params={"key": MANAGEMENT_KEY})
+    page.get("/management/v1/orgs/x/models", key=MANAGEMENT_KEY)
     page.until_it_says("requests", "key=***")
     assert MANAGEMENT_KEY not in page.browser.page_source
     assert INFERENCE_KEY not in page.browser.page_source
@@ -173,7 +180,7 @@ def test_it_asks_nobody_but_the_emulator_and_the_browser_has_nothing_to_complain
 
 
 def test_it_says_so_when_the_emulator_has_gone(browser: WebDriver) -> None:
-    with EmulatorServer(Settings(port=0)) as server, RunningEmulator(server) as emulator:
+    with EmulatorServer(Settings(port=0)) as server, EmulatorClient(server.base_url, server.settings) as emulator:
         page = Page(browser, emulator)
         page.open()
     page.until_it_says("connection", "The emulator does not answer")
@@ -220,20 +227,20 @@ def fill(page: Page) -> None:
     emulator = page.emulator
     first = emulator.upload("s3://acme-weights/2025-01-10", "v1")
     second = emulator.upload("s3://acme-weights/2025-01-11", "production", "v2")
-    emulator.fault("upload_model_version", fail_sync="s3://acme-weights/2025-01-12/config.json is missing")
+    emulator.add_fault("upload_model_version", fail_sync="s3://acme-weights/2025-01-12/config.json is missing")
     emulator.upload("s3://acme-weights/2025-01-12")
-    page.post("/clock", advance=120)
+    page.emulator.advance_clock(120)
     for name in (first, second):
         emulator.deploy(name)
-        page.post("/clock", advance=110)
+        page.emulator.advance_clock(110)
     third = emulator.upload("s3://acme-weights/2025-01-13", "candidate")
-    page.post("/clock", advance=100)
+    page.emulator.advance_clock(100)
     emulator.deploy(third)
-    page.post("/clock", advance=40)
+    page.emulator.advance_clock(40)
     emulator.upload("s3://acme-weights/2025-01-14", "airflow-5f2b7c0e91d34a6688aa0c1b2d3e4f5061728394-0")
-    page.post("/clock", advance=30)
-    emulator.fault("get_endpoint", status=503, message="Service temporarily unavailable.", retry_after=5)
-    emulator.fault("get_model_version", drop=True)
+    page.emulator.advance_clock(30)
+    emulator.add_fault("get_endpoint", status=503, message="Service temporarily unavailable.", retry_after=5)
+    emulator.add_fault("get_model_version", drop=True)
     with pytest.raises(Exception, match="disconnected"):
         emulator.api("GET", f"/{third}")
     with pytest.raises(Exception, match="503"):

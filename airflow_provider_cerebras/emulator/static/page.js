@@ -127,7 +127,7 @@ function organizationSection(organization, state) {
   return section;
 }
 
-/** What a rule does, in the words of its fields. */
+/** What a rule does, in the words of its fields. A field that was not given is not there. */
 function effects(rule) {
   const told = ["skip", "probability", "when", "delay", "hold", "drop", "status", "message", "retry_after", "malformed",
     "slow_body", "truncate", "fail_sync", "fail_rollout"];
@@ -135,19 +135,19 @@ function effects(rule) {
   return told
     .filter((field) => rule[field] && rule[field] !== usual[field])
     .map((field) => (rule[field] === true ? field : `${field} ${rule[field]}`))
-    .concat(rule.text ? ["text"] : [], rule.body !== null ? ["body"] : [])
+    .concat("text" in rule ? ["text"] : [], "body" in rule ? ["body"] : [])
     .join(", ");
 }
 
 function subject(rule) {
   const asked = ["path_contains", "organization"].filter((field) => rule[field]).map((field) => `${field} ${rule[field]}`);
-  return [rule.operation === "*" ? "every request" : rule.operation, ...asked].join(", ");
+  return [(rule.operation ?? "*") === "*" ? "every request" : rule.operation, ...asked].join(", ");
 }
 
 function faultsTable(faults) {
   if (!faults.length) return empty("None: every request is answered as the service would.");
   const rows = faults.map(({ id, rule, profile, fired }) => [
-    id, subject(rule), effects(rule), profile || "", rule.times === null ? fired : `${fired} of ${rule.times}`,
+    id, subject(rule), effects(rule), profile || "", rule.times === null ? fired : `${fired} of ${rule.times ?? 1}`,
   ]);
   return table("Fault rules in force",
     [["Rule", "number"], ["Hits", "text"], ["What goes wrong", "text"], ["Profile", "tight"], ["Fired", "number"]], rows);
