@@ -24,7 +24,8 @@ author = "the airflow-provider-cerebras authors"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 exclude_patterns = ["_build"]
 html_show_copyright = False
@@ -39,7 +40,7 @@ html_css_files = ["site.css"]
 nitpicky = True
 nitpick_ignore = [("py:exc", "AirflowSensorTimeout")]
 # A docstring may send its readers to a module that users have no need of.
-nitpick_ignore_regex = [("py:mod", r".*")]
+nitpick_ignore_regex = [("py:mod", r".*"), ("py:class", r"(?!airflow_provider_cerebras).*|.*\.AnswerT")]
 # A page may be written before its place in the table of contents.
 suppress_warnings = ["toc.not_included"]
 

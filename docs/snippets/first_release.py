@@ -18,7 +18,7 @@ with DAG("first_release", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=
     # [version sensor]
     synced = CerebrasModelVersionSensor(
         task_id="wait_for_sync",
-        model_version=upload.output,  # the full name, orgs/my-org/models/gpt-oss-120b/versions/1
+        model_version=upload.output,  # orgs/my-org/models/gpt-oss-120b/versions/1
         deferrable=True,
         timeout=12 * 3600,
     )

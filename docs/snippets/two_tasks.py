@@ -22,9 +22,9 @@ with DAG(
         task_id="upload",
         model_arch_id="gpt-oss-120b",
         weight_uri="s3://my-bucket/fine-tunes/{{ ds }}",
-        system_fingerprint_suffix="{{ ds_nodash }}",  # every answer of the model will end its fingerprint with it
+        system_fingerprint_suffix="{{ ds_nodash }}",  # in every answer of the model
         version_aliases=["latest"],
-        move_aliases=True,  # take "latest" from the version of last week
+        move_aliases=True,  # "latest" leaves the version of last week
         wait_for_completion=True,
         deferrable=True,
         timeout=12 * 3600,
@@ -37,7 +37,7 @@ with DAG(
         wait_for_completion=True,
         deferrable=True,
         rollback_on_failure=True,
-        pool="my-org-gpt-oss-120b",  # one slot: one rollout at a time, whichever DAG begins it
+        pool="my-org-gpt-oss-120b",  # of one slot: one rollout at a time
     )
     # [end]
     upload >> deploy

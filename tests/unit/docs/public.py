@@ -21,8 +21,8 @@ OTHERS = (
     "api.operations",
     "api.status",
 )
-NOT_TYPED = {"RolloutOperator"}
-"""What several operators have in common; nobody uses it by itself."""
+NOT_TYPED = {"RolloutOperator", "create_asset", "may_be_sent_again"}
+"""What is public among the modules of the package only."""
 
 
 def modules() -> list[str]:
@@ -33,12 +33,13 @@ def modules() -> list[str]:
 
 
 def names(module: str) -> dict[str, Any]:
-    """The public classes and functions that are defined in a module."""
+    """The public classes and functions that are defined in a module; of the modules of errors, the errors."""
     found = vars(importlib.import_module(module))
+    kinds = type if module.endswith(("errors", "exceptions")) else type | FunctionType
     return {
         name: value
         for name, value in found.items()
-        if isinstance(value, type | FunctionType)
+        if isinstance(value, kinds)
         and not name.startswith("_")
         and name not in NOT_TYPED
         and value.__module__ == module
