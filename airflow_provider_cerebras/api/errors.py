@@ -232,7 +232,7 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone is in UTC by the standard.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

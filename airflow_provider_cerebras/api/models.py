@@ -234,7 +234,7 @@ class DeploymentRows(Listing):
 
     _row_key = "id"
 
-    name: str
+    name: _Name
     deployed_models: _ListOrNull[Any] = []
 
     @property
