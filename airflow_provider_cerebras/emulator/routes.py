@@ -14,7 +14,12 @@ from airflow_provider_cerebras.emulator.resources import Deployment, Endpoint, M
 from airflow_provider_cerebras.emulator.schemas import ModelArchId, VersionId
 from airflow_provider_cerebras.emulator.settings import Behaviour
 
-router = APIRouter(dependencies=[Depends(require_management_key)], tags=["management"])
+router = APIRouter(
+    dependencies=[Depends(require_management_key)],
+    tags=["management"],
+    # With it, FastAPI leaves out the 422 that it would otherwise name.
+    responses={"default": {"model": schemas.Error, "description": "Any other status."}},
+)
 
 
 @router.get(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue  # noqa: TC002
+from pydantic_core import CoreSchema  # noqa: TC002
 
 from airflow_provider_cerebras.emulator.organizations import NAME_PATTERN
 
@@ -16,6 +18,8 @@ _NAME = NAME_PATTERN.removeprefix("^").removesuffix("$")
 Alias = Annotated[str, StringConstraints(pattern=f"^{_ALIAS}$")]
 WeightUri = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f]+$")]
 ModelVersionName = Annotated[str, StringConstraints(pattern=f"^orgs/{_NAME}/models/{_NAME}/versions/{_VERSION_ID}$")]
+
+DeploymentId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 
 OrgName = Annotated[str, Path(pattern=NAME_PATTERN, description="Customer management organization name.")]
 ModelArchId = Annotated[str, Path(pattern=NAME_PATTERN, description="Id of a model architecture.")]
@@ -32,9 +36,17 @@ class RequestBody(BaseModel):
 
 
 class AnswerBody(BaseModel):
-    """The documented answers may gain fields."""
+    """An answer. The emulator always has all of its fields; the API promises some, and may gain others."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    promised: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema["required"] = [name for name in schema.pop("required", []) if name in cls.promised]
+        return schema
 
 
 class ModelVersionUploadRequestModel(RequestBody):
@@ -67,6 +79,8 @@ class DeployModelRequest(RequestBody):
 class ModelArchitectureList(AnswerBody):
     """Architecture ids."""
 
+    promised = frozenset({"model_architectures"})
+
     model_architectures: list[str]
 
 
@@ -80,6 +94,8 @@ class ModelVersionUploadResponseData(AnswerBody):
 
 class ModelVersionUploadResponse(AnswerBody):
     """Answer to an upload."""
+
+    promised = frozenset({"name", "done"})
 
     name: str
     done: bool
@@ -101,6 +117,8 @@ class ModelVersionError(AnswerBody):
 class ModelVersion(AnswerBody):
     """A version; ``error`` is there only after a failure."""
 
+    promised = frozenset({"name", "done"})
+
     name: str
     done: bool
     response: ModelVersionStatus
@@ -110,11 +128,15 @@ class ModelVersion(AnswerBody):
 class ModelVersionList(AnswerBody):
     """Versions of an architecture."""
 
+    promised = frozenset({"model_versions"})
+
     model_versions: list[ModelVersion]
 
 
 class ModelVersionAliasesUpdateResponse(AnswerBody):
     """The aliases now in force."""
+
+    promised = frozenset({"name", "version_aliases"})
 
     name: str
     version_aliases: list[str]
@@ -140,13 +162,15 @@ class EndpointSummary(AnswerBody):
 class EndpointList(AnswerBody):
     """Endpoints of an organization."""
 
+    promised = frozenset({"endpoints"})
+
     endpoints: list[EndpointSummary]
 
 
 class DeployedModel(AnswerBody):
     """A deployment on an endpoint."""
 
-    id: str
+    id: DeploymentId
     model: str
     version_alias: str | None
     created: int = Field(description="Unix seconds.")
@@ -155,6 +179,8 @@ class DeployedModel(AnswerBody):
 
 class EndpointStatus(AnswerBody):
     """An endpoint with its deployments; times are Unix seconds."""
+
+    promised = frozenset({"name", "model_arch_id", "deployed_models", "created", "updated"})
 
     name: str
     model_arch_id: str
@@ -167,7 +193,7 @@ class EndpointStatus(AnswerBody):
 class DeploymentMetadata(AnswerBody):
     """A deployment at the moment of its submission; times are Unix seconds."""
 
-    deployment_id: str
+    deployment_id: DeploymentId
     endpoint_id: str
     org_name: str
     model_arch_id: str
@@ -178,8 +204,29 @@ class DeploymentMetadata(AnswerBody):
 
 
 class DeployModelResponse(AnswerBody):
-    """Answer to a deploy; ``name`` is the UUID of the deployment."""
+    """Answer to a deploy."""
 
-    name: str
+    promised = frozenset({"name"})
+
+    name: DeploymentId
     done: bool
     response: DeploymentMetadata
+
+
+class ValidationIssue(AnswerBody):
+    """What is wrong with one field of a request."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Error(AnswerBody):
+    """Any other answer. No shape is documented; these are the fields of the two that the emulator knows."""
+
+    detail: str | list[ValidationIssue]
+    error: dict[str, Any] | str
+    message: str
+    type: str
+    param: str | None
+    code: str | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -14,8 +13,6 @@ import httpx
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-
-from airflow_provider_cerebras.emulator.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,18 +121,3 @@ def test_each_refusal_follows_the_schema_of_errors(emulator: httpx.Client, metho
         assert 400 <= answer.status_code < 500
         assert_follows({"$ref": "#/components/schemas/Error"}, answer.json())
         assert "detail" in answer.json()
-
-
-def test_the_emulators_own_document_has_the_same_operations(emulator: httpx.Client) -> None:
-    own = emulator.get("/openapi.json").json()["paths"]
-    for (method, path), operation in OPERATIONS.items():
-        assert own[path][method]["operationId"] == operation["operationId"]
-        parameters = {each["name"]: each["in"] for each in own[path][method].get("parameters", [])}
-        assert parameters == dict.fromkeys(re.findall(r"\{(\w+)\}", path), "path")
-        assert ("requestBody" in own[path][method]) == ("requestBody" in operation)
-
-
-def test_the_emulators_own_document_has_no_other_management_operation() -> None:
-    own = create_app().openapi()["paths"]
-    management = {(method, path) for path in own for method in own[path] if path.startswith("/management/")}
-    assert management == OPERATIONS.keys()
