@@ -1,15 +1,17 @@
-"""What a task tells Airflow when it has succeeded, beside its return value."""
+"""What a task tells Airflow: what it will return before it is deferred, and what it has made when it has succeeded."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 
 from airflow_provider_cerebras.assets.events import attach, own_outlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
 
     from airflow_provider_cerebras.provenance import Provenance
 
@@ -23,3 +25,17 @@ def report(task: object, context: Context, find: Callable[[], Provenance]) -> No
     """
     if outlets := own_outlets(task):
         attach(outlets, context, find())
+
+
+def leave_result(task: BaseOperator, context: Context, result: str) -> None:
+    """Push what a task will return, since a user may mark its wait as success.
+
+    Airflow runs nothing of the task then, and what comes after it goes on with what is there.
+
+    :param task: the operator or sensor, which may push nothing by ``do_xcom_push=False``.
+    :param context: the task's context.
+    :param result: what it returns if the wait ends well.
+    """
+    if task.do_xcom_push:
+        ti: Any = context["ti"]
+        ti.xcom_push(key=XCOM_RETURN_KEY, value=result)

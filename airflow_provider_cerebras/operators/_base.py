@@ -14,7 +14,7 @@ from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
-from airflow_provider_cerebras.reporting import report
+from airflow_provider_cerebras.reporting import leave_result, report
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class WaitingOperator(CerebrasOperator):
     def _wait(self, watch: Watch[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""
         if self.deferrable:
+            leave_result(self, context, watch.ids[self.event_ids[-1]])
             trigger = self._trigger(watch)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
         outcome = wait(self.hook.get_conn(), watch, poll_interval=self.poll_interval, log=self.log)

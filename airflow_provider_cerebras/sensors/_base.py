@@ -20,7 +20,7 @@ from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
-from airflow_provider_cerebras.reporting import report
+from airflow_provider_cerebras.reporting import leave_result, report
 from airflow_provider_cerebras.waiting import Outcome, Status
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class WaitSensor(BaseSensorOperator):
         watch = self._new_watch(deadline=now + self.timeout, started=now)
         if outcome := look(self.hook.get_conn(), watch, log=self.log):
             return self._conclude(outcome, context)
+        leave_result(self, context, watch.ids[self.event_ids[-1]])
         trigger = self._trigger(watch)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 

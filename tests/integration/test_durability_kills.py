@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 from tests.integration.scenario import POLL
+from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.control_client import EmulatorClient
@@ -32,8 +32,7 @@ def upload(emulator: EmulatorClient, **arguments: Any) -> CerebrasUploadModelVer
 
 
 def context(attempt: int, *, max_tries: int = 3) -> Any:
-    ti = {"dag_id": "dag", "run_id": "run", "task_id": "upload", "map_index": -1}
-    return {"ti": SimpleNamespace(**ti, max_tries=max_tries, try_number=attempt)}
+    return {"ti": TaskInstance(task_id="upload", max_tries=max_tries, try_number=attempt)}
 
 
 def defer(emulator: EmulatorClient, attempt: int, **arguments: Any) -> CerebrasModelVersionTrigger:

@@ -19,6 +19,7 @@ from airflow_provider_cerebras.exceptions import (
 )
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 ARCH, ENDPOINT, DEPLOYMENT = "gpt-oss-120b", "my-org-gpt-oss-120b", "550e8400-e29b-41d4-a716-446655440000"
 V1 = "orgs/my-org/models/gpt-oss-120b/versions/1"
-CONTEXT: Any = {
-    "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="task", map_index=-1, max_tries=0, try_number=1)
-}
+CONTEXT: Any = {"ti": TaskInstance()}
 
 
 def upload(**changes: Any) -> CerebrasUploadModelVersionOperator:
@@ -177,6 +176,25 @@ class TestResults:
         stored = repr((kwargs, deferral.value.kwargs))
         assert service.settings.management_key not in stored
         assert service.settings.inference_key not in stored
+
+    @pytest.mark.parametrize("make", [upload, deploy])
+    def test_the_result_is_there_before_the_wait_for_a_user_may_mark_it_as_success(
+        self, service: Service, make: Callable[..., WaitingOperator]
+    ) -> None:
+        service.new_version()
+        ti = TaskInstance()
+        context: Any = {"ti": ti}
+        with pytest.raises(TaskDeferred):
+            make(wait_for_completion=True, deferrable=True).execute(context)
+        made = list(service.versions())[-1] if make is upload else service.deployments()[-1].deployment_id
+        assert ti.xcoms == {"return_value": made}
+
+    def test_a_task_that_pushes_no_result_pushes_none_before_the_wait_either(self, service: Service) -> None:
+        ti = TaskInstance()
+        context: Any = {"ti": ti}
+        with pytest.raises(TaskDeferred):
+            upload(wait_for_completion=True, deferrable=True, do_xcom_push=False).execute(context)
+        assert ti.xcoms == {}
 
 
 VERSION_EVENT = {"message": "words", "model_version": V1}

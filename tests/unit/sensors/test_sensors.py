@@ -25,6 +25,7 @@ from airflow_provider_cerebras.exceptions import (
 )
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
+from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     Situation = Callable[..., WaitSensor]
 
 ENDPOINT, DEPLOYMENT = "my-org-gpt-oss-120b", "550e8400-e29b-41d4-a716-446655440000"
-CONTEXT: Any = {}
+CONTEXT: Any = {"ti": TaskInstance()}
 
 
 def version_sensor(model_version: str, **kwargs: Any) -> CerebrasModelVersionSensor:
@@ -250,6 +251,17 @@ class TestDeferring:
         with pytest.raises(TaskDeferred) as deferral:
             version_sensor(service.version_name("production"), deferrable=True).execute(CONTEXT)
         assert deferral.value.trigger.serialize()[1]["model_version"] == name
+
+    @pytest.mark.parametrize("make", [version_sensor, deployment_sensor])
+    def test_the_result_is_there_before_the_wait_for_a_user_may_mark_it_as_success(
+        self, service: Service, make: Callable[..., WaitSensor]
+    ) -> None:
+        begun = service.new_version(done=False) if make is version_sensor else service.new_deployment(done=False)
+        ti = TaskInstance()
+        context: Any = {"ti": ti}
+        with pytest.raises(TaskDeferred):
+            make(begun, deferrable=True).execute(context)
+        assert ti.xcoms == {"return_value": begun}
 
     def test_nothing_secret_is_deferred(self, service: Service) -> None:
         with pytest.raises(TaskDeferred) as deferral:
