@@ -5,6 +5,8 @@ AIRFLOW := 3.3.2
 CONF ?= {}
 # Options for `make bench`, such as --quick.
 BENCH ?=
+# Options of pytest for `make drills`, such as -m quick.
+DRILLS ?=
 
 # The first of these that is new enough (a pyenv shim may exist without a Python behind it, so each is run).
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -45,8 +47,8 @@ browser: .venv/.test  ## see the pages of Airflow and of the emulator in a real 
 	@scripts/install_chromium.sh
 	.venv/bin/python -m pytest tests/browser
 
-drills: | $(UV)  ## kill a real Airflow of every supported version at each instant: the crash matrix
-	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session drills
+drills: | $(UV)  ## kill what a real Airflow is made of: the crash matrix, and in the middle of releases (20 minutes)
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session drills -- $(DRILLS)
 
 matrix:  ## write docs/crash-matrix.md from what the drills have found
 	$(PYTHON) -m tests.drills.report

@@ -50,7 +50,7 @@ def tests(session: nox.Session, airflow: str) -> None:
 @nox.session(python=PYTHON, default=False)
 @nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
 def drills(session: nox.Session, airflow: str) -> None:
-    """The crash matrix: a real Airflow whose processes are killed."""
+    """The crash matrix and the drills on releases: a real Airflow whose processes are killed."""
     install(session, airflow, extra="drills")
     session.run("pytest", "tests/drills", *session.posargs)
 

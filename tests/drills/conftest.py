@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import pytest
 
 if importlib.util.find_spec("psycopg2"):
-    from tests.drills.lanes import outcomes, stack
+    from tests.drills.lanes import airflows, outcomes, results
 
-    __all__ = ["outcomes", "stack"]
+    __all__ = ["airflows", "outcomes", "results"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +12,10 @@ import psutil
 
 from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 from tests.drills.matrix import LOOKS, POSTS, Cell, Event, Mode, Operation, Outcome
-from tests.drills.stack import CEREBRAS, wait_for_end
+from tests.drills.stack import CEREBRAS, kill, wait_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from airflow_provider_cerebras.emulator.request_log import LoggedRequest
     from tests.drills.stack import Lane, Stack
@@ -150,14 +148,6 @@ class Drill:
 
     def _wait(self, what: str, is_so: Callable[[], bool], *, seconds: float) -> None:
         self.stack.wait_until(f"{self.name}: {what}", is_so, timeout=seconds)
-
-
-def kill(pids: Iterable[int]) -> None:
-    """SIGKILL, and wait for it to have its effect."""
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        wait_for_end(pid)
 
 
 def perform(cell: Cell, drill: Drill) -> None:

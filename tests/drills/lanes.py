@@ -1,12 +1,12 @@
-"""Fixtures: start Airflow once, and go through all drills that were asked for, as many at a time as there are lanes."""
+"""Fixtures: start Airflow, and go through all drills that were asked for, as many at a time as there are lanes."""
 
 from __future__ import annotations
 
 import json
 import queue
-import threading
 import time
 import traceback
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,39 +17,87 @@ from local_stack import _free_ports
 from tests.drills.drill import SCENARIOS, TRIGGERER_SCENARIO, Drill, dag_of, emulator_of, perform, perform_on_triggerers
 from tests.drills.matrix import Cell, Operation, Outcome
 from tests.drills.postgres import PostgresFiles
-from tests.drills.stack import Stack, python_version
+from tests.drills.releasing import perform_all, save_results, side_by_side
+from tests.drills.stack import Executor, Stack, python_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.drills.releasing import Result
     from tests.drills.stack import Lane
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".drills"
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    airflow = version("apache-airflow")
-    (port,) = _free_ports(1)
-    with PostgresFiles(port) as postgres, Stack(HOME / airflow, postgres, port, airflow) as running:
-        running.bring_up()
-        yield running
+class Airflows:
+    """An Airflow for each executor, one at a time, each of them for as long as no other is asked for."""
+
+    def __init__(self) -> None:
+        self._running = ExitStack()
+        self._stack: Stack | None = None
+
+    def get(self, executor: Executor) -> Stack:
+        """Give the Airflow with this executor; what it needs is started if it is not yet."""
+        if self._stack is None or self._stack.executor is not executor:
+            self.close()
+            airflow = version("apache-airflow")
+            (port,) = _free_ports(1)
+            postgres = self._running.enter_context(PostgresFiles(port))
+            home = HOME / f"{airflow}-{executor}"
+            self._stack = self._running.enter_context(Stack(home, postgres, airflow, executor))
+            self._stack.bring_up()
+        return self._stack
+
+    def close(self) -> None:
+        """End what runs."""
+        self._running.close()
+        self._stack = None
 
 
 @pytest.fixture(scope="session")
-def outcomes(request: pytest.FixtureRequest, stack: Stack) -> dict[str, Outcome]:
-    """What has come of each drill, by its name."""
-    wanted: list[Any] = [
-        item.callspec.params["drill"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "drill" in item.callspec.params
-    ]
+def airflows() -> Iterator[Airflows]:
+    airflows = Airflows()
+    try:
+        yield airflows
+    finally:
+        airflows.close()
+
+
+@pytest.fixture(scope="session")
+def outcomes(request: pytest.FixtureRequest, airflows: Airflows) -> dict[str, Outcome]:
+    """What has come of each drill of the crash matrix, by its name."""
+    wanted: list[Any] = [params["drill"] for params in _wanted(request, "outcomes")]
+    stack = airflows.get(Executor.LOCAL)
     began = time.monotonic()
     found = _run_in_lanes(stack, [each for each in wanted if not _kills_triggerers(each)])
     found |= _run_on_triggerers(stack, [each for each in wanted if _kills_triggerers(each)])
     _save(stack, found, time.monotonic() - began)
     return found
+
+
+@pytest.fixture(scope="session")
+def results(request: pytest.FixtureRequest, airflows: Airflows) -> dict[tuple[Executor, str], Result]:
+    """What has come of each drill on a release, by executor and name."""
+    wanted = [(params["executor"], params["drill"]) for params in _wanted(request, "results")]
+    found: dict[tuple[Executor, str], Result] = {}
+    for executor in dict.fromkeys(executor for executor, _ in wanted):
+        stack = airflows.get(executor)
+        found |= {
+            (executor, name): result
+            for name, result in perform_all(stack, [drill for on, drill in wanted if on is executor]).items()
+        }
+    save_results(HOME / "releases.json", stack.version, found)
+    return found
+
+
+def _wanted(request: pytest.FixtureRequest, fixture: str) -> list[dict[str, Any]]:
+    """The parameters of all tests that were asked for and use the fixture."""
+    return [
+        item.callspec.params
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and fixture in item.fixturenames
+    ]
 
 
 def _kills_triggerers(drill: Cell | str) -> bool:
@@ -62,29 +110,21 @@ def _lasts(drill: Cell | str) -> bool:
 
 def _run_in_lanes(stack: Stack, wanted: list[Cell | str]) -> dict[str, Outcome]:
     # Those that mostly wait come first, so that others use the processor meanwhile.
-    todo: queue.SimpleQueue[Cell | str] = queue.SimpleQueue()
-    for each in sorted(wanted, key=_lasts, reverse=True):
-        todo.put(each)
+    lanes: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+    for lane in stack.lanes:
+        lanes.put(lane)
     found: dict[str, Outcome] = {}
 
-    def work(lane: Lane) -> None:
-        while True:
-            try:
-                each = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                found[str(each)] = _run(stack, lane, each)
-            except Exception:  # noqa: BLE001  the lane goes on with the next one
-                found[str(each)] = Outcome(error=traceback.format_exc())
+    def work(each: Cell | str) -> None:
+        lane = lanes.get()
+        try:
+            found[str(each)] = _run(stack, lane, each)
+        except Exception:  # noqa: BLE001  the lane goes on with the next one
+            found[str(each)] = Outcome(error=traceback.format_exc())
+        finally:
+            lanes.put(lane)
 
-    threads = [threading.Thread(target=work, args=(lane,), daemon=True) for lane in stack.lanes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.2)
-            stack.pause(0)
+    side_by_side(stack, work, sorted(wanted, key=_lasts, reverse=True), at_once=len(stack.lanes))
     return found
 
 

@@ -106,7 +106,7 @@ writes this page from what was found. To run one cell, install the extra `drills
 
 def main() -> int:
     """Write the document from the results that there are."""
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"), reverse=True)]
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("[0-9]*.json"), reverse=True)]
     if not runs:
         print(f"There are no results in {RESULTS}; run the drills first.", file=sys.stderr)
         return 1
@@ -130,15 +130,15 @@ def _version(run: dict[str, Any]) -> list[str]:
         for mode in Mode:
             rows = [[title, *(_cell(outcomes, operation, mode, instant, event) for event in Event)]
                     for instant, title in INSTANTS.items()]  # fmt: skip
-            lines += [f"### {TITLES[operation]}, {mode}", "", *_table(["instant", *EVENTS.values()], rows), ""]
+            lines += [f"### {TITLES[operation]}, {mode}", "", *table(["instant", *EVENTS.values()], rows), ""]
     rows = [[text, _words(outcomes[name])] for name, text in SCENARIOS.items() if name in outcomes]
-    lines += ["### Uploading, and more than one thing happens", "", *_table(["what happens", "end"], rows), ""]
+    lines += ["### Uploading, and more than one thing happens", "", *table(["what happens", "end"], rows), ""]
     rows = [
         [text, "**FAILED**" if outcomes[name]["error"] else f"moved, after {outcomes[name]['tries']} attempts"]
         for name, text in PROMOTIONS.items()
         if name in outcomes
     ]
-    return [*lines, "### Promoting, and a SIGKILL", "", *_table(["under way when the task is killed", "end"], rows), ""]
+    return [*lines, "### Promoting, and a SIGKILL", "", *table(["under way when the task is killed", "end"], rows), ""]
 
 
 def _cell(outcomes: dict[str, Any], operation: Operation, mode: Mode, instant: Instant, event: Event) -> str:
@@ -149,7 +149,8 @@ def _words(outcome: dict[str, Any]) -> str:
     return "**FAILED**" if outcome["error"] else f"{outcome['results']} ({outcome['tries']}, {outcome['posts']})"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Make the lines of a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 

@@ -13,6 +13,8 @@ from tests.drills.matrix import CELLS
 if TYPE_CHECKING:
     from tests.drills.matrix import Cell, Outcome
 
+pytestmark = pytest.mark.quick
+
 # Triggers learn of a kill on Airflow 3.3 and later.
 NEEDS_3_3 = {"clear-while-deferred"}
 IS_3_3 = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
