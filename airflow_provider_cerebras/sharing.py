@@ -34,10 +34,11 @@ def changes(before: object, after: object) -> Container[object]:
     """The keys of what is not as it was; see :meth:`~airflow_provider_cerebras.waiting.Watch.must_hear`.
 
     :param before: the last answer; None before the first.
-    :param after: what is heard now, the same object if nothing at all has changed; or an exception.
+    :param after: what is heard now, the same object if nothing at all has changed; or an exception. Rows that are as
+        they were become the same objects; see :meth:`~airflow_provider_cerebras.api.models.Listing.take_over`.
     """
     if after is before:
         return ()
     if isinstance(before, Listing) and isinstance(after, Listing):
-        return after.changed_since(before)
+        return after.take_over(before)
     return _EVERYTHING

@@ -33,11 +33,11 @@ def row(name: str, word: str = "in_progress", *aliases: str, done: bool = False)
 
 
 def versions(*rows: Any) -> ModelVersionRows:
-    return ModelVersionRows.model_validate({"model_versions": rows})
+    return ModelVersionRows.model_validate({"model_versions": list(rows)})
 
 
 def endpoint(*entries: Any) -> DeploymentRows:
-    return DeploymentRows.model_validate({"name": "e", "deployed_models": entries})
+    return DeploymentRows.model_validate({"name": "e", "deployed_models": list(entries)})
 
 
 def version_watch(name: str = V1, deadline: float | None = None) -> ModelVersionWatch:
@@ -83,6 +83,14 @@ class TestChanges:
             True,
             False,
         ]
+
+    @each_list
+    def test_rows_that_have_not_stay_the_objects_that_they_were(self, listed: Any, row: Any) -> None:
+        """So that one answer after another makes no garbage that Python's collector would have to look for."""
+        before, after = listed(row("same"), row("other", "queued")), listed(row("other", "done"), row("same"))
+        changes(before, after)
+        assert after.rows["same"] is before.rows["same"]
+        assert after.rows == listed(row("other", "done"), row("same")).rows
 
     @each_list
     def test_nothing_has_where_an_answer_is_the_very_last_one(self, listed: Any, row: Any) -> None:
