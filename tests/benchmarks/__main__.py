@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.harness import ROOT, Harness, Scale, harness
+from tests.benchmarks.harness import ROOT, Harness, Scale, Scenario, harness
 from tests.benchmarks.imports import measure_imports
 from tests.benchmarks.intervals import simulate
 from tests.benchmarks.report import pivot_of, write_report
@@ -31,6 +31,9 @@ SKIPPED = {
         "stands still from start to end"
     ),
 }
+# What takes a core or nearly that runs alone.
+_TOGETHER = (("http",), ("ours-alone", "databricks"), ("dbt", "openai"))
+_TOGETHER_IF_MANY = (("http", "databricks"), ("ours-alone",), ("dbt",), ("openai",))
 _DISTRIBUTIONS = (
     "apache-airflow",
     "apache-airflow-providers-http",
@@ -45,35 +48,39 @@ _DISTRIBUTIONS = (
 )
 
 
-def plan(counts: list[int], peers: tuple[str, ...]) -> list[list[tuple[str, int]]]:
-    """Which scenarios run at the same time: those with so few waiters that they do not disturb one another.
+def plan(counts: list[int], peers: tuple[str, ...]) -> list[list[Scenario]]:
+    """Which scenarios run at the same time: those that leave two cores so idle that they hardly disturb one another.
 
-    Ours and the limit come one right after the other, and alone.
+    What marks hang on (ours, and the http provider where it is compared with ours) runs alone, or beside what takes
+    hundredths of a core only.
     """
-    steps: list[list[tuple[str, int]]] = []
-    for count in counts:
-        if count == 1:
-            steps.append([(who, 1) for who in ("limit", "ours", *peers)])
-            continue
-        steps += [[("limit", count)], [("ours", count)]]
-        if count == pivot_of(counts):
-            steps.append([("ours-fixed", count)])
-        others = [(who, count) for who in peers if (who, count) not in SKIPPED]
-        steps += [others] if count <= 100 else [[other] for other in others]
-    return steps
+    pivot = pivot_of(counts)
+    few, many = [count for count in counts if count <= 100], [count for count in counts if count > 100]
+    busy = [Scenario(who, count) for count in few for who in peers]
+    light = [Scenario(who, count) for count in few for who in ("limit", "ours") if count != pivot]
+    light += [Scenario(who, pivot) for who in ("limit", "limit-httpx", "ours-fixed")]
+    steps = [[*busy, Scenario("ours", min(1000, max(counts)), profile=True)], light, [Scenario("ours", pivot)]]
+    for count in many:
+        if count != pivot:
+            steps += [[Scenario("limit", count)], [Scenario("ours", count)]]
+        together = _TOGETHER if count <= 1000 else _TOGETHER_IF_MANY
+        steps += [
+            [Scenario(who, count) for who in group if who in peers and (who, count) not in SKIPPED]
+            for group in together
+        ]
+    return [step for step in steps if step]
 
 
-def run(bench: Harness, counts: list[int], peers: tuple[str, ...], scale: Scale, profiled: int) -> dict[str, Any]:
+def run(bench: Harness, counts: list[int], peers: tuple[str, ...], scale: Scale) -> dict[str, Any]:
     figures = []
     for step in plan(counts, peers):
-        print(", ".join(f"{CONTENDERS[who].label} x {count}" for who, count in step), flush=True)
+        print(", ".join(f"{CONTENDERS[who].label} x {count}" for who, count, _ in step), flush=True)
         figures += bench.run(step, scale)
-    print("profile of ours", flush=True)
-    profile = bench.run([("ours", profiled)], scale, profile=True)[0].profile
+    profiled = next(figure for figure in figures if figure.profile)
     return {
         "scale": asdict(scale),
-        "figures": [{**asdict(figure), "profile": None} for figure in figures],
-        "profile": {"waiters": profiled, "shares": profile},
+        "figures": [{**asdict(figure), "profile": None} for figure in figures if not figure.profile],
+        "profile": {"waiters": profiled.waiters, "shares": profiled.profile},
         "skipped": [
             {"who": who, "waiters": count, "reason": reason}
             for (who, count), reason in SKIPPED.items()
@@ -121,9 +128,9 @@ def main() -> None:
     }
     with harness() as bench:
         print("imports", flush=True)
-        imports = measure_imports(2 if options.quick else 7, bench.environment)
+        imports = measure_imports(2 if options.quick else 5, bench.environment)
         results["imports"] = [asdict(cost) for cost in imports]
-        results |= run(bench, counts, tuple(options.only), scale, min(1000, max(counts)))
+        results |= run(bench, counts, tuple(options.only), scale)
     results["intervals"] = [asdict(result) for result in simulate()]
     results["minutes"] = round((time.monotonic() - started) / 60, 1)
     output.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.benchmarks.server import ARCHITECTURES, COLLECTIONS, WARM_UP, job_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 _WARM_UP_NUMBER = 999_999_999
 
@@ -253,30 +254,67 @@ class Limit(Contender):
             if collection < ARCHITECTURES
             else f"/management/v1/endpoints/endpoint-{collection}"
         )
-        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer key\r\n\r\n".encode()
         is_done: Callable[[Any], tuple[str, bool]]
         if collection < ARCHITECTURES:
             rows, is_done = "model_versions", lambda row: (row["name"], row["done"])
         else:
             rows, is_done = "deployed_models", lambda row: (row["id"], row["state"] == "complete")
         waiting = self._waiting[collection]
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
-        try:
+        async with self._line() as ask:
             while True:
-                writer.write(request)
-                head = await reader.readuntil(b"\r\n\r\n")
-                body = await reader.readexactly(int(head.rsplit(b":", 1)[1]))
-                for row in json.loads(body)[rows]:
+                for row in json.loads(await ask(path))[rows]:
                     name, done = is_done(row)
                     if done and name in waiting:
                         waiting.pop(name).set_result(True)
                 await asyncio.sleep(self.interval)
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+        """A connection to the server: what is asked for, and the body of the answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
+
+        async def ask(path: str) -> bytes:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer key\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            return await reader.readexactly(int(head.rsplit(b":", 1)[1]))
+
+        try:
+            yield ask
         finally:
             writer.close()
 
 
+class LimitByHttpx(Limit):
+    """The same, but its requests are sent by the library that ours uses: the least that ours can cost."""
+
+    label = "limit, by httpx"
+
+    async def started(self, jobs: int) -> None:
+        import httpx
+
+        self._client = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": "Bearer key"},
+            limits=httpx.Limits(keepalive_expiry=10 * self.interval),
+            trust_env=False,
+        )
+        await super().started(jobs)
+
+    async def stopped(self) -> None:
+        await super().stopped()
+        await self._client.aclose()
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+        async def ask(path: str) -> bytes:
+            return (await self._client.get(path)).content
+
+        yield ask
+
+
 CONTENDERS: dict[str, type[Contender]] = {
     "limit": Limit,
+    "limit-httpx": LimitByHttpx,
     "ours": Ours,
     "ours-fixed": OursFixed,
     "ours-alone": OursAlone,

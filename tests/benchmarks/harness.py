@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.benchmarks.waiters import Figures, Specification
 
@@ -39,6 +39,19 @@ class Scale:
     limit: float
 
 
+class Scenario(NamedTuple):
+    """What a process runs.
+
+    :param who: who waits; a key of ``CONTENDERS``.
+    :param waiters: how many.
+    :param profile: whether to measure where the CPU goes instead of how much there is.
+    """
+
+    who: str
+    waiters: int
+    profile: bool = False
+
+
 class Harness:
     """The server, and what processes need to know to use it.
 
@@ -50,18 +63,16 @@ class Harness:
         self._control = control
         self.environment = environment
 
-    def run(self, scenarios: Sequence[tuple[str, int]], scale: Scale, *, profile: bool = False) -> list[Figures]:
+    def run(self, scenarios: Sequence[Scenario], scale: Scale) -> list[Figures]:
         """Run scenarios, all at the same time.
 
-        :param scenarios: who waits, and how many of them.
+        :param scenarios: what to run.
         :param scale: how long.
-        :param profile: whether to measure where the CPU goes instead of how much there is.
         """
         processes = []
-        for who, waiters in scenarios:
-            specification = Specification(
-                who=who, waiters=waiters, ports=self._open(waiters, scale.duration), profile=profile, **asdict(scale)
-            )
+        for scenario in scenarios:
+            ports = self._open(scenario.waiters, scale.duration)
+            specification = Specification(**scenario._asdict(), **asdict(scale), ports=ports)
             processes.append(
                 subprocess.Popen(
                     [
@@ -81,7 +92,7 @@ class Harness:
             )
         figures = []
         try:
-            for (who, waiters), process in zip(scenarios, processes, strict=True):
+            for (who, waiters, _), process in zip(scenarios, processes, strict=True):
                 output, errors = process.communicate(timeout=scale.limit + _GRACE)
                 if process.returncode:
                     raise RuntimeError(f"{who} with {waiters} waiters: {errors[-2000:]}")

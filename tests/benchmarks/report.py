@@ -23,7 +23,8 @@ is {interval:g} s for everybody. Real triggers of the providers run on an event 
 one HTTP server on the same machine, in another process; each finds it by its own Airflow connection.
 
 * **limit**: the least that it can cost: N bare asyncio waiters, and one raw request a collection and interval on a
-  connection that is kept, read by the `json` module. Ratios are to it.
+  connection that is kept, read by the `json` module. Ratios are to it. **By httpx**: the same, but its requests are
+  sent by the library that ours sends them by, so this is the least that ours can cost.
 * **ours**: the triggers of this provider. **Fixed interval**: the same, but from the first look on at the whole
   interval (the real ones look more often in the beginning, see below). **Sharing off**: the same, each waiter with a
   poll and a client of its own.
@@ -32,7 +33,8 @@ one HTTP server on the same machine, in another process; each finds it by its ow
 
 All waiters start together, with the pauses of Airflow's triggerer between them; log lines are made as there. Imports
 and first-time costs are not counted: before the clock starts, each scenario waits for one job that is done already.
-Scenarios run one after another; only at N = 1 all run at the same time, and at N = 100 the other providers do.
+Ours at N = 1,000 and 5,000 and the http provider at N = 1,000 run alone; others run beside each other where they leave
+two cores mostly idle, which makes their loops wait a little longer, and hardly changes their CPU.
 *CPU* is user and system time of the loop's process, from the first waiter to the last event. The *stall* is the longest
 time between two looks of the loop at what is due (measured in its selector), after the first interval; *without
 collector*: less what Python's garbage collector took; *at the start*: in the first interval, in which all waiters come.
@@ -157,26 +159,30 @@ def judge(results: dict[str, Any]) -> list[Mark]:
     pivot = pivot_of(counts)
     largest, small = counts[-1], 100 if 100 in counts else counts[0]
     ours, limit, http = (_find(results, who, pivot) for who in ("ours", "limit", "http"))
-    fixed = _find(results, "ours-fixed", pivot)
+    fixed, by_httpx = (_find(results, who, pivot) for who in ("ours-fixed", "limit-httpx"))
     assert ours
     assert limit
     assert fixed
+    assert by_httpx
     marks = [_looks(results, ours, fixed, limit, pivot)]
     if http:
-        marks += _against_http(ours, fixed, limit, http, pivot)
-    big, few, few_limit = _find(results, "ours", largest), _find(results, "ours", small), _find(results, "limit", small)
+        marks += _against_http(ours, fixed, by_httpx, limit, http, pivot)
+    big, few = _find(results, "ours", largest), _find(results, "ours", small)
     assert big
     assert few
-    assert few_limit
-    ratio, fixed_ratio = (per_waiter_minutes(one) / per_waiter_minutes(limit) for one in (ours, fixed))
+    ratio, fixed_ratio, httpx_ratio = (
+        per_waiter_minutes(one) / per_waiter_minutes(limit) for one in (ours, fixed, by_httpx)
+    )
     marks.append(
         Mark(
             f"CPU at N = {pivot:,}, to the limit",
             "at most 3 x",
-            f"{ratio:.2f} x (at the limit's number of looks {fixed_ratio:.2f} x)",
+            f"{ratio:.2f} x (at the limit's number of looks {fixed_ratio:.2f} x; limit by httpx {httpx_ratio:.2f} x)",
             ratio <= 3,
-            f"one look costs the limit {per_look(few_limit):.1f} ms at N = {small:,}, and ours, which asks by an HTTP "
-            f"library, {per_look(few):.1f} ms; the profile below says where it goes",
+            f"one look, with all that it leads to, costs the limit {per_look(limit):.1f} ms, the limit by httpx "
+            f"{per_look(by_httpx):.1f} ms and ours {per_look(ours):.1f} ms ({per_look(few):.1f} ms at N = {small:,}, "
+            f"where fewer wait); ours looks {ours['requests']:,} times and the limit {limit['requests']:,}"
+            + ("; the requests of httpx alone take more than the mark" if httpx_ratio > 3 else ""),
         )
     )
     connections = max(_find(results, "ours", count)["connections"] for count in counts)  # type: ignore[index]
@@ -250,7 +256,12 @@ def _looks(
 
 
 def _against_http(
-    ours: dict[str, Any], fixed: dict[str, Any], limit: dict[str, Any], http: dict[str, Any], waiters: int
+    ours: dict[str, Any],
+    fixed: dict[str, Any],
+    by_httpx: dict[str, Any],
+    limit: dict[str, Any],
+    http: dict[str, Any],
+    waiters: int,
 ) -> list[Mark]:
     share, fixed_share, least = (one["requests"] / http["requests"] for one in (ours, fixed, limit))
     cpu = per_waiter_minutes(http) / per_waiter_minutes(ours)
@@ -260,18 +271,21 @@ def _against_http(
             "at most 1 %",
             f"{share:.2%} (fixed interval {fixed_share:.2%}; limit {least:.2%})",
             share <= 0.01,
-            "one request a collection and interval is more than 1 % already where 8 collections stand against "
-            f"{waiters:,} waiters (the limit's share), and the interval that grows asks more often in the first "
-            "50 s; the share falls as waiters become more and waits longer",
+            f"the limit itself, with one request a collection and interval, is at {least:.2%} where 8 collections "
+            f"stand against {waiters:,} waiters, so this mark and the one before cannot both be reached; the interval "
+            "that grows asks more often in the first 50 s; the share falls as waiters become more and waits longer",
         ),
         Mark(
             f"CPU at N = {waiters:,}, to the http provider's",
             "at most 1/50",
             f"1/{cpu:.0f} (fixed interval 1/{per_waiter_minutes(http) / per_waiter_minutes(fixed):.0f}; "
+            f"limit by httpx 1/{per_waiter_minutes(http) / per_waiter_minutes(by_httpx):.0f}, "
             f"limit 1/{per_waiter_minutes(http) / per_waiter_minutes(limit):.0f})",
             cpu >= 50,
-            "see the profile below: what is left is an HTTP library's requests, of which there are more in the first "
-            "50 s, and what each waiter costs once (a task, a trigger, two lines of log)",
+            f"the http provider's {http['requests']:,} requests cost {per_look(http):.1f} ms each, so the mark leaves "
+            f"{http['cpu'] / ours['requests'] / 50 * 1000:.1f} ms for each of our looks with all that it leads to; a "
+            f"look of the limit by httpx takes {per_look(by_httpx):.1f} ms, and each waiter costs something once (a "
+            "task, a trigger, two lines of log); see the profile below",
         ),
     ]
 
