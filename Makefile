@@ -23,7 +23,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test docs acceptance browser drills matrix bench clean
+.PHONY: help demo standalone test docs acceptance browser drills matrix conformance bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +52,9 @@ drills: | $(UV)  ## kill what a real Airflow is made of: the crash matrix, and i
 
 matrix:  ## write docs/crash-matrix.md from what the drills have found
 	$(PYTHON) -m tests.drills.report
+
+conformance: .venv/.test  ## hold the emulator, or the service at BASE_URL, to each documented rule (docs/conformance.md)
+	@.venv/bin/python -m tests.conformance
 
 bench: .bench/.installed  ## measure what waiting costs beside other providers, and write docs/benchmarks (half an hour)
 	.bench/bin/python -m tests.benchmarks $(BENCH)
