@@ -27,7 +27,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
-exclude_patterns = ["_build"]
+# What is part of another page.
+exclude_patterns = ["_build", "benchmarks/emulator.md"]
 html_show_copyright = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -44,6 +44,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cerebras-emulator",
+        usage="%(prog)s [option ...]",
         description="The Cerebras Management API and chat completions as a server on this machine.",
         epilog="Each option can stand in the configuration file as well, by its name with underscores; what the "
         "command line says comes first. Its page for people is at /, its control plane below /_emulator/.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -40,10 +41,11 @@ class OrganizationConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _follow_from_the_name(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(name := data.get("name"), str):
+        if not isinstance(data, dict) or not (names := _names([data.get("name")])):
             return data
-        architectures = data.get("model_architectures", ARCHITECTURES)
-        endpoints = [{"endpoint_id": f"{name}-{each}", "model_arch_id": each} for each in _texts(architectures)]
+        [name] = names
+        architectures = _names(data.get("model_architectures", ARCHITECTURES))
+        endpoints = [{"endpoint_id": f"{name}-{each}", "model_arch_id": each} for each in architectures]
         following = {
             "management_keys": (f"{name}-management-key",),
             "inference_keys": (f"{name}-inference-key",),
@@ -106,5 +108,7 @@ def _keys(organization: OrganizationConfig) -> list[tuple[str, str, str]]:
     ]
 
 
-def _texts(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list | tuple) else []
+def _names(value: Any) -> list[str]:
+    """The names in a list. What is none is told as such, and nothing of what would follow from it."""
+    each_one = value if isinstance(value, list | tuple) else ()
+    return [each for each in each_one if isinstance(each, str) and re.match(NAME_PATTERN, each)]

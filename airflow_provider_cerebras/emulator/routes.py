@@ -63,9 +63,9 @@ async def list_model_versions(
     org_name: OwnOrganization, model_arch_id: ModelArchId, service: CurrentService
 ) -> schemas.ModelVersionList:
     """Every version of one architecture in the organization."""
-    versions = service.model_versions(org_name, model_arch_id)
+    versions, now = service.model_versions(org_name, model_arch_id), service.now()
     return schemas.ModelVersionList(
-        model_versions=[model_version_body(each, service.now(), service.behaviour) for each in versions]
+        model_versions=[model_version_body(each, now, service.behaviour) for each in versions]
     )
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.benchmarks import emulator
 from tests.benchmarks.harness import Scale, Scenario, harness
 from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, simulate
 from tests.benchmarks.server import World, answer
@@ -112,3 +113,10 @@ def test_a_parse_of_a_dag_loads_no_triggers() -> None:
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.split()[-1] == "False"
+
+
+def test_the_figures_of_the_emulator_can_be_had_and_are_a_table() -> None:
+    text = emulator.table(emulator.measure(versions=20, seconds=0.1))
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| what")]
+    assert len(rows) == 6
+    assert all(row.endswith(" ms |") for row in rows)

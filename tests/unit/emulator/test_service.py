@@ -17,13 +17,13 @@ from airflow_provider_cerebras.emulator.refusals import (
     RolloutUnderWay,
     VersionInUse,
 )
-from airflow_provider_cerebras.emulator.resources import Phase, Schedule
+from airflow_provider_cerebras.emulator.resources import Phase, Schedule, Shelf
 from airflow_provider_cerebras.emulator.service import Service
 from airflow_provider_cerebras.emulator.settings import Settings
 from airflow_provider_cerebras.emulator.weights import digest_of_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_cerebras.emulator.resources import Deployment, ModelVersion
 
@@ -394,6 +394,33 @@ def test_an_endpoint_is_updated_by_a_submission_and_by_the_end_of_a_rollout(
     assert endpoint.updated(clock()) == submitted
     advance(2)
     assert endpoint.updated(clock()) == submitted + 10
+
+
+def test_one_version_is_found_without_a_look_at_the_others(
+    service: Service, advance: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        upload(service, [f"run-{number}"])
+    advance(10)
+
+    def looks(shelf: Shelf) -> Iterator[ModelVersion]:
+        raise AssertionError("looks at all versions")
+
+    monkeypatch.setattr(Shelf, "__iter__", looks)
+    assert service.model_version(ORG, ARCH, "run-77").number == 78
+    assert upload(service, ["new"]).number == 101
+    service.update_model_version_aliases(ORG, ARCH, "run-77", ["renamed"])
+    deploy(service, service.model_version(ORG, ARCH, "renamed"))
+    service.delete_model_version(ORG, ARCH, "run-5")
+    with pytest.raises(AliasTaken):
+        upload(service, ["run-6"])
+
+
+@pytest.mark.parametrize("version_id", ["0", "01", "7" * 5000, "run-7 ", ""])
+def test_what_is_no_version_is_not_found_however_it_is_written(service: Service, version_id: str) -> None:
+    upload(service, ["run-7"])
+    with pytest.raises(NotFound):
+        service.model_version(ORG, ARCH, version_id)
 
 
 def test_the_fingerprint_is_made_of_the_digest_and_the_suffix(service: Service) -> None:
