@@ -7,6 +7,9 @@ CONF ?= {}
 BENCH ?=
 # Options of pytest for `make drills`, such as -m quick.
 DRILLS ?=
+# For how long `make soak` begins new releases, and what decides on what goes wrong (default: another each time).
+MINUTES ?= 30
+SEED ?=
 
 # The first of these that is new enough (a pyenv shim may exist without a Python behind it, so each is run).
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -23,7 +26,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test docs acceptance browser drills matrix conformance bench clean
+.PHONY: help demo standalone test docs acceptance browser drills matrix soak reliability conformance bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +55,13 @@ drills: | $(UV)  ## kill what a real Airflow is made of: the crash matrix, and i
 
 matrix:  ## write docs/crash-matrix.md from what the drills have found
 	$(PYTHON) -m tests.drills.report
+
+soak: | $(UV)  ## release again and again while things go wrong at random (MINUTES=30 SEED=...)
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session soak -- \
+		--minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+reliability: | $(UV)  ## write docs/reliability.md from what the drills and the soak have found
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session reliability
 
 conformance: .venv/.test  ## hold the emulator, or the service at BASE_URL, to each documented rule (docs/conformance.md)
 	@.venv/bin/python -m tests.conformance

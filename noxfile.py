@@ -11,6 +11,9 @@ AIRFLOWS = ("3.3.2", "2.11.2")
 # Airflow 2.11 knows no later Python; uv finds or fetches 3.12 where the one that runs this will not do.
 PYTHON = "{}.{}".format(*min(sys.version_info[:2], (3, 12)))
 
+# Where the tests and what they share with the demo find each other.
+SCRIPTS = {"PYTHONPATH": "scripts"}
+
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 
@@ -55,7 +58,22 @@ def tests(session: nox.Session, airflow: str) -> None:
 def drills(session: nox.Session, airflow: str) -> None:
     """The crash matrix and the drills on releases: a real Airflow whose processes are killed."""
     install(session, airflow, extra="drills")
-    session.run("pytest", "tests/drills", *session.posargs)
+    # All drills are gone through before the first test of them ends.
+    session.run("pytest", "tests/drills", "-o", "faulthandler_timeout=1800", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def soak(session: nox.Session) -> None:
+    """Releases one after the other while things go wrong."""
+    install(session, AIRFLOWS[0], extra="drills")
+    session.run("python", "-m", "tests.drills.soak", *session.posargs, env=SCRIPTS)
+
+
+@nox.session(python=PYTHON, default=False)
+def reliability(session: nox.Session) -> None:
+    """The page on what the drills and the soak have found."""
+    install(session, AIRFLOWS[0], extra="drills")
+    session.run("python", "-m", "tests.drills.reliability", env=SCRIPTS)
 
 
 def install(session: nox.Session, airflow: str, *, extra: str = "test") -> None:

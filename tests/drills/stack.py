@@ -519,7 +519,12 @@ def release_connection(lane: ReleaseLane) -> str:
             "conn_type": "cerebras",
             "host": f"http://127.0.0.1:{lane.port}",
             "password": CEREBRAS.management_key,
-            "extra": {"org_name": CEREBRAS.org, "inference_api_key": CEREBRAS.inference_key},
+            "extra": {
+                "org_name": CEREBRAS.org,
+                "inference_api_key": CEREBRAS.inference_key,
+                # Some requests are held until others are, too.
+                "request_timeout": 300,
+            },
         }
     )
 

