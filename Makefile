@@ -66,7 +66,7 @@ reliability: | $(UV)  ## write docs/reliability.md from what the drills and the 
 conformance: .venv/.test  ## hold the emulator, or the service at BASE_URL, to each documented rule (docs/conformance.md)
 	@.venv/bin/python -m tests.conformance
 
-bench: .bench/.installed  ## measure what waiting costs beside other providers, and write docs/benchmarks (half an hour)
+bench: .bench/.installed  ## measure what waiting costs beside other providers, and write docs/benchmarks (a quarter of an hour)
 	.bench/bin/python -m tests.benchmarks $(BENCH)
 
 clean:  ## remove all that was installed or made

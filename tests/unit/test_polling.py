@@ -24,6 +24,7 @@ from tests.unit.virtual_time import START, Clock, VirtualTimeLoop
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.operations import Call
     from airflow_provider_cerebras.polling import Connect
+    from airflow_provider_cerebras.waiting import Outcome
     from tests.unit.polling_world import Wait
 
 LIST = f"{ARCH}/versions"
@@ -127,6 +128,42 @@ class TestWhatIsAsked:
         world.service.finish(V2)
         assert [(await first).status, (await second).status] == [Status.SUCCEEDED] * 2
         assert len(world.service.log) == 1
+
+
+class HearingWatch(ModelVersionWatch):
+    """Keeps the moments at which it hears of a look."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        super().__init__(name, deadline=None, started=clock.time())
+        self.moments: list[float] = []
+
+    def hear(self, answer: object, now: float) -> Outcome | None:
+        self.moments.append(now - START)
+        return super().hear(answer, now)
+
+
+@in_virtual_time
+class TestTelling:
+    """That it comes to the same as telling everyone is tested in test_sharing."""
+
+    async def test_whose_row_has_not_changed_hears_of_the_first_look_alone(self, world: World) -> None:
+        watches = [HearingWatch(name, world.clock) for name in (V1, V2)]
+        for watch in watches:
+            world.wait(watch)
+        world.wait_for_version(V3)
+        await asyncio.sleep(5)
+        world.service.finish(V2)
+        await asyncio.sleep(100)
+        assert [watch.moments for watch in watches] == [[0], [0, 6]]
+
+    async def test_who_comes_later_hears_of_what_all_others_know(self, world: World) -> None:
+        world.wait_for_version(V1)
+        world.wait_for_version(V2)
+        await asyncio.sleep(5)
+        watch = HearingWatch(V2, world.clock)
+        world.wait(watch)
+        await asyncio.sleep(100)
+        assert watch.moments == [5]
 
 
 class ReadingClient(AsyncCerebrasClient):
