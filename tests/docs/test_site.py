@@ -57,6 +57,13 @@ CONTRACT: dict[str, list[str]] = {
         "model_asset",
         "endpoint_asset",
     ],
+    "links": [
+        "CerebrasConsoleLink",
+        "CerebrasWeightsLink",
+    ],
+    "retry_policies": [
+        "CerebrasRetryPolicy",
+    ],
     "task_groups": [
         "cerebras_release",
     ],

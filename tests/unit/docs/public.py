@@ -6,12 +6,15 @@ import importlib
 from types import FunctionType
 from typing import Any
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
 from airflow_provider_cerebras.provider_info import get_provider_info
 
 PACKAGE = "airflow_provider_cerebras"
 KINDS = ("hooks", "operators", "sensors", "triggers")
 OTHERS = (
     "assets",
+    "links",
     "task_groups",
     "exceptions",
     "api.client",
@@ -20,6 +23,7 @@ OTHERS = (
     "api.names",
     "api.operations",
     "api.status",
+    *(["retry_policies"] if AIRFLOW_V_3_3_PLUS else []),
 )
 NOT_TYPED = {"RolloutOperator", "create_asset", "may_be_sent_again"}
 """What is public among the modules of the package only."""
@@ -42,5 +46,5 @@ def names(module: str) -> dict[str, Any]:
         if isinstance(value, kinds)
         and not name.startswith("_")
         and name not in NOT_TYPED
-        and value.__module__ == module
+        and (name in found.get("__all__", ()) or value.__module__ == module)
     }

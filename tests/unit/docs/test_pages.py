@@ -71,5 +71,9 @@ def test_python_on_a_page_is_python(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_names_that_a_page_imports_exist(page: str) -> None:
     for code in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL):
-        imports = "\n".join(re.findall(r"^from airflow_provider_cerebras.*$", code, re.MULTILINE))
-        exec(imports, {})
+        for line in re.findall(r"^from airflow_provider_cerebras.*$", code, re.MULTILINE):
+            try:
+                exec(line, {})
+            except ImportError as error:
+                # Some are there from a later Airflow on only, and say so.
+                assert "needs Airflow" in str(error)  # noqa: PT017
