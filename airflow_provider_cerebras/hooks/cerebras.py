@@ -17,7 +17,12 @@ from airflow_provider_cerebras.api.errors import (
     NotFound,
     Unauthorized,
 )
-from airflow_provider_cerebras.hooks.connection import ConnectionSettings, connection_named, read_connection
+from airflow_provider_cerebras.hooks.connection import (
+    ConnectionSettings,
+    connection_named,
+    read_connection,
+    validate_conn_id,
+)
 from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ class CerebrasHook(BaseHook):
 
     @cached_property
     def _settings(self) -> ConnectionSettings:
-        connection = self.get_connection(self.cerebras_conn_id)
+        connection = self.get_connection(validate_conn_id(self.cerebras_conn_id))
         return read_connection(
             self.cerebras_conn_id,
             host=connection.host,
@@ -99,8 +104,9 @@ class CerebrasHook(BaseHook):
 
         :raises ValueError: if the connection is not defined or cannot be used; the message names it and the field.
         """
+        conn_id = validate_conn_id(self.cerebras_conn_id)
         try:
-            connection = await get_async_connection(self.cerebras_conn_id)
+            connection = await get_async_connection(conn_id)
         except AirflowNotFoundException as error:
             raise ValueError(f"Connection {self.cerebras_conn_id!r}: is not defined.") from error
         settings = read_connection(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +13,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from airflow_provider_cerebras import __version__
 from airflow_provider_cerebras.api.client import DEFAULT_BASE_URL, ClientSettings
+from airflow_provider_cerebras.api.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER_AGENT = f"airflow-provider-cerebras/{__version__} (airflow/{airflow_version}; python/{platform.python_version()})"
+
+# As Airflow has it for new connections, but without what means something else in a path: Airflow 3 puts the id of a
+# connection into one as it is. Ids of secrets backends may have folders.
+_CONN_ID = re.compile(r"(?!.*//)(?!(?:.*/)?\.{1,2}(?:/|$))[\w!():./-]{1,250}")
 
 
 def _boolean_word(value: object) -> object:
@@ -48,6 +54,17 @@ class ConnectionSettings(BaseModel):
 
     client: ClientSettings
     org_name: str | None
+
+
+def validate_conn_id(conn_id: object) -> str:
+    """Return the id of a connection if it can be one.
+
+    :param conn_id: the id as given by the user.
+    :raises ValueError: if it cannot.
+    """
+    if not isinstance(conn_id, str) or not _CONN_ID.fullmatch(conn_id):
+        raise ValueError(f"cerebras_conn_id: {shown(conn_id)} cannot be the id of a connection.")
+    return conn_id
 
 
 @contextmanager

@@ -33,13 +33,13 @@ from airflow_provider_cerebras.api.errors import (
     RateLimited,
     UnexpectedResponse,
 )
-from tests.unit.api.hostile_server import ENDLESS, HEAD, HostileServer, answer, raw
+from tests.unit.hostile_server import ENDLESS, HEAD, HostileServer, answer, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_cerebras.api.operations import Call
-    from tests.unit.api.hostile_server import Connection, Misdeed
+    from tests.unit.hostile_server import Connection, Misdeed
 
 KEY = "mgmt-key-5b1e"
 ARCHITECTURES = operations.list_model_architectures("my-org")

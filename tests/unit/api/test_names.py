@@ -14,6 +14,7 @@ from airflow_provider_cerebras.api.names import (
     path_segment,
     validate_alias,
     validate_identifier,
+    validate_suffix,
     validate_weight_uri,
 )
 
@@ -192,3 +193,28 @@ def test_a_weight_uri_is_a_bucket_and_a_prefix(uri: str) -> None:
 def test_any_other_weight_uri_is_refused_and_the_error_names_argument_and_form(uri: object) -> None:
     with pytest.raises(ValueError, match=r"^weight_uri: .*s3://bucket/prefix"):
         validate_weight_uri(uri)
+
+
+def test_what_is_longer_than_any_id_is_refused_and_not_repeated() -> None:
+    assert validate_identifier("a" * 1024, "org_name") == "a" * 1024
+    for check, value in (
+        (lambda text: validate_identifier(text, "argument"), "a" * 1025),
+        (lambda text: validate_weight_uri(text, "argument"), "s3://bucket/" + "a" * 1025),
+        (lambda text: validate_suffix(text, "argument"), "a" * 1025),
+        (lambda text: validate_alias(text, "argument"), "a" * 10_000),
+        (lambda text: ModelVersionName.parse(text, "argument"), "a" * 10_000),
+    ):
+        with pytest.raises(ValueError, match=r"^argument: ") as caught:
+            check(value)
+        assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x00", "\ud800", "\u202ea", "\u2028", 7, ["a"]])
+def test_a_suffix_is_a_text_that_can_be_seen(text: object) -> None:
+    with pytest.raises(ValueError, match=r"^system_fingerprint_suffix: .* is not a text of at most 1024 printable"):
+        validate_suffix(text)
+
+
+@pytest.mark.parametrize(("text", "kept"), [("run 7", "run 7"), ("é", "é"), ("", None), (None, None)])
+def test_a_suffix_that_is_empty_is_none(text: object, kept: str | None) -> None:
+    assert validate_suffix(text) == kept

@@ -26,11 +26,13 @@ class Connection:
     """One request, and the socket to answer it on.
 
     :ivar request: the bytes of its head.
+    :ivar body: the bytes of its body.
     :ivar sent: how many bytes of an answer the client's machine has taken.
     """
 
-    def __init__(self, request: bytes, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, request: bytes, body: bytes, writer: asyncio.StreamWriter) -> None:
         self.request = request
+        self.body = body
         self.sent = 0
         self._writer = writer
 
@@ -103,8 +105,8 @@ class HostileServer:
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: *(\d+)", head)
-            await reader.readexactly(int(length[1]) if length else 0)
-            connection = Connection(head, writer)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            connection = Connection(head, body, writer)
             self.connections.append(connection)
             await self._misdeed(connection)
         writer.close()
