@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from airflow_provider_cerebras.emulator.error_bodies import error_body
-from airflow_provider_cerebras.emulator.operations import INFERENCE_PREFIX
+from airflow_provider_cerebras.emulator.operations import INFERENCE_PREFIX, methods_at
 from airflow_provider_cerebras.emulator.refusals import (
     AliasTaken,
     AlreadyThere,
@@ -71,10 +71,18 @@ def install_error_handlers(app: FastAPI, emulator: Emulator) -> None:
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101
         body = error_body(style_of(request), error.status_code, error.detail)
-        return JSONResponse(body, error.status_code, headers=error.headers)
+        response = JSONResponse(body, error.status_code, headers=error.headers)
+        # Starlette names the methods of one route, but several calls may share a path.
+        if error.status_code == 405 and (methods := methods_at(request.url.path)):
+            response.headers["allow"] = ", ".join(methods)
+        return response
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101
+        methods = methods_at(request.url.path)
+        if methods and request.method not in methods:
+            # What a verb sets off with a colon, Starlette has taken for a part of the name before it.
+            return await http_error(request, HTTPException(405))
         errors = error.errors()
         if style_of(request) == "fastapi":
             detail = [{"loc": each["loc"], "msg": each["msg"], "type": each["type"]} for each in errors]

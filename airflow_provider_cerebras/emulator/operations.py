@@ -38,9 +38,9 @@ class Operation:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Matches the decoded paths of this call."""
+        """Matches the decoded paths of this call. No name has a colon in it, which sets off a verb instead."""
         parts = re.split(r"\{\w+\}", self.path)
-        return re.compile("[^/]+".join(map(re.escape, parts)))
+        return re.compile("[^/:]+".join(map(re.escape, parts)))
 
 
 _ORG = f"{MANAGEMENT_PREFIX}/orgs/{{org_name}}"
@@ -86,3 +86,11 @@ def operation_of(method: str, path: str) -> OperationName | None:
         if method == expected_method and pattern.fullmatch(path):
             return name
     return None
+
+
+def methods_at(path: str) -> list[str]:
+    """The methods that the calls at a path have; none if it is the path of no call.
+
+    :param path: Decoded path, from the root.
+    """
+    return sorted(method for method, pattern, _ in _MATCHERS if pattern.fullmatch(path))

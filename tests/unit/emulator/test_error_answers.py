@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pytest
+
 if TYPE_CHECKING:
     import httpx
 
@@ -59,3 +61,18 @@ async def test_unknown_paths_and_methods_are_in_the_style_too(start: Start) -> N
     assert (await api.get("/management/v1/nowhere")).json()["type"] == "not_found_error"
     answer = await api.put(f"{VERSIONS}/7")
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", f"{VERSIONS}/1", "DELETE, GET, PATCH"),
+        ("GET", "/management/v1/endpoints/my-org-gpt-oss-120b:deployModel", "POST"),
+        ("GET", "/management/v1/orgs/my-org/models:upload", "POST"),
+    ],
+)
+async def test_a_method_that_is_none_of_the_path_s_is_told_those_that_are(
+    api: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    answer = await api.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
