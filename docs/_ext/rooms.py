@@ -9,13 +9,20 @@ import ast
 import tomllib
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
+from math import inf
+from statistics import mean
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_WIDTH, _HEIGHT, _GAP, _RISE, _MARGIN = 210, 46, 26, 40, 12
+_WIDTH, _HEIGHT, _GAP, _RISE, _MARGIN = 180, 54, 24, 38, 12
+
+_Point = tuple[str, int]
+"""A room, or what leads past a row of them, and the number of the row."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,12 @@ class Architecture:
         return {name}.union(*map(self._reached, self.rooms[name].sees))
 
     def rows(self) -> list[list[str]]:
-        """The rooms from top to bottom, each below all that see it; those that nobody sees and that see nobody last."""
+        """The rooms from top to bottom, each below all that see it; one that nobody sees as low as can be."""
         depth = {name: self._depth(name) for name in self.rooms}
         lowest = max(depth.values())
         for room in self.rooms.values():
-            if depth[room.name] == 0 and not room.sees:
-                depth[room.name] = lowest
+            if depth[room.name] == 0:
+                depth[room.name] = min((depth[seen] - 1 for seen in room.sees), default=lowest)
         return [[name for name in self.rooms if depth[name] == row] for row in range(lowest + 1)]
 
     def _depth(self, name: str) -> int:
@@ -123,16 +130,12 @@ def draw(architecture: Architecture) -> str:
 
     :param architecture: the rooms.
     """
-    rows = architecture.rows()
-    width = max(len(row) * (_WIDTH + _GAP) - _GAP for row in rows) + 2 * _MARGIN
-    height = len(rows) * (_HEIGHT + _RISE) - _RISE + 2 * _MARGIN
-    place: dict[str, tuple[float, float]] = {}
-    for number, row in enumerate(rows):
-        left = (width - (len(row) * (_WIDTH + _GAP) - _GAP)) / 2
-        for column, name in enumerate(row):
-            place[name] = (left + column * (_WIDTH + _GAP), _MARGIN + number * (_HEIGHT + _RISE))
-    boxes = [_box(architecture.rooms[name], *place[name]) for name in architecture.rooms]
-    lines = [_arrow(place[above], place[below]) for above, below in architecture.arrows()]
+    arrows = [_way(architecture, *arrow) for arrow in architecture.arrows()]
+    place = _places(architecture, arrows)
+    width = max(x for x, _ in place.values()) + _WIDTH / 2 + _MARGIN
+    height = max(y for _, y in place.values()) + _HEIGHT + _MARGIN
+    lines = [_arrow([place[point] for point in way]) for way in arrows]
+    boxes = [_box(room, *place[name, row]) for name, row, room in _located(architecture)]
     return (
         f'<svg class="rooms" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="The rooms of the package">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
@@ -141,21 +144,55 @@ def draw(architecture: Architecture) -> str:
     )
 
 
+def _located(architecture: Architecture) -> list[tuple[str, int, Room]]:
+    return [(name, row, architecture.rooms[name]) for row, names in enumerate(architecture.rows()) for name in names]
+
+
+def _way(architecture: Architecture, above: str, below: str) -> list[_Point]:
+    """The points of an arrow: the two rooms, and a gap of its own in each row between them."""
+    row = {name: row for name, row, _ in _located(architecture)}
+    gaps = [(f"{above} {below}", each) for each in range(row[above] + 1, row[below])]
+    return [(above, row[above]), *gaps, (below, row[below])]
+
+
+def _places(architecture: Architecture, arrows: Sequence[Sequence[_Point]]) -> dict[_Point, tuple[float, float]]:
+    """Where everything is, by the middle of its upper edge; what lies in a row is below what leads to it."""
+    points = [(name, row) for name, row, _ in _located(architecture)]
+    points += [point for way in arrows for point in way[1:-1]]
+    place: dict[_Point, tuple[float, float]] = {}
+    for row in range(max(row for _, row in points) + 1):
+        leading: dict[_Point, list[float]] = {point: [] for point in points if point[1] == row}
+        for way in arrows:
+            for upper, lower in pairwise(way):
+                if lower in leading:
+                    leading[lower].append(place[upper][0])
+        right = 0.0
+        for point in sorted(leading, key=lambda each: mean(leading[each]) if leading[each] else inf):
+            width = _WIDTH if point[0] in architecture.rooms else _GAP
+            place[point] = (right + width / 2, _MARGIN + row * (_HEIGHT + _RISE))
+            right += width + _GAP
+        # In the middle of the page; once more, since the rows below go by it.
+        for point in leading:
+            place[point] = (place[point][0] - (right - _GAP) / 2, place[point][1])
+    left = min(x for x, _ in place.values()) - _WIDTH / 2 - _MARGIN
+    return {point: (x - left, y) for point, (x, y) in place.items()}
+
+
 def _box(room: Room, x: float, y: float) -> str:
-    middle = x + _WIDTH / 2
-    small = ", ".join(room.modules) if room.modules != (room.name,) else ""
-    name_y = y + (_HEIGHT / 2 - 3 if small else _HEIGHT / 2 + 5)
-    return (
-        f'<g id="room-{escape(room.name)}"><rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
-        f'<text x="{middle:g}" y="{name_y:g}">{escape(room.name)}</text>'
-        + (f'<text class="small" x="{middle:g}" y="{y + _HEIGHT - 9:g}">{escape(small)}</text>' if small else "")
-        + "</g>"
-    )
+    small = wrap(", ".join(room.modules), 34) if room.modules != (room.name,) else []
+    top = y + _HEIGHT / 2 + 5 - 7 * len(small)
+    words = [f'<text x="{x:g}" y="{top:g}">{escape(room.name)}</text>']
+    words += [
+        f'<text class="small" x="{x:g}" y="{top + 2 + 13 * number:g}">{escape(line)}</text>'
+        for number, line in enumerate(small, start=1)
+    ]
+    rect = f'<rect x="{x - _WIDTH / 2:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
+    return f'<g id="room-{escape(room.name)}">{rect}{"".join(words)}</g>'
 
 
-def _arrow(above: tuple[float, float], below: tuple[float, float]) -> str:
-    x1, y1 = above[0] + _WIDTH / 2, above[1] + _HEIGHT
-    x2, y2 = below[0] + _WIDTH / 2, below[1]
-    # Straight down past the rows between, and only then aside.
-    turn, bend = y2 - _RISE, y2 - _RISE / 2
-    return f'<path class="arrow" d="M{x1:g} {y1:g}V{turn:g}C{x1:g} {bend:g} {x2:g} {bend:g} {x2:g} {y2:g}"/>'
+def _arrow(places: Sequence[tuple[float, float]]) -> str:
+    path = ""
+    for (x1, y1), (x2, y2) in pairwise(places):
+        bend = y2 - _RISE / 2
+        path += f"{'L' if path else 'M'}{x1:g} {y1 + _HEIGHT:g}C{x1:g} {bend:g} {x2:g} {bend:g} {x2:g} {y2:g}"
+    return f'<path class="arrow" d="{path}"/>'
