@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+import airflow_provider_cerebras
 from airflow_provider_cerebras import exceptions
 from airflow_provider_cerebras.api import errors
 
@@ -49,3 +52,31 @@ def test_the_bases_are_named(name: str) -> None:
 def test_no_error_is_described_that_does_not_exist() -> None:
     headings = set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE))
     assert headings - set(ERRORS) == {"AirflowSensorTimeout"}
+
+
+@cache
+def texts() -> str:
+    """All texts in the code of the package, with an ellipsis for what is filled in."""
+    found = []
+    for file in Path(airflow_provider_cerebras.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                pieces = [each.value if isinstance(each, ast.Constant) else "…" for each in node.values]
+                found.append("".join(map(str, pieces)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+QUOTED = [
+    " ".join(words.split())
+    for symptom in re.findall(r"\*\*Symptom\.\*\*(.*?)\n\n", PAGE, re.DOTALL)
+    for words in re.findall(r'"(.*?)"', symptom, re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("words", QUOTED)
+def test_the_words_of_a_symptom_are_those_of_the_error(words: str) -> None:
+    pieces = [piece.strip(" .") for piece in words.split("…") if piece.strip(" .()")]
+    assert pieces
+    assert [piece for piece in pieces if piece not in texts()] == []
