@@ -38,13 +38,16 @@ class Emulator:
         self.clock = EmulatedClock(clock, settings.time_scale)
         self.faults = FaultBook()
         self.log = RequestLog(self.clock)
-        self._masker = Masker(())
+        self._masker = Masker()
         self._store = open_store(settings.state)
         try:
             self.service = self._begin()
         except Refusal as refusal:
             self._store.close()
             raise StateError(f"The state file {settings.state} does not go with the settings: {refusal}") from refusal
+        except BaseException:
+            self._store.close()
+            raise
 
     def _begin(self) -> Service:
         for document in self._store.read(documents.CLOCK):
@@ -78,9 +81,9 @@ class Emulator:
         return [self.faults.add(rule, name) for rule in PROFILES[name].rules]
 
     def masker(self) -> Masker:
-        """Masks the keys that are in force."""
-        if not self._masker.is_for(self.service.keys()):
-            self._masker = Masker(self.service.keys())
+        """Masks the keys that are in force, and those that were."""
+        if not self._masker.keys >= self.service.keys():
+            self._masker = Masker(self._masker.keys | self.service.keys())
         return self._masker
 
     def stop(self) -> None:

@@ -32,6 +32,9 @@ PIECES = 10
 """In so many pieces a slow body is sent."""
 
 
+_REFUSAL = JSONResponse({"detail": "A page of another site does not control the emulator."}, 403)
+
+
 class _Dropped(Exception):
     """The request gets no answer."""
 
@@ -53,7 +56,8 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http" or scope["path"].startswith(CONTROL_PREFIX) or scope["path"] in PAGES:
-            await self._app(scope, receive, send)
+            refused = scope["type"] == "http" and _from_another_site(scope)
+            await (_REFUSAL if refused else self._app)(scope, receive, send)
             return
         body = await _read(receive)
         if body is not None:
@@ -109,6 +113,16 @@ class Gate:
     def _style(self, operation: OperationName | None) -> ErrorStyle:
         inference = operation is OperationName.CHAT_COMPLETION
         return "inference" if inference else self._emulator.service.behaviour.error_style
+
+
+def _from_another_site(scope: Scope) -> bool:
+    """Whether a browser sends this in the name of a page that is not the emulator's.
+
+    The control plane takes no key, and a page from anywhere may send requests to this machine.
+    """
+    headers = decoded_headers(scope["headers"])
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 async def _answer(

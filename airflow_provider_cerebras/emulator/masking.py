@@ -21,19 +21,15 @@ _CREDENTIALS = {"authorization", "proxy-authorization", "cookie"}
 class Masker:
     """Masks keys, wherever they stand.
 
-    :param keys: The keys in force.
+    :param keys: The keys that are in force, and those that were.
     """
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._keys = frozenset(keys)
-        forms = {form for key in self._keys if len(key) >= SHORTEST for form in _forms(key)}
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self.keys = frozenset(keys)
+        forms = {form for key in self.keys if len(key) >= SHORTEST for form in _forms(key)}
         # The longest first: one key may begin as another does.
         ordered = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-
-    def is_for(self, keys: Iterable[str]) -> bool:
-        """Whether these are the keys that it masks."""
-        return self._keys == keys
 
     def text(self, text: str) -> str:
         """A text without keys."""

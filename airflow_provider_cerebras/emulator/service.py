@@ -23,7 +23,7 @@ from airflow_provider_cerebras.emulator.resources import Deployment, Endpoint, M
 from airflow_provider_cerebras.emulator.storage import Document, Nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, KeysView, Sequence
     from concurrent.futures import Future
 
     from airflow_provider_cerebras.emulator.clock import Clock
@@ -92,7 +92,7 @@ class Service:
         """What an API key opens; None if it is nobody's."""
         return self._keys.get(key)
 
-    def keys(self) -> Iterable[str]:
+    def keys(self) -> KeysView[str]:
         """All API keys."""
         return self._keys.keys()
 

@@ -123,6 +123,8 @@ class Settings(Listening, OneOrganization, World, Faults, Behaviour):
     def _check(self) -> Self:
         if self.organizations and (given := self.model_fields_set & OneOrganization.model_fields.keys()):
             raise ValueError(f"organizations excludes {', '.join(sorted(given))}")
+        if not self.organizations and self.inference_key == self.management_key:
+            raise ValueError("inference_key is the same as management_key: a key is of one kind")
         check_distinct(self.organizations)
         return self
 

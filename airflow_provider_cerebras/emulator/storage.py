@@ -126,10 +126,13 @@ class StateFile:
 
     def read(self, kind: str) -> Iterator[Document]:
         """All documents of a kind, in the order in which they first came."""
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT key, body FROM documents WHERE kind = ? ORDER BY rowid", (kind,)
-            ).fetchall()
+        try:
+            with self._lock:
+                rows = self._database.execute(
+                    "SELECT key, body FROM documents WHERE kind = ? ORDER BY rowid", (kind,)
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise StateError(_reason(self._path, error)) from error
         return (Document(kind, key, json.loads(body)) for key, body in rows)
 
     def write(self, *documents: Document) -> None:

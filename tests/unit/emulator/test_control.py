@@ -89,6 +89,15 @@ async def test_what_is_none_of_the_calls_is_logged_without_an_operation(api: htt
     assert [entry["operation"] for entry in await logged(api)] == [None]
 
 
+@pytest.mark.parametrize("origin", ["https://example.com", "http://emulator:81", "http://[", "null"])
+async def test_a_page_of_another_site_does_not_control_the_emulator(api: httpx.AsyncClient, origin: str) -> None:
+    await api.post(f"{ORG}/models:upload", json=WEIGHTS)
+    refused = await api.post("/_emulator/reset", headers={"Origin": origin})
+    assert refused.status_code == 403
+    assert len((await api.get("/_emulator/state")).json()["versions"]) == 1
+    assert (await api.post("/_emulator/reset", headers={"Origin": "http://emulator"})).status_code == 200
+
+
 async def test_the_control_plane_is_not_logged_and_not_hit(api: httpx.AsyncClient) -> None:
     await api.post("/_emulator/faults", json={"operation": "*", "drop": True, "times": None})
     assert (await api.get("/_emulator/health")).status_code == 200

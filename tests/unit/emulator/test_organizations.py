@@ -103,6 +103,11 @@ def test_organizations_take_the_place_of_the_one() -> None:
         Settings.model_validate({"organizations": [{"name": "a"}], "org": "b", "management_key": "k"})
 
 
+def test_one_key_is_not_of_both_kinds() -> None:
+    with pytest.raises(ValidationError, match="inference_key is the same as management_key: a key is of one kind"):
+        Settings(management_key="k", inference_key="k")
+
+
 def test_no_repr_shows_a_key() -> None:
     settings = Settings.model_validate({"organizations": [ACME]})
     assert "acme-management" not in repr(settings)
@@ -257,6 +262,14 @@ async def test_a_key_is_seen_nowhere_however_it_is_sent(two: httpx.AsyncClient) 
     [first, second] = (await two.get("/_emulator/requests")).json()["requests"]
     assert (first["path"], first["query"]) == (f"{MANAGEMENT}/orgs/***/models", "key=***")
     assert (first["headers"]["x-api-key"], second["body"]) == ("***", {"token": ["it is ***"]})
+
+
+async def test_a_key_is_not_seen_after_it_was_replaced_nor_is_the_new_one(two: httpx.AsyncClient) -> None:
+    await two.get("/management/v1/orgs/acme/models")
+    await two.put("/_emulator/organizations/acme/keys", json={"management_keys": ["rotated-key"]})
+    await two.get("/management/v1/orgs/acme/models", headers={"x-old": "acme-management-1", "x-new": "rotated-key"})
+    [*_, last] = (await two.get("/_emulator/requests")).json()["requests"]
+    assert (last["headers"]["x-old"], last["headers"]["x-new"]) == ("***", "***")
 
 
 async def test_a_key_with_signs_that_are_encoded_is_not_seen_either(

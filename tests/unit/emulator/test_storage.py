@@ -291,6 +291,17 @@ def test_a_file_of_another_format_is_refused(path: Path) -> None:
         StateFile(path)
 
 
+def test_a_damaged_file_is_an_error_and_not_a_crash(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = create_app(Settings(state=path, sync_seconds=0))
+    for _ in range(500):
+        upload(app.emulator.service)
+    app.emulator.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    assert main(["--port", "0", "--state", str(path)]) == 1
+    assert capsys.readouterr().err.startswith(f"The state file {path} cannot be used: database disk image is malformed")
+
+
 def test_a_file_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"/nowhere/state\.db cannot be opened: No such file or directory"):
         StateFile(tmp_path / "nowhere" / "state.db")
