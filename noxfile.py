@@ -38,7 +38,7 @@ def docs(session: nox.Session) -> None:
     """The documentation, in which nothing may point nowhere and nothing may be missing."""
     install(session, AIRFLOWS[0], extra="docs,test")
     home = Path(session.create_tmp()).resolve()
-    session.run("sphinx-build", "-q", "-W", "docs", "docs/_build/html", env={"AIRFLOW_HOME": str(home)})
+    session.run("sphinx-build", "-q", "-E", "-W", "docs", "docs/_build/html", env={"AIRFLOW_HOME": str(home)})
     session.run("pytest", "tests/docs")
 
 

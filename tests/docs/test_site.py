@@ -97,6 +97,7 @@ CONTRACT: dict[str, list[str]] = {
 @pytest.fixture(scope="module")
 def reference() -> set[str]:
     """The names of the package that the site explains, as other sites find them."""
+    assert SITE.exists(), "the site is built by: make docs"
     inventory = (SITE / "objects.inv").read_bytes()
     body = inventory.split(b"\n", 4)[4]
     lines = zlib.decompress(body).decode().splitlines()
