@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -178,7 +179,7 @@ class TestFiles:
         assert f"{PACKAGE}/py.typed" in package
         found = {name for name in wheel.namelist() if ".dist-info/" not in name}
         assert found == package
-        assert not [name for name in found if "test" in name.rpartition("/")[2]]
+        assert not [name for name in found if re.search(r"(^|/)(tests?/|test_|conftest)", name)]
 
     def test_the_files_are_as_old_as_source_date_epoch_says(self, wheel: zipfile.ZipFile) -> None:
         assert {entry.date_time for entry in wheel.infolist()} == {BUILT_AT.timetuple()[:6]}
