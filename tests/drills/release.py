@@ -156,21 +156,20 @@ class Release:
 
         :param attempt: number of the attempt, or a later one.
         """
-        look = LOOKS[task]
+        held: TaskLook | None = None
         before: int | None = None
 
         def is_held() -> bool:
-            nonlocal before
-            now = self.task(task)
-            if now is None or now.state != "deferred" or now.triggerer is None or now.tries < attempt:
+            nonlocal before, held
+            held = self.task(task)
+            if held is None or held.state != "deferred" or held.triggerer is None or held.tries < attempt:
                 before = None
                 return False
-            asked = self.service.asked(look)
+            asked = self.service.asked(LOOKS[task])
             before = asked if before is None else before
             return asked > before
 
         self.wait_until(f"{task} to be deferred", is_held)
-        held = self.task(task)
         assert held is not None
         return held
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.emulator.control import Fault
     from tests.drills.release import Service
+    from tests.drills.stack import TaskLook
 
 Figures = dict[str, Any]
 BOTH = (Executor.LOCAL, Executor.CELERY)
@@ -61,29 +62,29 @@ def kill_triggerers(field: Field, name: str) -> Figures:
     """The triggerer dies that holds the wait, first that for the sync and then that for the rollout."""
     with field.release(name, "release_short_wait") as release:
         release.start()
-        deadline, seconds = _lose_triggerer(release, "upload")
+        held, seconds = _lose_triggerer(release, "upload")
         # The wait is over at the deadline that was set before the kill, and a new attempt adopts the version.
-        release.wait_until("the next attempt", lambda: _tries(release, "upload") > 1)
-        told = _told_deadline(field.stack.log_of(release.dag_id, name, "release.upload", 1))
-        assert told == int(deadline), f"the deadline was {deadline}, and has moved to {told}"
-        release.wait_until_deferred("upload", attempt=2)
+        release.wait_until("the next attempt", lambda: _tries(release, "upload") > held.tries)
+        told = _told_deadline(field.stack.log_of(release.dag_id, name, "release.upload", held.tries))
+        assert held.deadline is not None
+        assert told == int(held.deadline), f"the deadline was {held.deadline}, and has moved to {told}"
+        release.wait_until_deferred("upload", attempt=held.tries + 1)
         release.service.complete()
         _, more = _lose_triggerer(release, "wait_for_rollout")
         return {"seconds until the other asks": [seconds, more], **release.conclude()}
 
 
-def _lose_triggerer(release: Release, task: str) -> tuple[float, float]:
-    """Kill the triggerer that holds a wait; the deadline of the wait, and the seconds until another one asks."""
+def _lose_triggerer(release: Release, task: str) -> tuple[TaskLook, float]:
+    """Kill the triggerer that holds a wait; the wait as it was, and the seconds until another one asks."""
     stack = release.stack
     held = release.wait_until_deferred(task)
     assert held.triggerer is not None
-    assert held.deadline is not None
     stack.kill_triggerer(held.triggerer)
     began = time.monotonic()
     release.wait_until_polled(task)
     seconds = round(time.monotonic() - began, 1)
     stack.start_triggerer()
-    return held.deadline, seconds
+    return held, seconds
 
 
 def _told_deadline(log: str) -> int | None:

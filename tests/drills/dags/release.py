@@ -50,6 +50,8 @@ for dag_id, upload in UPLOADS.items():
             cerebras_conn_id=CONNECTION,
             upload={"wait_for_completion": True, "poll_interval": 1, **upload} if upload else None,
             wait_for_sync={"poke_interval": 1, "timeout": WAIT_SECONDS},
+            # Each run has an endpoint of its own, so they need not wait for each other.
+            deploy={"max_active_tis_per_dag": 64},
             wait_for_rollout={"poke_interval": 1, "timeout": WAIT_SECONDS},
         )
     globals()[dag_id] = dag
