@@ -83,11 +83,9 @@ def results(request: pytest.FixtureRequest, airflows: Airflows) -> dict[tuple[Ex
     found: dict[tuple[Executor, str], Result] = {}
     for executor in dict.fromkeys(executor for executor, _ in wanted):
         stack = airflows.get(executor)
-        found |= {
-            (executor, name): result
-            for name, result in perform_all(stack, [drill for on, drill in wanted if on is executor]).items()
-        }
-    save_results(HOME / "releases.json", stack.version, found)
+        results = perform_all(stack, [drill for on, drill in wanted if on is executor])
+        save_results(HOME / "releases.json", stack.version, executor, results)
+        found |= {(executor, name): result for name, result in results.items()}
     return found
 
 

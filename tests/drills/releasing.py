@@ -96,9 +96,9 @@ def side_by_side(stack: Stack, work: Callable[[WorkT], None], todo: Sequence[Wor
                 stack.pause(0)
 
 
-def save_results(path: Path, airflow: str, found: Mapping[tuple[Executor, str], Result]) -> None:
+def save_results(path: Path, airflow: str, executor: Executor, found: Mapping[str, Result]) -> None:
     """Write what has come of the drills to a file, beside what an earlier run has left of others."""
     before = json.loads(path.read_text()) if path.exists() else {}
     drills = before.get("drills", {}) if before.get("airflow") == airflow else {}
-    drills |= {f"{executor}/{name}": asdict(result) for (executor, name), result in found.items()}
+    drills |= {f"{executor}/{name}": asdict(result) for name, result in found.items()}
     path.write_text(json.dumps({"airflow": airflow, "python": python_version(), "drills": drills}, indent=1))
