@@ -89,10 +89,13 @@ def weights(document: Document) -> Future[str]:
     return future
 
 
-def of_endpoint(endpoint: Endpoint) -> Document:
-    """An endpoint, but for its deployments."""
-    fields = ("endpoint_id", "org_name", "model_arch_id", "created")
-    return Document(ENDPOINT, endpoint.endpoint_id, {name: getattr(endpoint, name) for name in fields})
+def of_endpoint(endpoint: Endpoint, **changes: Any) -> Document:
+    """An endpoint, but for its deployments.
+
+    :param changes: Fields that are about to change.
+    """
+    fields = ("endpoint_id", "org_name", "model_arch_id", "created", "changed")
+    return Document(ENDPOINT, endpoint.endpoint_id, {name: getattr(endpoint, name) for name in fields} | changes)
 
 
 def endpoint(document: Document) -> Endpoint:

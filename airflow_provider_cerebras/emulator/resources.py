@@ -192,12 +192,14 @@ class Endpoint:
     """A dedicated endpoint and the deployments submitted to it, oldest first.
 
     :param created: Unix seconds.
+    :param changed: When something last changed of which no deployment tells any more, in Unix seconds.
     """
 
     endpoint_id: str
     org_name: str
     model_arch_id: str
     created: float
+    changed: float = 0
     deployments: list[Deployment] = field(default_factory=list, repr=False)
 
     def updated(self, now: float) -> float:
@@ -206,7 +208,7 @@ class Endpoint:
         :param now: Unix seconds.
         """
         changes = itertools.chain.from_iterable((each.created, each.rollout.ends) for each in self.deployments)
-        return max((change for change in changes if change <= now), default=self.created)
+        return max(self.created, self.changed, *(change for change in changes if change <= now))
 
     def serving(self, now: float) -> Deployment | None:
         """The newest complete deployment.

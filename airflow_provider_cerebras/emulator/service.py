@@ -245,13 +245,17 @@ class Service:
             doing = "is being deployed" if in_use[0].phase(now) is not Phase.SUCCEEDED else "serves"
             raise VersionInUse(f"Model version {version.name} {doing} on endpoint {in_use[0].endpoint.endpoint_id}.")
         bygone = [each for each in version.deployments if each not in in_use]
+        # An endpoint was not updated any earlier for having one deployment less.
+        changed = {each.endpoint.endpoint_id: each.endpoint.updated(now) for each in bygone}
         changes = [documents.gone(documents.of_deployment(each)) for each in bygone]
+        changes += [documents.of_endpoint(self._endpoints[name], changed=when) for name, when in changed.items()]
         if in_use:
             changes.append(documents.of_version(version, deleted=True))
         else:
             changes += [Document(kind, version.uid, None) for kind in (documents.VERSION, documents.WEIGHTS)]
         self._store.write(*changes)
         for deployment in bygone:
+            deployment.endpoint.changed = changed[deployment.endpoint.endpoint_id]
             deployment.endpoint.deployments.remove(deployment)
         version.deployments = in_use
         version.deleted = True

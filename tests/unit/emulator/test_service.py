@@ -396,6 +396,18 @@ def test_an_endpoint_is_updated_by_a_submission_and_by_the_end_of_a_rollout(
     assert endpoint.updated(clock()) == submitted + 10
 
 
+def test_an_endpoint_was_not_updated_earlier_once_a_version_is_deleted(
+    service: Service, synced: ModelVersion, clock: Callable[[], float], advance: Callable[[float], None]
+) -> None:
+    failed = upload(service)
+    advance(10)
+    deployment = deploy(service, failed, planned_failure="out of memory")
+    advance(10)
+    service.delete_model_version(ORG, ARCH, str(failed.number))
+    assert service.endpoint(ENDPOINT).deployments == []
+    assert service.endpoint(ENDPOINT).updated(clock()) == deployment.rollout.ends == clock()
+
+
 def test_one_version_is_found_without_a_look_at_the_others(
     service: Service, advance: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
