@@ -15,7 +15,8 @@ from airflow_provider_cerebras.emulator.resources import Endpoint
 from airflow_provider_cerebras.emulator.schemas import EndpointId, OrgName
 
 if TYPE_CHECKING:
-    from airflow_provider_cerebras.emulator.service import KeyKind, Service
+    from airflow_provider_cerebras.emulator.holdings import KeyKind
+    from airflow_provider_cerebras.emulator.service import Service
 
 _bearer = HTTPBearer(scheme_name="BearerAuth", auto_error=False)
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
-from airflow_provider_cerebras.emulator.control import (
+from airflow_provider_cerebras.emulator.control_schemas import (
     ClockState,
     Fault,
     Faults,

@@ -20,7 +20,7 @@ from airflow_provider_cerebras.emulator.weights import S3WeightReader, digest_of
 if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.clock import Clock
     from airflow_provider_cerebras.emulator.faults import ArmedFault
-    from airflow_provider_cerebras.emulator.service import ReadWeights
+    from airflow_provider_cerebras.emulator.holdings import ReadWeights
     from airflow_provider_cerebras.emulator.settings import Settings
 
 

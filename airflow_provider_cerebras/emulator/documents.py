@@ -12,7 +12,9 @@ from airflow_provider_cerebras.emulator.storage import Document
 from airflow_provider_cerebras.emulator.weights import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_cerebras.emulator.holdings import KeyKind
 CLOCK, ORGANIZATION, SHELF, VERSION, WEIGHTS, ENDPOINT, DEPLOYMENT = (
     "clock",
     "organization",
@@ -32,6 +34,17 @@ def of_clock(anchor: Anchor) -> Document:
 def clock(document: Document) -> Anchor:
     """The clock as it was."""
     return Anchor(**_body(document))
+
+
+def of_organization(name: str, keys: Mapping[KeyKind, Sequence[str]]) -> Document:
+    """An organization with its keys, but for its architectures and endpoints."""
+    return Document(ORGANIZATION, name, {"keys": {kind: list(those) for kind, those in keys.items()}})
+
+
+def keys(document: Document) -> dict[KeyKind, tuple[str, ...]]:
+    """An organization's keys."""
+    kept = _body(document)["keys"]
+    return {"management": tuple(kept["management"]), "inference": tuple(kept["inference"])}
 
 
 def of_shelf(shelf: Shelf, next_number: int) -> Document:

@@ -6,9 +6,10 @@ All methods run on one thread. A change is kept in the store before it comes int
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.emulator import documents
+from airflow_provider_cerebras.emulator.holdings import Key, Organization, keep_weights, take_up
 from airflow_provider_cerebras.emulator.refusals import (
     AliasTaken,
     AlreadyThere,
@@ -23,38 +24,13 @@ from airflow_provider_cerebras.emulator.resources import Deployment, Endpoint, M
 from airflow_provider_cerebras.emulator.storage import Document, Nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, KeysView, Sequence
-    from concurrent.futures import Future
+    from collections.abc import KeysView, Sequence
 
     from airflow_provider_cerebras.emulator.clock import Clock
+    from airflow_provider_cerebras.emulator.holdings import ReadWeights
     from airflow_provider_cerebras.emulator.organizations import OrganizationConfig
     from airflow_provider_cerebras.emulator.settings import Behaviour
     from airflow_provider_cerebras.emulator.storage import Store
-
-    ReadWeights = Callable[[str], Future[str]]
-
-KeyKind = Literal["management", "inference"]
-
-
-class Key(NamedTuple):
-    """What an API key opens."""
-
-    org_name: str
-    kind: KeyKind
-
-
-class Organization:
-    """An organization's keys, shelves of versions, and endpoints."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.keys: dict[KeyKind, tuple[str, ...]] = {"management": (), "inference": ()}
-        self.shelves: dict[str, Shelf] = {}
-        self.endpoints: dict[str, Endpoint] = {}
-
-    def document(self) -> Document:
-        """The organization, to be kept; its shelves and endpoints are kept apart."""
-        return Document(documents.ORGANIZATION, self.name, {"keys": self.keys})
 
 
 class Service:
@@ -73,10 +49,8 @@ class Service:
         self._clock = clock
         self._read_weights = read_weights
         self._store = store or Nowhere()
-        self._organizations: dict[str, Organization] = {}
-        self._endpoints: dict[str, Endpoint] = {}
-        self._keys: dict[str, Key] = {}
-        self._take_up()
+        holdings = take_up(self._store, read_weights)
+        self._organizations, self._endpoints, self._keys = holdings.organizations, holdings.endpoints, holdings.keys
 
     def now(self) -> float:
         """The service's time in Unix seconds."""
@@ -103,7 +77,9 @@ class Service:
         self._check_keys_free(config.name, (*config.management_keys, *config.inference_keys))
         organization = self._organizations.get(config.name)
         if organization is None:
-            organization = self._organizations[config.name] = Organization(config.name)
+            organization = Organization(config.name)
+            self._store.write(documents.of_organization(config.name, organization.keys))
+            self._organizations[config.name] = organization
         self.set_keys(config.name, management=config.management_keys, inference=config.inference_keys)
         for model_arch_id in config.model_architectures:
             self.add_architecture(config.name, model_arch_id)
@@ -135,7 +111,7 @@ class Service:
         if inference is not None:
             keys["inference"] = tuple(inference)
         self._check_keys_free(org_name, (*keys["management"], *keys["inference"]))
-        self._store.write(Document(documents.ORGANIZATION, org_name, {"keys": keys}))
+        self._store.write(documents.of_organization(org_name, keys))
         for kind in keys:
             for key in organization.keys[kind]:
                 self._keys.pop(key, None)
@@ -221,7 +197,7 @@ class Service:
         )
         self._store.write(documents.of_version(version), documents.of_shelf(shelf, version.number + 1))
         shelf.add(version)
-        self._keep_weights(version)
+        keep_weights(self._store, version)
         return version
 
     def update_model_version_aliases(
@@ -378,47 +354,6 @@ class Service:
                 raise AlreadyThere(
                     f"A key of organization {org_name} is one of {there.org_name} already.", param="keys"
                 )
-
-    def _keep_weights(self, version: ModelVersion) -> None:
-        """See to it that what reading the weights comes to is kept, whenever and on whatever thread that is."""
-
-        def keep(weights: Future[str]) -> None:
-            if not version.deleted:
-                self._store.write(documents.of_weights(version.uid, weights))
-
-        version.weights.add_done_callback(keep)
-
-    def _take_up(self) -> None:
-        """Take up what is kept."""
-        for document in self._store.read(documents.ORGANIZATION):
-            organization = self._organizations[document.key] = Organization(document.key)
-            for kind, keys in (document.body or {})["keys"].items():
-                organization.keys[kind] = tuple(keys)
-                self._keys.update(dict.fromkeys(keys, Key(document.key, kind)))
-        for document in self._store.read(documents.SHELF):
-            shelf = documents.shelf(document)
-            self._organizations[shelf.org_name].shelves[shelf.model_arch_id] = shelf
-        for document in self._store.read(documents.ENDPOINT):
-            endpoint = documents.endpoint(document)
-            self._endpoints[document.key] = endpoint
-            self._organizations[endpoint.org_name].endpoints[document.key] = endpoint
-        self._take_up_versions()
-
-    def _take_up_versions(self) -> None:
-        read = {document.key: documents.weights(document) for document in self._store.read(documents.WEIGHTS)}
-        versions = {}
-        for document in self._store.read(documents.VERSION):
-            uri = (document.body or {})["weight_uri"]
-            version = documents.version(document, read.get(document.key) or self._read_weights(uri))
-            versions[document.key] = version
-            if document.key not in read:
-                self._keep_weights(version)
-            if not version.deleted:
-                self._shelf(version.org_name, version.model_arch_id).add(version)
-        for document in self._store.read(documents.DEPLOYMENT):
-            deployment = documents.deployment(document, self._endpoints, versions)
-            deployment.endpoint.deployments.append(deployment)
-            deployment.version.deployments.append(deployment)
 
 
 def _check_aliases_free(shelf: Shelf, aliases: Sequence[str], *, holder: ModelVersion | None) -> None:

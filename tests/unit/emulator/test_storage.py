@@ -341,6 +341,8 @@ def test_a_change_that_could_not_be_kept_does_not_come_into_force(
             lambda: service.delete_model_version(ORG, ARCH, "1"),
             lambda: service.set_keys(ORG, management=["new-key"]),
             lambda: service.add_architecture(ORG, "new"),
+            lambda: service.add_endpoint(ORG, "new", ARCH),
+            lambda: service.add_organization(OrganizationConfig(name="new")),
         ):
             with pytest.raises(sqlite3.OperationalError):
                 change()
