@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
@@ -102,13 +103,24 @@ def test_without_the_extra_it_says_how_to_install_it(missing: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_when_it_is_ready_and_ends_well_on_a_signal(ending: signal.Signals) -> None:
-    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+def test_it_says_when_it_is_ready_and_ends_well_on_a_signal(ending: signal.Signals, tmp_path: Path) -> None:
+    options = ["--port", "0", "--state", str(tmp_path / "state.db")]
+    with (
+        subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True) as process,
+        ThreadPoolExecutor() as pool,
+    ):
         assert process.stdout is not None
         ready, connection = process.stdout.readline(), process.stdout.readline()
         url = ready.removeprefix("Cerebras emulator ready at ").strip()
         assert connection.startswith("AIRFLOW_CONN_CEREBRAS_DEFAULT='{")
         assert url in connection
-        assert httpx.get(f"{url}/_emulator/health").status_code == 200
-        process.send_signal(ending)
+        with httpx.Client(base_url=url, timeout=60) as client:
+            assert client.get("/_emulator/health").status_code == 200
+            client.post("/_emulator/faults", json={"operation": "*", "hold": True})
+            held = pool.submit(client.get, "/management/v1/orgs/my-org/models")
+            assert client.get("/_emulator/requests", params={"stage": "held", "wait": 60}).json()["requests"]
+            process.send_signal(ending)
+            # The request was under way, so it gets its answer, which is that it has no key.
+            assert held.result().status_code == 401
         assert process.wait() == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["state.db"]
