@@ -25,6 +25,7 @@ def look(client: CerebrasClient, watch: Watch[AnswerT], *, log: Log) -> Outcome 
     :return: how the wait ended, or None while it goes on.
     """
     heard: AnswerT | CerebrasError
+    watch.metrics.count("polls", watch.belongs_to)
     try:
         heard = client.send_once(watch.call)
     except CerebrasError as error:

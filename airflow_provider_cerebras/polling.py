@@ -134,6 +134,8 @@ class _Poll:
     async def _look(self) -> None:
         asking = list(self.waiters)
         before = self._answer
+        watch = asking[0].watch
+        watch.metrics.count("polls", watch.belongs_to)
         answer = await self._ask(what_to_ask([waiter.watch for waiter in asking]))
         changed, now = changes(before, answer), time.time()
         for waiter in asking:

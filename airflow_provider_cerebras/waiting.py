@@ -21,6 +21,7 @@ from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError, NotFo
 from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
 from airflow_provider_cerebras.api.status import Progress, Verdict, classify_entry, classify_version
+from airflow_provider_cerebras.metrics import DEPLOYMENT, MODEL_VERSION, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Mapping
@@ -89,6 +90,7 @@ class Watch(ABC, Generic[AnswerT]):
     :ivar collective: what to send for a look on behalf of all who watch the collection.
     :ivar key: names what is followed among the rows of what ``collective`` answers.
     :ivar ids: what is followed.
+    :ivar metrics: how what is watched is counted, and ``belongs_to``, under which tag.
     :ivar settled: whether hearing the same once more would change nothing, but for the deadline.
     :ivar progress: how far it was at the last look, for people.
     :ivar failures: looks in a row that got no answer.
@@ -101,6 +103,8 @@ class Watch(ABC, Generic[AnswerT]):
     subject: str
     key: str
     ids: Mapping[str, str]
+    metrics: Subject
+    belongs_to: str
 
     def __init__(self, *, deadline: float | None, started: float) -> None:
         self.deadline = deadline
@@ -180,9 +184,12 @@ class ModelVersionWatch(Watch[ModelVersion]):
     :param started: see :class:`Watch`.
     """
 
+    metrics = MODEL_VERSION
+
     def __init__(self, model_version: str, *, deadline: float | None, started: float) -> None:
         super().__init__(deadline=deadline, started=started)
         self._follow(model_version)
+        self.belongs_to = self._name.model_arch_id
         self.collection = self.collective = operations.find_model_versions(
             self._name.org_name, self._name.model_arch_id
         )
@@ -248,8 +255,11 @@ class DeploymentWatch(Watch[DeploymentRows]):
     :param started: see :class:`Watch`.
     """
 
+    metrics = DEPLOYMENT
+
     def __init__(self, endpoint_id: str, deployment_id: str, *, deadline: float | None, started: float) -> None:
         super().__init__(deadline=deadline, started=started)
+        self.belongs_to = endpoint_id
         self.collection = self.collective = self.call = operations.find_deployments(endpoint_id)
         self.subject = f"Deployment {deployment_id} on endpoint {endpoint_id}"
         self.key = validate_identifier(deployment_id, "deployment_id")
@@ -298,7 +308,7 @@ class Log(Protocol):
 
 
 def tell(watch: Watch[Any], answer: object, *, now: float, log: Log) -> Outcome | None:
-    """Let a watch hear the result of a look, and log what has changed by it.
+    """Let a watch hear the result of a look, log what has changed by it, and count its end.
 
     :param watch: who waits.
     :param answer: see :meth:`Watch.hear`.
@@ -309,6 +319,9 @@ def tell(watch: Watch[Any], answer: object, *, now: float, log: Log) -> Outcome 
     outcome = watch.hear(answer, now)
     if outcome is not None:
         log.info("%s", outcome.message)
+        watch.metrics.count(f"waits.{outcome.status}", watch.belongs_to)
+        if outcome.status is Status.SUCCEEDED:
+            watch.metrics.took(now - watch.started, watch.belongs_to)
     elif watch.failures:
         log.warning("%s: %s; it will be asked again.", watch.subject, watch.progress)
     elif watch.progress != before:

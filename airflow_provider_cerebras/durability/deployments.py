@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import OutcomeUnknown
 from airflow_provider_cerebras.api.status import Progress, classify_deployment, serving_model
+from airflow_provider_cerebras.metrics import DEPLOYMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -121,6 +122,7 @@ class Deploy:
                 classify_deployment(endpoint, found).words,
             )
             self._memory.note(model_version=self._model_version, deployment_id=found)
+            DEPLOYMENT.count("adopted", self._endpoint_id)
             return found
         # Noted before anything changes, and not again by a retry, when what serves may be what is rolled out here.
         before = served_before(endpoint, self._model_version)
@@ -150,6 +152,7 @@ class Deploy:
                 self._log.warning("%s Looking for it among the endpoint's deployments.", error)
                 if found := self._settle(before):
                     self._log.info("Deployment %s has come of it.", found)
+                    DEPLOYMENT.count("reconciled", self._endpoint_id)
                     return found
                 if doubts == MAX_SUBMISSIONS:
                     raise
@@ -160,6 +163,7 @@ class Deploy:
                     self._model_version,
                     self._endpoint_id,
                 )
+                DEPLOYMENT.count("submitted", self._endpoint_id)
                 return deployment_id
 
     def _settle(self, before: Collection[str]) -> str | None:

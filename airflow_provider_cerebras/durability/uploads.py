@@ -17,6 +17,7 @@ from airflow_provider_cerebras.api.status import Progress, classify_version
 from airflow_provider_cerebras.durability.aliases import find_version, move_alias, set_aliases, without
 from airflow_provider_cerebras.durability.identity import OWN_ALIAS
 from airflow_provider_cerebras.exceptions import AliasInUse
+from airflow_provider_cerebras.metrics import MODEL_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -219,6 +220,7 @@ class Upload:
         self._log = log
         self._sleep = sleep
         self._doubts = 0
+        self._in_doubt = False
         self._made: str | None = None
 
     def run(self) -> ModelVersion:
@@ -253,9 +255,12 @@ class Upload:
     def _finish(self, version: ModelVersion) -> None:
         self._memory.note(model_version=version.name)
         if self._made == version.name:
+            how = "submitted"
             self._log.info("Uploaded %s as model version %s.", self._request.weight_uri, version.name)
         else:
+            how = "reconciled" if self._in_doubt else "adopted"
             self._log.info("Adopted model version %s; nothing was uploaded again.", version.name)
+        MODEL_VERSION.count(how, self._request.model_arch_id)
 
     def _do(self, step: Create | SetAliases | MoveAlias | Refuse, seen: Seen) -> Seen:
         if isinstance(step, Create):
@@ -289,6 +294,7 @@ class Upload:
         except OutcomeUnknown as error:
             if request.identity is None:
                 raise  # nothing tells whether a version that is found then is ours
+            self._in_doubt = True
             self._doubt(error)
             return self._look()
         except (BadRequest, Conflict) as refusal:
