@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BUCKET = "weights"
 HELD_SECONDS = 1e6
 """How long a sync and a rollout take; so they last until a drill has seen enough of the wait."""
+NOTICED_SECONDS = 3
+"""How long a deferral lasts at least: Airflow calls the task failed if it is over before the executor tells of it."""
 STEP_SECONDS = 300
 """What a step of a run may take, on however busy a machine."""
 ENDED = {"success", "failed"}
@@ -180,11 +182,17 @@ class Release:
 
     def wait_for_end(self) -> str:
         """Let every wait come to its end until the run has, and return its state."""
+        waiting: str | None = None
+        since = time.monotonic()
 
         def has_ended() -> bool:
+            nonlocal waiting, since
             if self.stack.run_state(self.name) in ENDED:
                 return True
-            if any((task := self.task(name)) and task.state == "deferred" for name in LOOKS):
+            deferred = next((name for name in LOOKS if (task := self.task(name)) and task.state == "deferred"), None)
+            if deferred != waiting:
+                waiting, since = deferred, time.monotonic()
+            elif waiting is not None and time.monotonic() - since >= NOTICED_SECONDS:
                 self.service.complete()
             return False
 

@@ -133,11 +133,11 @@ def kill_busy_workers(field: Field, name: str) -> Figures:
         for release in started:
             release.service.end_faults()
         figures = [release.conclude() for release in started]
-    return {
-        "versions": [each["versions"] for each in figures],
-        "deployments": [each["deployments"] for each in figures],
-        "attempts": dict(zip(releases, (each["attempts"] for each in figures), strict=True)),
-    }
+        return {
+            "versions": sum(each["versions"] for each in figures),
+            "deployments": sum(each["deployments"] for each in figures),
+            "attempts": {which: _tries(release, KILLED_WORKERS[which][0]) for which, release in releases.items()},
+        }
 
 
 def _held(service: Service, operation: str, when: str) -> Fault:
@@ -371,7 +371,7 @@ def wait_for_many(field: Field, name: str) -> Figures:
         assert len(ends) == MANY_WAITS
         return {
             "waits": MANY_WAITS,
-            "triggerers' processor use": [
+            "triggerers' use of a core": [
                 f"{(late.cpu_seconds - early.cpu_seconds) / seconds:.1%}"
                 for early, late in zip(before, after, strict=True)
             ],
@@ -397,11 +397,13 @@ _KILLED = {
     "deploy-answered": "deploys, and the service has acted",
 }
 _INTERVENTIONS = {
-    "failed": "marks the deferred upload as failed, and clears it later",
-    "cleared": "clears the deferred upload",
-    "success": "marks the deferred upload as success",
+    ("failed", False): "marks the deferred upload as failed, and clears it later. The first version stays",
+    ("failed", True): "does the same with `delete_on_kill=True`. The first version is deleted",
+    ("cleared", False): "clears the deferred upload. The first version stays",
+    ("cleared", True): "does the same with `delete_on_kill=True`. The first version is deleted",
+    ("success", False): "marks the deferred upload as success. The release goes on with the version",
+    ("success", True): "does the same with `delete_on_kill=True`, and clears it later. The first version is deleted",
 }
-_KEPT = {True: "`delete_on_kill=True`: the version is deleted", False: "the version stays, for nobody can cancel it"}
 
 RELEASE_DRILLS = [
     ReleaseDrill(
@@ -417,7 +419,7 @@ RELEASE_DRILLS = [
         ReleaseDrill(
             2,
             f"worker-killed-{which}",
-            f"The worker gets a SIGKILL with its task, which {text}.",
+            f"The worker gets a SIGKILL with its task, while that {text}.",
             partial(kill_worker, which=which),
             alone=False,
             quick=True,
@@ -427,8 +429,8 @@ RELEASE_DRILLS = [
     ReleaseDrill(
         2,
         "workers-killed",
-        "The workers that run them, and all tasks on these, get a SIGKILL at all four of these instants, in four "
-        "releases at once.",
+        "Four releases are at one of the instants of the LocalExecutor's table each, and the workers that run them get "
+        "a SIGKILL with all their tasks.",
         kill_busy_workers,
         executors=(Executor.CELERY,),
     ),
@@ -461,13 +463,12 @@ RELEASE_DRILLS = [
         ReleaseDrill(
             7,
             f"{how}-{'deleted' if delete else 'kept'}",
-            f"A user {text}; {_KEPT[delete]}.",
+            f"A user {text}.",
             partial(intervene, how=how, delete=delete),
             alone=False,
             quick=True,
         )
-        for how, text in _INTERVENTIONS.items()
-        for delete in (False, True)
+        for (how, delete), text in _INTERVENTIONS.items()
     ),
     ReleaseDrill(
         8,

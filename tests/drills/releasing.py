@@ -101,4 +101,5 @@ def save_results(path: Path, airflow: str, executor: Executor, found: Mapping[st
     before = json.loads(path.read_text()) if path.exists() else {}
     drills = before.get("drills", {}) if before.get("airflow") == airflow else {}
     drills |= {f"{executor}/{name}": asdict(result) for name, result in found.items()}
-    path.write_text(json.dumps({"airflow": airflow, "python": python_version(), "drills": drills}, indent=1))
+    results = {"airflow": airflow, "python": python_version(), "cores": os.cpu_count(), "drills": drills}
+    path.write_text(json.dumps(results, indent=1))

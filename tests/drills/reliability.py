@@ -41,10 +41,11 @@ sync or a rollout ends when the drill has seen enough of the wait.
 [The crash matrix](crash-matrix.md) goes through each instant of a single task instead.
 """
 
-CLEARED = """
-*Versions* 2: a user has cleared an upload that the service cannot cancel. The version of the attempt that was ended
-stays, nothing deploys it, and [pruning](operators.md) takes it in the end; `delete_on_kill=True` deletes it at once.
-*Attempts* names the tasks of the group that were tried more than once.
+NOTES = """
+*Attempts* names the tasks of the group that were tried more than once. On a busy machine Airflow may try more often
+than the fault asks for; that is one more chance to do it twice. Where there are 2 *versions*, a user has cleared an
+upload, and that uploads anew: the weights may be others. The service cannot cancel the first one, so it stays until it
+is [pruned](operators.md), and nothing deploys it; `delete_on_kill=True` deletes it at once.
 """
 
 TAIL = """
@@ -63,7 +64,7 @@ def main() -> int:
         print(f"There is no {path}; run the drills first.", file=sys.stderr)
         return 1
     soak = RESULTS / "soak.json"
-    lines = [HEAD, *_drills(json.loads(path.read_text())), CLEARED]
+    lines = [HEAD, *_drills(json.loads(path.read_text())), NOTES]
     if soak.exists():
         lines += _soak(json.loads(soak.read_text()))
     DOCUMENT.write_text("\n".join([*lines, TAIL.rstrip("\n"), ""]))
@@ -77,7 +78,11 @@ def _drills(run: dict[str, Any]) -> list[str]:
     if missing:
         raise SystemExit(f"There are no results of {missing}; run all drills first.")
     passed = sum(result["error"] is None for result in results.values())
-    lines = [f"{passed} of {len(results)} drills passed, on Airflow {run['airflow']} and Python {run['python']}.", ""]
+    lines = [
+        f"{passed} of {len(results)} drills passed, on Airflow {run['airflow']} and Python {run['python']}.",
+        f"The seconds are of a machine with {run['cores']} cores, and depend on what else it has to do.",
+        "",
+    ]
     for executor in Executor:
         drills = [drill for drill in RELEASE_DRILLS if executor in drill.executors]
         rows = [_row(drill, results[_key(executor, drill)]) for drill in drills]
