@@ -83,7 +83,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": modules("hooks.cerebras"),
         "operators": modules("operators.model_versions", "operators.endpoints"),
         "sensors": modules("sensors.model_versions", "sensors.endpoints"),
-        "triggers": modules("triggers.model_versions", "triggers.endpoints"),
+        "triggers": modules("triggers.model_versions", "triggers.endpoints", "triggers.events"),
         "extra-links": [
             f"{_PACKAGE}.links.weights.CerebrasWeightsLink",
             f"{_PACKAGE}.links.console.CerebrasConsoleLink",

@@ -34,10 +34,16 @@ def register(*dags: DAG) -> None:
         bag = _dag_bag(dag_folder=os.devnull, include_examples=False)
     for dag in dags:
         bag.bag_dag(dag) if AIRFLOW_V_3_0_PLUS else bag.bag_dag(dag, root_dag=dag)
-    sync_bag_to_db(bag, "dags-folder", None) if AIRFLOW_V_3_0_PLUS else bag.sync_to_db()
+
+    def sync() -> None:
+        sync_bag_to_db(bag, "dags-folder", None) if AIRFLOW_V_3_0_PLUS else bag.sync_to_db()
+
+    sync()
     with create_session() as session:
         for model in session.query(DagModel).filter(DagModel.dag_id.in_([dag.dag_id for dag in dags])):
             model.is_paused = False
+    if AIRFLOW_V_3_0_PLUS:
+        sync()  # the assets of DAGs that are paused are not watched
 
 
 def asset_events(uri: str) -> list[dict[str, Any]]:

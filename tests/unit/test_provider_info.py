@@ -66,7 +66,11 @@ def test_it_names_the_package_as_it_is_installed() -> None:
     assert INFO["versions"][0] == version(INFO["package-name"]) == __version__
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
+# It says so itself where somebody imports it nevertheless.
+NEEDS_AIRFLOW_3 = {"airflow_provider_cerebras.triggers.events"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES - (set() if AIRFLOW_V_3_0_PLUS else NEEDS_AIRFLOW_3)))
 def test_every_module_that_it_names_can_be_imported(name: str) -> None:
     assert importlib.import_module(name).__doc__
 

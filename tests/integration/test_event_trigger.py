@@ -1,0 +1,304 @@
+"""The event trigger on Airflow's own triggerer: the process that runs it, and the supervisor that stores its events."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
+from tests.integration.asset_runs import asset_events, register, run_what_assets_start
+from tests.integration.dag_run import database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from tests.integration.dag_run import DagRunner
+
+LIMIT = 120
+"""Seconds that anything may take on a machine that is busy with other things."""
+
+
+@cache
+def supervisor_class() -> Any:
+    """Airflow's supervisor of the process that runs triggers; all of them share what takes seconds to make."""
+    from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
+
+    class Supervisor(TriggerRunnerSupervisor):
+        @staticmethod
+        @cache
+        def _shared() -> Any:
+            return TriggerRunnerSupervisor.make_client(None)  # type: ignore[arg-type]
+
+        def make_client(self) -> Any:
+            return self._shared()
+
+    return Supervisor
+
+
+class Triggerer:
+    """A triggerer: its supervisor in this process, and the process that runs the triggers."""
+
+    def __init__(self) -> None:
+        from airflow.jobs.job import Job
+        from airflow.jobs.triggerer_job_runner import TriggererJobRunner
+
+        self._job: Any = Job()
+        TriggererJobRunner(self._job)
+        self._job.prepare_for_execution()
+        self._supervisor: Any = supervisor_class().start(job=self._job, capacity=100)
+        self.alive = True
+
+    def run_until(self, done: Callable[[], object]) -> None:
+        """Do as the triggerer does until something has come about."""
+        deadline = time.monotonic() + LIMIT
+        while not done():
+            assert time.monotonic() < deadline, "it did not come about"
+            self._supervisor.run_once()
+
+    def step(self) -> None:
+        """Do once what the triggerer does over and over."""
+        self._supervisor.run_once()
+
+    def run_for_looks(self, emulator: EmulatorClient, looks: int) -> None:
+        """Do as the triggerer does while the service is asked so many times more."""
+        asked = len(emulator.requests("list_model_versions"))
+        self.run_until(lambda: len(emulator.requests("list_model_versions")) >= asked + looks)
+
+    def leave_alone_for_looks(self, emulator: EmulatorClient, looks: int) -> None:
+        """Let the process look so many times more, while nobody stores what it sends."""
+        asked = len(emulator.requests("list_model_versions"))
+        deadline = time.monotonic() + LIMIT
+        while len(emulator.requests("list_model_versions")) < asked + looks:
+            assert time.monotonic() < deadline, "it does not look"
+            threading.Event().wait(0.05)
+
+    def kill(self) -> None:
+        """Die at once: what the process has sent and the supervisor has not stored yet is lost."""
+        if not self.alive:
+            return
+        from airflow.jobs.job import Job
+        from airflow.utils.session import create_session
+
+        self.alive = False
+        os.kill(self._supervisor.pid, signal.SIGKILL)
+        os.waitpid(self._supervisor.pid, 0)
+        with create_session() as session:
+            job: Any = session.get(Job, self._job.id)
+            job.end_date = datetime.now(UTC)
+
+
+if not AIRFLOW_V_3_0_PLUS:
+
+    def test_it_says_what_it_needs() -> None:
+        sys.modules.pop("airflow_provider_cerebras.triggers.events", None)
+        with pytest.raises(ImportError, match=r"needs Airflow 3\.0 or later"):
+            importlib.import_module("airflow_provider_cerebras.triggers.events")
+
+else:
+
+    @pytest.fixture
+    def start_triggerer(airflow_db: None) -> Iterator[Callable[[], Triggerer]]:
+        started: list[Triggerer] = []
+
+        def start() -> Triggerer:
+            started.append(Triggerer())
+            return started[-1]
+
+        yield start
+        for triggerer in started:
+            triggerer.kill()
+
+    @pytest.fixture
+    def service(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
+        emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+        monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
+        return emulator
+
+    @pytest.fixture
+    def watch(request: pytest.FixtureRequest, service: EmulatorClient) -> Iterator[Callable[..., str]]:
+        """Schedule a DAG by an asset with a watcher; the asset's URI."""
+        from airflow.models.asset import AssetWatcherModel
+        from airflow.models.asset_state_store import AssetStateStoreModel
+        from airflow.models.trigger import Trigger
+        from airflow.sdk import DAG, Asset, AssetWatcher
+        from airflow.utils.session import create_session
+
+        from airflow_provider_cerebras.triggers.events import CerebrasModelVersionEventTrigger
+
+        count = itertools.count(1)
+
+        def watch(**arguments: Any) -> str:
+            trigger = CerebrasModelVersionEventTrigger(
+                **{"org_name": "my-org", "model_arch_id": service.arch, "poll_interval": 0.2, **arguments}
+            )
+            name = f"{request.node.name}-{next(count)}"
+            asset = Asset(name, watchers=[AssetWatcher(name="watcher", trigger=trigger)])
+            register(DAG(name, schedule=[asset], start_date=datetime(2025, 1, 1, tzinfo=UTC)))
+            return asset.uri
+
+        yield watch
+        with create_session() as session:
+            session.query(AssetStateStoreModel).delete()
+            session.query(AssetWatcherModel).delete()
+            session.query(Trigger).delete()
+
+    def versions(uri: str) -> list[str]:
+        return [event["payload"]["model_version"] for event in asset_events(uri)]
+
+    def kept() -> list[Any]:
+        """What triggers have had kept, in no order."""
+        with closing(sqlite3.connect(database())) as connection:
+            return [json.loads(value) for (value,) in connection.execute("SELECT value FROM asset_state_store")]
+
+    def test_a_version_that_becomes_ready_is_an_event_whoever_made_it(
+        service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+    ) -> None:
+        service.upload("s3://weights/old")
+        uri = watch()
+        triggerer = start_triggerer()
+        triggerer.run_for_looks(service, 2)
+
+        service.upload("s3://weights/new", "latest")
+        triggerer.run_until(lambda: asset_events(uri))
+
+        payload = {
+            "model_version": service.version_name(2),
+            "version_aliases": ["latest"],
+            "weight_uri": "s3://weights/new",
+        }
+        assert asset_events(uri) == [{"from_trigger": True, "payload": payload}]
+        triggerer.run_for_looks(service, 3)
+        assert versions(uri) == [service.version_name(2)]
+
+    def test_an_alias_that_moves_is_an_event(
+        service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+    ) -> None:
+        first, second = service.upload("s3://weights/1", "production"), service.upload("s3://weights/2")
+        uri = watch(alias="production")
+        triggerer = start_triggerer()
+        triggerer.run_for_looks(service, 2)
+
+        service.set_aliases(first)
+        triggerer.run_for_looks(service, 2)
+        assert versions(uri) == []
+        service.set_aliases(second, "production")
+        triggerer.run_until(lambda: asset_events(uri))
+
+        (event,) = asset_events(uri)
+        assert event["payload"] == {
+            "model_version": second,
+            "version_aliases": ["production"],
+            "weight_uri": "s3://weights/2",
+            "alias": "production",
+            "previous_model_version": first,
+        }
+
+    def test_many_watchers_of_an_architecture_cost_one_poll(
+        service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+    ) -> None:
+        uris = [watch(), *(watch(alias=alias) for alias in ("one", "two", "three")), watch(poll_interval=0.3)]
+        fault = service.add_fault("list_model_versions", hold=True, times=None)
+        triggerer = start_triggerer()
+        triggerer.run_until(lambda: service.requests("list_model_versions", stage="held"))
+        for _ in range(3):
+            triggerer.step()
+
+        assert len(service.requests("list_model_versions")) == 1
+        service.end_fault(fault)
+        triggerer.run_for_looks(service, 2)
+        service.upload("s3://weights/1", "two")
+        triggerer.run_until(lambda: asset_events(uris[0]) and asset_events(uris[2]) and asset_events(uris[4]))
+        assert [len(asset_events(uri)) for uri in uris] == [1, 0, 1, 0, 1]
+
+    if AIRFLOW_V_3_3_PLUS:
+
+        def test_what_becomes_ready_while_no_triggerer_runs_is_an_event_when_one_does(
+            service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+        ) -> None:
+            uri = watch()
+            triggerer = start_triggerer()
+            triggerer.run_until(kept)
+            triggerer.kill()
+
+            service.upload("s3://weights/1")
+            triggerer = start_triggerer()
+            triggerer.run_until(lambda: asset_events(uri))
+
+            triggerer.run_until(lambda: {"through": 1, "pending": []} in kept())
+            triggerer.kill()
+            # All is stored and kept, so the next triggerer has nothing to say.
+            start_triggerer().run_for_looks(service, 3)
+            assert versions(uri) == [service.version_name(1)]
+
+        def test_an_event_that_was_never_stored_is_sent_again(
+            service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+        ) -> None:
+            uri = watch()
+            triggerer = start_triggerer()
+            triggerer.run_until(kept)
+            service.upload("s3://weights/1")
+            triggerer.leave_alone_for_looks(service, 3)
+            triggerer.kill()
+            assert versions(uri) == []
+
+            triggerer = start_triggerer()
+            triggerer.run_until(lambda: asset_events(uri))
+            triggerer.run_for_looks(service, 3)
+
+            assert versions(uri) == [service.version_name(1)]
+
+        def test_one_that_was_stored_is_sent_twice_only_if_nobody_could_be_told(
+            service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+        ) -> None:
+            """The one gap there is: the triggerer dies after it has stored the event and before it says so."""
+            uri = watch()
+            triggerer = start_triggerer()
+            triggerer.run_until(kept)
+            service.upload("s3://weights/1")
+            triggerer.run_until(lambda: asset_events(uri))
+            triggerer.kill()
+
+            triggerer = start_triggerer()
+            triggerer.run_until(lambda: {"through": 1, "pending": []} in kept())
+
+            assert set(versions(uri)) == {service.version_name(1)}
+            assert len(versions(uri)) <= 2
+
+        def test_the_example_deploys_what_the_alias_stands_for(
+            service: EmulatorClient,
+            watch: Callable[..., str],
+            start_triggerer: Callable[[], Triggerer],
+            run_dag: DagRunner,
+            monkeypatch: pytest.MonkeyPatch,
+        ) -> None:
+            import on_new_version_watched as example
+
+            first, second = service.upload("s3://weights/1", "production"), service.upload("s3://weights/2")
+            register(example.dag)
+            triggerer = start_triggerer()
+            triggerer.run_until(kept)
+            triggerer.kill()
+            service.set_aliases(first)
+            service.set_aliases(second, "production")
+            # One that begins looks at once.
+            start_triggerer().run_until(lambda: asset_events(example.MODEL.uri))
+
+            result = run_what_assets_start(example.dag, run_dag, monkeypatch)
+
+            assert result is not None
+            assert result.state == "success", result.log
+            assert service.serving() == result["newest"].xcom == second

@@ -1,0 +1,191 @@
+"""The event trigger as Airflow stores it, and how it gets by where Airflow gives it less than 3.3 does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
+if not AIRFLOW_V_3_0_PLUS:
+    pytest.skip("there are no watchers of assets; see tests/integration/test_event_trigger.py", allow_module_level=True)
+
+from airflow_provider_cerebras.triggers.events import CerebrasModelVersionEventTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.conftest import Service
+
+
+def trigger(**arguments: Any) -> CerebrasModelVersionEventTrigger:
+    return CerebrasModelVersionEventTrigger(
+        **{"org_name": "my-org", "model_arch_id": "gpt-oss-120b", "poll_interval": 0.01, **arguments}
+    )
+
+
+class Store:
+    """A state store of Airflow's; `problem` is what it fails with."""
+
+    def __init__(self, problem: Exception | None = None) -> None:
+        self.problem = problem
+        self.values: dict[str, Any] = {}
+        self.written = asyncio.Event()
+
+    async def aget(self, key: str) -> Any:
+        if self.problem:
+            raise self.problem
+        return self.values.get(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        if self.problem:
+            raise self.problem
+        self.values[key] = value
+        self.written.set()
+
+
+def first_event(
+    watcher: CerebrasModelVersionEventTrigger, service: Service, happens: Callable[[], object]
+) -> dict[str, Any]:
+    """What it sends first, of what happens after its first look."""
+
+    def answers() -> int:
+        return sum(request.status == 200 for request in service.requests("list_model_versions"))
+
+    def meanwhile() -> None:
+        while answers() < looked + 2:
+            threading.Event().wait(0.01)
+        happens()
+
+    looked = answers()
+
+    async def watch() -> Any:
+        async with aclosing(watcher.run()) as events, asyncio.timeout(60):  # type: ignore[type-var]
+            happening = asyncio.create_task(asyncio.to_thread(meanwhile))
+            event = await anext(events)
+            await happening
+            return event.payload
+
+    payload: dict[str, Any] = asyncio.run(watch())
+    return payload
+
+
+def test_it_is_rebuilt_from_plain_json() -> None:
+    path, arguments = json.loads(json.dumps(trigger(alias="production").serialize()))
+    assert path == "airflow_provider_cerebras.triggers.events.CerebrasModelVersionEventTrigger"
+    assert (
+        CerebrasModelVersionEventTrigger(**arguments).serialize()[1]
+        == arguments
+        == {
+            "org_name": "my-org",
+            "model_arch_id": "gpt-oss-120b",
+            "alias": "production",
+            "poll_interval": 0.01,
+            "cerebras_conn_id": "cerebras_default",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"org_name": ""}, "org_name"),
+        ({"model_arch_id": "a b"}, "model_arch_id"),
+        ({"alias": "Not An Alias"}, "alias"),
+        ({"alias": "7"}, "alias"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"poll_interval": float("nan")}, "poll_interval"),
+    ],
+)
+def test_bad_input_is_refused_when_the_dag_is_parsed(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}: "):
+        trigger(**arguments)
+
+
+@pytest.mark.parametrize("alias", [None, "production"])
+def test_without_a_shared_stream_it_sends_the_same(service: Service, alias: str | None) -> None:
+    service.new_version("production")
+
+    def move() -> None:
+        service.set_aliases(service.version_name(1))
+        service.new_version("production")
+
+    payload = first_event(trigger(alias=alias), service, move)
+    assert payload["model_version"] == service.version_name(2)
+    assert payload["version_aliases"] == ["production"]
+    assert payload.get("previous_model_version") == (service.version_name(1) if alias else None)
+    for secret in (service.settings.management_key, service.settings.inference_key):
+        assert secret not in json.dumps(payload)
+
+
+def test_what_was_seen_is_kept_at_the_next_look(service: Service) -> None:
+    async def watch() -> Any:
+        watcher, store = trigger(), Store()
+        setattr(watcher, "asset_state_store", store)  # noqa: B010  Airflow does it so
+        async with aclosing(watcher.run()) as events, asyncio.timeout(60):  # type: ignore[type-var]
+            waiting = asyncio.ensure_future(anext(events))
+            await store.written.wait()
+            await asyncio.to_thread(service.new_version)
+            await waiting
+            # It is not kept before the event can be stored.
+            assert [*store.values.values()] == [{"through": 0, "pending": []}]
+            store.written.clear()
+            waiting = asyncio.ensure_future(anext(events))
+            await store.written.wait()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            return [*store.values.values()]
+
+    assert asyncio.run(watch()) == [{"through": 1, "pending": []}]
+
+
+def test_watchers_of_different_things_keep_what_they_have_seen_apart(service: Service) -> None:
+    keys = {trigger(**arguments)._key for arguments in ({}, {"alias": "one"}, {"alias": "two"}, {"org_name": "other"})}
+    assert len(keys) == 4
+
+
+def test_a_store_that_serves_several_assets_is_done_without(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    watcher = trigger()
+    setattr(watcher, "asset_state_store", Store(ValueError("Task has 2 concrete inlets")))  # noqa: B010
+    assert first_event(watcher, service, service.new_version)["model_version"] == service.version_name(1)
+
+
+def test_a_service_that_refuses_is_asked_again(service: Service) -> None:
+    """A watcher that ended would be started again at once, over and over."""
+    service.add_fault("list_model_versions", status=401, times=2)
+    assert first_event(trigger(), service, service.new_version)["model_version"] == service.version_name(1)
+
+
+if AIRFLOW_V_3_3_PLUS:
+
+    def test_watchers_of_an_architecture_share_a_stream_and_others_do_not() -> None:
+        assert trigger().shared_stream_key() == trigger(alias="one").shared_stream_key()
+        for arguments in ({"org_name": "other"}, {"model_arch_id": "other"}, {"cerebras_conn_id": "other"}):
+            assert trigger().shared_stream_key() != trigger(**arguments).shared_stream_key()
+
+    @pytest.mark.parametrize("failed", [0, 1])
+    def test_nothing_is_kept_of_a_look_whose_events_may_not_be_stored(failed: int) -> None:
+        from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+
+        from airflow_provider_cerebras.api.models import ModelVersionRows
+        from airflow_provider_cerebras.triggers._looks import Look
+        from airflow_provider_cerebras.triggers._producer import LookProducer, NotStored
+
+        kept: list[str] = []
+
+        async def keep() -> None:
+            kept.append("seen")
+
+        look = Look(ModelVersionRows.model_validate({"model_versions": []}), [keep])
+        batch = [AdvanceItem(look, AdvanceOutcome(acked=1, failed=failed))]
+        producer = LookProducer({})
+        if failed:
+            with pytest.raises(NotStored):
+                asyncio.run(producer.advance(batch))
+        else:
+            asyncio.run(producer.advance(batch))
+        assert kept == ([] if failed else ["seen"])
