@@ -26,7 +26,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test docs acceptance browser drills matrix soak reliability conformance bench clean
+.PHONY: help demo standalone test docs acceptance browser registry drills matrix soak reliability conformance bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,9 @@ acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break i
 browser: .venv/.test  ## see the pages of Airflow and of the emulator in a real browser
 	@scripts/install_chromium.sh
 	.venv/bin/python -m pytest tests/browser
+
+registry: .venv/.test  ## write .airflow-registry.yaml from the provider info and the docstrings
+	.venv/bin/python scripts/registry.py
 
 drills: | $(UV)  ## kill what a real Airflow is made of: the crash matrix, and in the middle of releases (20 minutes)
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session drills -- $(DRILLS)
