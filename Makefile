@@ -26,10 +26,11 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test docs acceptance browser registry drills matrix soak reliability conformance bench clean
+.PHONY: help demo standalone test test-matrix docs acceptance browser registry drills matrix soak reliability \
+	conformance bench clean
 
 help:  ## tell what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{"endpoint_id": ...}')
 	@.venv/bin/python scripts/demo.py --conf "$$CONF"
@@ -39,6 +40,11 @@ standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
 
 test: | $(UV)  ## lint, types, docs, and the tests on every supported Airflow
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox
+
+# A shim of pyenv answers for the versions that are chosen only.
+test-matrix: export PYENV_VERSION = $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[123]\.[0-9]+$$' | paste -sd:)
+test-matrix: | $(UV)  ## run the integration tests on every pair of Airflow and Python, and write docs/compatibility-matrix.md
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session matrix compatibility
 
 docs: | $(UV)  ## build the documentation into docs/_build/html
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session docs

@@ -7,7 +7,22 @@ from pathlib import Path
 
 import nox
 
-AIRFLOWS = ("3.3.2", "2.11.2")
+# The newest patch of each, newest first.
+EVERY_AIRFLOW = ("3.3.2", "3.2.2", "3.1.8", "3.0.6", "2.11.2")
+EVERY_PYTHON = ("3.11", "3.12", "3.13")
+# An Airflow that does not know the newest Python.
+UP_TO_3_12 = ("3.0.6", "2.11.2")
+MATRIX = [
+    (airflow, python)
+    for airflow in EVERY_AIRFLOW
+    for python in EVERY_PYTHON
+    if not (airflow in UP_TO_3_12 and python == "3.13")
+]
+# What an Airflow cannot do with the newest release of, where it is installed without its constraints.
+NOT_NEWER = {"3.2.2": ["pydantic<2.14"], "3.0.6": ["fastapi<0.117"]}
+
+# The corners: what `make test` runs.
+AIRFLOWS = (EVERY_AIRFLOW[0], EVERY_AIRFLOW[-1])
 # Airflow 2.11 knows no later Python; uv finds or fetches 3.12 where the one that runs this will not do.
 PYTHON = "{}.{}".format(*min(sys.version_info[:2], (3, 12)))
 
@@ -53,6 +68,25 @@ def tests(session: nox.Session, airflow: str) -> None:
     session.run("pytest", *folders, *session.posargs)
 
 
+@nox.session(default=False)
+@nox.parametrize(("airflow", "python"), MATRIX, ids=[f"{airflow}-{python}" for airflow, python in MATRIX])
+def matrix(session: nox.Session, airflow: str) -> None:
+    """The integration tests on every supported pair of Airflow and Python."""
+    install(session, airflow)
+    results = Path(".nox", "compatibility")
+    results.mkdir(parents=True, exist_ok=True)
+    result = results / f"{airflow}-{session.python}.xml"
+    result.unlink(missing_ok=True)
+    session.run("pytest", "tests/integration", f"--junit-xml={result}", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
+def compatibility(session: nox.Session) -> None:
+    """The page on what the matrix has found."""
+    pairs = [f"{airflow}-{python}" for airflow, python in MATRIX]
+    session.run("python", "-m", "tests.compatibility", *pairs)
+
+
 @nox.session(python=PYTHON, default=False)
 @nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
 def drills(session: nox.Session, airflow: str) -> None:
@@ -78,4 +112,5 @@ def reliability(session: nox.Session) -> None:
 
 def install(session: nox.Session, airflow: str, *, extra: str = "test") -> None:
     """Install the package with all that its tests need."""
-    session.install("--compile-bytecode", f"apache-airflow=={airflow}", "--editable", f".[{extra}]")
+    not_newer = NOT_NEWER.get(airflow, [])
+    session.install("--compile-bytecode", f"apache-airflow=={airflow}", *not_newer, "--editable", f".[{extra}]")

@@ -28,7 +28,7 @@ autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 # What is part of another page.
-exclude_patterns = ["_build", "benchmarks/emulator.md"]
+exclude_patterns = ["_build", "benchmarks/emulator.md", "compatibility-matrix.md"]
 html_show_copyright = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import platform
 import socket
 import ssl
@@ -42,6 +43,7 @@ from airflow_provider_cerebras.api.errors import (
     ServerError,
     UnexpectedResponse,
     error_from_response,
+    in_one_line,
     redact,
 )
 from airflow_provider_cerebras.api.operations import Call, Key
@@ -147,6 +149,21 @@ class ClientSettings:
             raise ValueError(f"verify: {self.verify!r} cannot be read as a CA bundle ({error}).") from None
 
 
+class _Redaction(logging.Filter):
+    """Takes keys out of what httpcore logs at DEBUG: header fields of answers, whatever a service repeats there."""
+
+    secrets: frozenset[str] = frozenset()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage(), self.secrets), ()
+        return True
+
+
+_redaction = _Redaction()
+for _name in ("connection", "http11", "proxy", "socks"):
+    logging.getLogger(f"httpcore.{_name}").addFilter(_redaction)
+
+
 class _RetryPolicy(TypedDict):
     retry: RetryBaseT
     wait: WaitBaseT
@@ -164,6 +181,7 @@ class _BaseClient(Generic[HttpT]):
     def __init__(self, settings: ClientSettings, http: HttpT) -> None:
         self.settings = settings
         self._http: HttpT = http
+        _redaction.secrets |= frozenset(settings.secrets)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.base_url!r})"
@@ -248,10 +266,13 @@ class _BaseClient(Generic[HttpT]):
                 raise _unknown(call, url, words) from None
             raise CerebrasTransportError(f"{call.method} {url} got no whole answer: {words}.") from None
         except httpx.HTTPError as error:
-            words = redact(f"{type(error).__name__}: {error}".removesuffix(": "), self.settings.secrets)
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            words = in_one_line(redact(said, self.settings.secrets))
+            # A traceback repeats the words of the cause, too.
+            cause = None if any(secret in said for secret in self.settings.secrets) else error
             if not call.may_be_resent and not isinstance(error, _NOT_SENT):
-                raise _unknown(call, url, words) from error
-            raise CerebrasTransportError(f"{call.method} {url} got no answer: {words.rstrip('.')}.") from error
+                raise _unknown(call, url, words) from cause
+            raise CerebrasTransportError(f"{call.method} {url} got no answer: {words.rstrip('.')}.") from cause
 
     def _policy(self, call: Call[AnswerT]) -> _RetryPolicy:
         return {

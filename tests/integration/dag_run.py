@@ -9,11 +9,16 @@ import sqlite3
 import traceback
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.version_compat import (
+    AIRFLOW_V_3_0_PLUS,
+    AIRFLOW_V_3_1_PLUS,
+    AIRFLOW_V_3_2_PLUS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -177,12 +182,17 @@ def _tell_ends(task: Any, ends: list[Ended]) -> None:
 def _register(dag: DAG) -> None:
     """Airflow 3 runs only what its database knows."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
+    # It has moved twice.
+    dagbag: Any = import_module("airflow.dag_processing.dagbag" if AIRFLOW_V_3_2_PLUS else "airflow.models.dagbag")
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder=os.devnull)
+    bag = dagbag.DagBag(dag_folder=os.devnull)
     bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    if AIRFLOW_V_3_1_PLUS:
+        dagbag.sync_bag_to_db(bag, "dags-folder", None)
+    else:
+        dag.relative_fileloc = Path(dag.fileloc).name  # or it is not found
+        bag.sync_to_db("dags-folder", None)
 
 
 def _tasks(connection: sqlite3.Connection, dag_id: str, run_id: str) -> dict[str, TaskResult]:

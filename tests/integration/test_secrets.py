@@ -49,6 +49,7 @@ ECHOES: dict[str, dict[str, Any]] = {
     "text": {"status": 500, "text": f"Traceback: Bearer {BOTH}", "content_type": "text/plain"},
     "request id": {"status": 503, "headers": {"x-request-id": MANAGEMENT_KEY}, "body": {"detail": "no"}},
     "text that is cut within a key": {"status": 502, "body": {"detail": f"{'x' * 480} {BOTH}"}},
+    "header": {"status": 409, "headers": {"x-echo": BOTH}, "body": {"detail": "no"}},
     "redirect": {"status": 302, "headers": {"location": f"https://example.com/?key={MANAGEMENT_KEY}"}},
     "another document": {"status": 200, "body": {MANAGEMENT_KEY: INFERENCE_KEY, "name": [BOTH], "done": BOTH}},
     "malformed JSON": {"status": 200, "text": f'{{"name": "{BOTH}', "content_type": "application/json"},
@@ -58,8 +59,7 @@ ECHOES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def everything_is_logged() -> Iterator[None]:
-    # httpcore's own messages hold the header fields of answers, whatever the service repeats there.
-    levels = {"": logging.DEBUG, "httpx": logging.DEBUG, "httpcore": logging.INFO, "airflow.task": logging.DEBUG}
+    levels = dict.fromkeys(("", "httpx", "httpcore", "airflow.task"), logging.DEBUG)
     before = {name: logging.getLogger(name).level for name in levels}
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
@@ -155,7 +155,6 @@ def assert_that_all_failed(result: DagResult) -> None:
 def test_success_tells_no_secret(
     emulator: EmulatorClient, before: Before, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
-    logging.getLogger("httpcore").setLevel(logging.DEBUG)
     with new_dag() as dag:
         upload = CerebrasUploadModelVersionOperator(
             task_id="upload",

@@ -7,6 +7,7 @@ import copy
 import pickle
 import ssl
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,11 @@ from airflow_provider_cerebras.api.client import (
 from airflow_provider_cerebras.api.errors import (
     CerebrasError,
     CerebrasTransportError,
+    NotFound,
     OutcomeUnknown,
     UnexpectedResponse,
 )
+from tests.unit.hostile_server import HostileServer, answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -348,3 +351,23 @@ class TestConnections:
                 await client.send(ARCHITECTURES)
 
         asyncio.run(leave())
+
+
+class TestLogs:
+    def test_what_httpcore_logs_of_an_answer_holds_no_key(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("DEBUG", logger="httpcore")
+        keys = {"management_key": "mgmt-key-5b1e", "inference_key": "inference-key-a94c"}
+        with (
+            HostileServer(answer(b"{}", f"X-Echo: {' '.join(KEYS)}", status="404 No")) as server,
+            CerebrasClient(settings(base_url=server.url, **keys)) as client,
+            pytest.raises(NotFound),
+        ):
+            client.send_once(ARCHITECTURES)
+        assert "(b'X-Echo', b'*** ***')" in caplog.text
+        assert not [key for key in KEYS if key in caplog.text]
+
+    @pytest.mark.parametrize("call", [ARCHITECTURES, UPLOAD], ids=["GET", "POST"])
+    def test_a_cause_that_repeats_a_key_is_not_in_the_traceback(self, connect: Connect, call: Call[Any]) -> None:
+        with pytest.raises(CerebrasError, match=r"broken: \*\*\*") as caught:
+            connect(httpx.ReadError(f"broken: {KEYS[0]}"), max_retries=0).send(call)
+        assert KEYS[0] not in "".join(traceback.format_exception(caught.value))
