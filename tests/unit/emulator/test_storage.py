@@ -228,14 +228,29 @@ def test_settings_that_the_file_contradicts_are_an_error(path: Path, capsys: pyt
     create_app(Settings(state=path)).emulator.close()
 
 
-async def test_the_clock_goes_on_from_where_it_was(path: Path, clock: FakeClock, start: Any) -> None:
+@pytest.mark.parametrize("killed", [True, False])
+async def test_the_clock_goes_on_from_where_it_was(path: Path, clock: FakeClock, start: Any, killed: bool) -> None:
     api = await start(state=path)
     await api.post("/_emulator/clock", json={"advance": 5000})
     clock.advance(60)
-    await api.aclose()
-    api._transport.app.emulator.close()
+    emulator = api._transport.app.emulator
+    if killed:
+        emulator._store.close()
+    else:
+        emulator.close()
     again = await start(state=path)
     assert (await again.get("/_emulator/clock")).json()["now"] == 1_736_705_060.25
+    again._transport.app.emulator.close()
+
+
+async def test_the_clock_does_not_go_back_over_a_stop(path: Path, clock: FakeClock, start: Any) -> None:
+    api = await start(state=path)
+    clock.advance(100)
+    assert (await api.get("/_emulator/clock")).json()["now"] == 1_736_700_100.25
+    api._transport.app.emulator.close()
+    clock.advance(-50)
+    again = await start(state=path)
+    assert (await again.get("/_emulator/clock")).json()["now"] == 1_736_700_100.25
     again._transport.app.emulator.close()
 
 
