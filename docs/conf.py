@@ -42,8 +42,6 @@ nitpicky = True
 nitpick_ignore = [("py:exc", "AirflowSensorTimeout")]
 # A docstring may send its readers to a module that users have no need of.
 nitpick_ignore_regex = [("py:mod", r".*"), ("py:class", r"(?!airflow_provider_cerebras).*|.*\.AnswerT")]
-# A page may be written before its place in the table of contents.
-suppress_warnings = ["toc.not_included"]
 
 
 class Rooms(SphinxDirective):
