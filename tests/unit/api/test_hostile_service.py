@@ -165,11 +165,8 @@ def filled(head: bytes, item: bytes, tail: bytes, *, size: int) -> bytes:
 
 DENSE = {
     "empty rows": (b'{"model_versions":[', b"{}", b"]}"),
-    "numbers for rows": (b'{"model_versions":[', b"0", b"]}"),
     "rows with a name": (b'{"model_versions":[', b'{"name":""}', b"]}"),
-    "lists in a field that nobody knows": (b'{"model_versions":[],"x":[', b"[]", b"]}"),
     "objects in a field that nobody knows": (b'{"model_versions":[],"x":[', b'{"":0}', b"]}"),
-    "objects in objects": (b'{"model_versions":[],"x":[', b'{"":' * 90 + b"0" + b"}" * 90, b"]}"),
     "long lines": (b'{"model_versions":[],"x":"', b"\\n" * 1000, b'"}'),
 }
 """Documents that become far more than they are, if they are read."""
@@ -284,8 +281,7 @@ async def many_pieces(connection: Connection) -> None:
 SLOW = [slow_body, slow_body_until_the_end_of_the_connection, slow_head, slow_hints, endless_hints, many_pieces]
 
 
-@pytest.mark.parametrize("call", [ARCHITECTURES, UPLOAD], ids=["GET", "POST"])
-@pytest.mark.parametrize("misdeed", SLOW)
+@pytest.mark.parametrize(("misdeed", "call"), [*((misdeed, ARCHITECTURES) for misdeed in SLOW), (slow_body, UPLOAD)])
 def test_an_answer_that_does_not_end_is_ended(send: Callable[..., Any], misdeed: Misdeed, call: Call[Any]) -> None:
     error = CerebrasTransportError if call.may_be_resent else OutcomeUnknown
     with HostileServer(misdeed) as server, pytest.raises(error, match=r"it was not complete after 1\.2 s") as caught:
