@@ -65,6 +65,7 @@ def get_provider_info() -> dict[str, Any]:
             "schemes": ["cerebras"],
             "handler": f"{_PACKAGE}.assets.uris.normalize",
             "factory": f"{_PACKAGE}.assets.create_asset",
+            "to_openlineage_converter": f"{_PACKAGE}.lineage.to_openlineage",
         }
     ]
 

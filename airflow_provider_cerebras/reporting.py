@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 
 from airflow_provider_cerebras.assets.events import attach, own_outlets
+from airflow_provider_cerebras.lineage import openlineage_listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,15 +17,21 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.provenance import Provenance
 
 
-def report(task: object, context: Context, find: Callable[[], Provenance]) -> None:
+def report(task: object, context: Context, find: Callable[[], Provenance]) -> Provenance | None:
     """Tell what a task has made to those who want to know. Where nobody does, nothing is asked for.
 
     :param task: the operator or sensor.
     :param context: the task's context.
     :param find: finds out what it has made.
+    :return: what it has made, if anybody wants to know.
     """
-    if outlets := own_outlets(task):
-        attach(outlets, context, find())
+    outlets = own_outlets(task)
+    if not outlets and not openlineage_listens():
+        return None
+    made = find()
+    if outlets:
+        attach(outlets, context, made)
+    return made
 
 
 def leave_result(task: BaseOperator, context: Context, result: str) -> None:

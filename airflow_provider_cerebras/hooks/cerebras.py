@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +19,25 @@ from airflow_provider_cerebras.api.errors import (
     NotFound,
     Unauthorized,
 )
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.assets.uris import endpoint_uri, version_uri
 from airflow_provider_cerebras.hooks.connection import (
     ConnectionSettings,
     connection_named,
     read_connection,
     validate_conn_id,
 )
+from airflow_provider_cerebras.lineage import collect
 from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pydantic import JsonValue
 
     from airflow_provider_cerebras.api import models
+
+_log = logging.getLogger(__name__)
 
 
 class CerebrasHook(BaseHook):
@@ -158,11 +165,14 @@ class CerebrasHook(BaseHook):
         :param system_fingerprint_suffix: text that inference answers shall carry in ``system_fingerprint``.
         :raises OutcomeUnknown: if it cannot be told whether a version was made.
         """
-        return self._client.send(
+        version = self._client.send(
             operations.upload_model_version(
                 self.org_name, model_arch_id, weight_uri, version_aliases, system_fingerprint_suffix
             )
         )
+        with _convenience():
+            collect(self, source=weight_uri, made=version_uri(version.name))
+        return version
 
     def get_model_version(self, model_version: str) -> models.ModelVersion:
         """Return one version with the progress of its sync.
@@ -206,7 +216,13 @@ class CerebrasHook(BaseHook):
         :param model_version: full name, by number or alias.
         :raises OutcomeUnknown: if it cannot be told whether a rollout was begun.
         """
-        return self._client.send(operations.deploy_model(endpoint_id, model_version))
+        deployment = self._client.send(operations.deploy_model(endpoint_id, model_version))
+        with _convenience():
+            name = ModelVersionName.parse(model_version)
+            if deployment.response is not None and deployment.response.version_id is not None:
+                name = name.with_version_id(str(deployment.response.version_id))
+            collect(self, source=version_uri(str(name)), made=endpoint_uri(endpoint_id))
+        return deployment
 
     def chat_completion(
         self, endpoint_id: str, messages: Sequence[Mapping[str, JsonValue]], **params: JsonValue
@@ -224,6 +240,15 @@ class CerebrasHook(BaseHook):
                 "take (the management API key is another)."
             )
         return self._client.send(operations.chat_completion(endpoint_id, messages, **params))
+
+
+@contextmanager
+def _convenience() -> Iterator[None]:
+    """Go on without lineage; the work is done, and it must not be done again for want of a record of it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  whoever reads lineage can fail in any way
+        _log.warning("Lineage is not collected: %s", error)
 
 
 def _explain(error: ValueError | CerebrasError) -> str:

@@ -12,6 +12,7 @@ from airflow_provider_cerebras._defaults import default_deferrable
 from airflow_provider_cerebras.blocking import wait
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.lineage import openlineage_facets
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.reporting import leave_result, report
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_cerebras.provenance import Provenance
     from airflow_provider_cerebras.triggers._base import WaitTrigger
@@ -83,6 +85,7 @@ class WaitingOperator(CerebrasOperator):
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self._provenance: Provenance | None = None
 
     @abstractmethod
     def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
@@ -92,8 +95,12 @@ class WaitingOperator(CerebrasOperator):
         """Find out what the task has made."""
 
     def _succeed(self, result: str, context: Context) -> str:
-        report(self, context, partial(self._made, result))
+        self._provenance = report(self, context, partial(self._made, result))
         return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
+        """Return what was made of what; OpenLineage calls it when the task has ended."""
+        return openlineage_facets(self._provenance)
 
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
