@@ -157,7 +157,8 @@ def table(figures: list[Figure]) -> str:
         f"| what | measured | CPU of the emulator for each |\n|---|---|---|\n{rows}\n\n"
         f"One process of the emulator, the load beside it in another; status on {CONNECTIONS} connections. "
         f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; load average "
-        f"{os.getloadavg()[0]:.1f} at the end, on which what is measured by the clock depends, and CPU hardly.\n"
+        f"{os.getloadavg()[0]:.1f} at the end (what is measured by the clock depends on it, CPU hardly), niceness "
+        f"{os.nice(0)}.\n"
     )
 
 
