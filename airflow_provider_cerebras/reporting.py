@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
-
 from airflow_provider_cerebras.assets.events import attach, own_outlets
 from airflow_provider_cerebras.lineage import openlineage_listens
 
@@ -44,5 +42,8 @@ def leave_result(task: BaseOperator, context: Context, result: str) -> None:
     :param result: what it returns if the wait ends well.
     """
     if task.do_xcom_push:
+        # It comes with modules of the database, which not every parse of a DAG shall pay.
+        from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
+
         ti: Any = context["ti"]
         ti.xcom_push(key=XCOM_RETURN_KEY, value=result)
