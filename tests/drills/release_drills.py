@@ -364,8 +364,11 @@ def wait_for_many(field: Field, name: str) -> Figures:
         stack.wait_until("what the waits cost", _after(WATCHED_SECONDS), timeout=2 * WATCHED_SECONDS)
         after, seconds = [stack.usage_of_triggerer(job) for job in stack.triggerers], time.time() - began
         requests = _polls(service) - asked
+        asked = _polls(service)
         service.complete()
         completed = time.time()
+        stack.wait_until("the next poll", lambda: _polls(service) > asked, timeout=STEP_SECONDS)
+        noticed = time.time() - completed
         _wait_for_run(field, run)
         ends = [look.ended - completed for look in stack.look_at_task(run, "wait") if look.ended is not None]
         assert len(ends) == MANY_WAITS
@@ -377,6 +380,7 @@ def wait_for_many(field: Field, name: str) -> Figures:
             ],
             "triggerers' memory": [f"{each.memory / 2**20:.0f} MiB" for each in after],
             "requests a minute for all of them": round(requests * 60 / seconds, 1),
+            "seconds from completion to the next poll": round(noticed, 1),
             "seconds from completion to success": {
                 "first": round(min(ends), 1),
                 "median": round(statistics.median(ends), 1),
