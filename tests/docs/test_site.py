@@ -64,6 +64,9 @@ CONTRACT: dict[str, list[str]] = {
     "retry_policies": [
         "CerebrasRetryPolicy",
     ],
+    "triggers.events": [
+        "CerebrasModelVersionEventTrigger",
+    ],
     "task_groups": [
         "cerebras_release",
     ],

@@ -6,8 +6,6 @@ import importlib
 from types import FunctionType
 from typing import Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-
 from airflow_provider_cerebras.provider_info import get_provider_info
 
 PACKAGE = "airflow_provider_cerebras"
@@ -23,17 +21,27 @@ OTHERS = (
     "api.names",
     "api.operations",
     "api.status",
-    *(["retry_policies"] if AIRFLOW_V_3_3_PLUS else []),
+    "retry_policies",
 )
 NOT_TYPED = {"RolloutOperator", "create_asset", "may_be_sent_again"}
 """What is public among the modules of the package only."""
 
 
 def modules() -> list[str]:
-    """Names of the modules with names that users type."""
+    """Names of the modules with names that users type, as far as this Airflow has what they need."""
     info = get_provider_info()
     told = [name for kind in KINDS for entry in info[kind] for name in entry["python-modules"]]
-    return [*told, *(f"{PACKAGE}.{name}" for name in OTHERS)]
+    return list(filter(_is_for_this_airflow, (*told, *(f"{PACKAGE}.{name}" for name in OTHERS))))
+
+
+def _is_for_this_airflow(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        if "needs Airflow" not in str(error):
+            raise
+        return False
+    return True
 
 
 def names(module: str) -> dict[str, Any]:
