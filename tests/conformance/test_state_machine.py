@@ -186,11 +186,24 @@ class Emulated(RuleBasedStateMachine):
     @rule(data=st.data(), by_alias=st.booleans(), fails=FAILS)
     def deploy(self, data: st.DataObject, by_alias: bool, fails: bool) -> None:
         shelf, version = self.one_of(data)
-        if fails:
-            self.world.client.fail_next_rollout("it is so")
         name = version.name
         if by_alias and version.aliases:
             name = f"{name.rpartition('/')[0]}/{version.aliases[0]}"
+        self.submit(shelf, version, name, fails=fails)
+
+    # What serves changes only after five steps that belong together, which chance alone would hardly put in a row.
+    @rule(index=st.integers(0, len(SHELVES) - 1), fails=FAILS)
+    def release(self, index: int, fails: bool) -> None:
+        self.upload(index, [], False)
+        self.wait(SYNC)
+        shelf = self.shelves[index]
+        version = shelf.versions[-1]
+        self.submit(shelf, version, version.name, fails=fails)
+        self.wait(ROLLOUT)
+
+    def submit(self, shelf: Shelf, version: Version, name: str, *, fails: bool) -> None:
+        if fails:
+            self.world.client.fail_next_rollout("it is so")
         synced = version.sync(self.now) == "done"
         path = f"/endpoints/{shelf.endpoint_id}:deployModel"
         answer = self.send(shelf, "POST", path, {"model": name}, status=200 if synced else 400)
@@ -199,7 +212,7 @@ class Emulated(RuleBasedStateMachine):
             shelf.deployments.append(Deployment(answer["name"], version, self.now, starts, fails))
 
     @rule(seconds=st.sampled_from([1, 5, 10, 20, 45]))
-    def wait(self, seconds: int) -> None:
+    def wait(self, seconds: float) -> None:
         before, self.now = self.now, self.world.client.advance_clock(seconds).now
         assert self.now == before + seconds
 
