@@ -33,6 +33,8 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[_name]
 os.environ.update(
     AIRFLOW_HOME=AIRFLOW_HOME,
+    # Without one, `dag.test()` of Airflow 3.2 cannot start the API that its tasks talk to.
+    AIRFLOW__API_AUTH__JWT_SECRET="of the tests, and at least sixty-four bytes long for the sake of HS512",
     AIRFLOW__CORE__FERNET_KEY="81HqDtbqAywKSOumSha3BhWNOdQ26slT6K0YaZeZyPs=",
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS="False",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.metrics import MODEL_VERSION
 from airflow_provider_cerebras.polling import wait_async
 from airflow_provider_cerebras.waiting import Watch
 
@@ -40,6 +41,8 @@ class Look:
 class _Rows(Watch[Any]):
     """Hears all there is of an architecture, and never comes to an end."""
 
+    metrics = MODEL_VERSION
+
     def __init__(self, org_name: str, model_arch_id: str, tell: Callable[[ModelVersionRows], object]) -> None:
         # Long ago, so that the interval does not begin short.
         super().__init__(deadline=None, started=0.0)
@@ -47,6 +50,7 @@ class _Rows(Watch[Any]):
         self.subject = f"The versions of model {model_arch_id} of {org_name}"
         self.key = ""
         self.ids = {}
+        self.belongs_to = model_arch_id
         self._tell = tell
 
     def hear(self, answer: object, now: float) -> None:

@@ -56,9 +56,12 @@ def first_event(
     def answers() -> int:
         return sum(request.status == 200 for request in service.requests("list_model_versions"))
 
+    over = threading.Event()
+
     def meanwhile() -> None:
         while answers() < looked + 2:
-            threading.Event().wait(0.01)
+            if over.wait(0.01):
+                return
         happens()
 
     looked = answers()
@@ -66,7 +69,11 @@ def first_event(
     async def watch() -> Any:
         async with aclosing(watcher.run()) as events, asyncio.timeout(60):  # type: ignore[type-var]
             happening = asyncio.create_task(asyncio.to_thread(meanwhile))
-            event = await anext(events)
+            try:
+                event = await anext(events)
+            finally:
+                # Or a watcher that fails would leave the thread behind, for which the loop waits at its end.
+                over.set()
             await happening
             return event.payload
 
