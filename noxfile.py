@@ -19,7 +19,7 @@ MATRIX = [
     if not (airflow in UP_TO_3_12 and python == "3.13")
 ]
 # What an Airflow cannot do with the newest release of, where it is installed without its constraints.
-NOT_NEWER = {"3.2.2": ["fastapi<0.137"], "3.0.6": ["fastapi<0.117"]}
+NOT_NEWER = {"3.2.2": ["fastapi<0.137", "svcs<26.2"], "3.0.6": ["fastapi<0.117"]}
 
 # The corners: what `make test` runs.
 AIRFLOWS = (EVERY_AIRFLOW[0], EVERY_AIRFLOW[-1])
