@@ -11,6 +11,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from airflow_provider_cerebras.api.errors import longest_first
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -70,7 +72,7 @@ def without_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
     """
     if b"\\" in body:
         body = _ESCAPE.sub(_shortest, body)
-    for secret in secrets:
+    for secret in longest_first(secrets):
         body = body.replace(json.dumps(secret)[1:-1].encode(), b"***")
     return body
 

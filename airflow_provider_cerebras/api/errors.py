@@ -213,10 +213,17 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     :param text: the text.
     :param secrets: what must not be in it; empty ones are passed over.
     """
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
+    for secret in longest_first(secrets):
+        text = text.replace(secret, "***")
     return text
+
+
+def longest_first(secrets: Iterable[str]) -> list[str]:
+    """The order to take secrets out in: of one that holds another, nothing may be left.
+
+    :param secrets: see :func:`redact`.
+    """
+    return sorted(filter(None, secrets), key=len, reverse=True)
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:

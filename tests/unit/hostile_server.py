@@ -117,7 +117,9 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> Misdeed:
 
     async def misdeed(connection: Connection) -> None:
         fields = "".join(f"{header}\r\n" for header in headers)
-        await connection.send(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{fields}\r\n".encode(), body)
+        # Said, or a client that sends again at once may do so on the connection that is about to be closed.
+        own = f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+        await connection.send(f"HTTP/1.1 {status}\r\n{own}{fields}\r\n".encode(), body)
 
     return misdeed
 

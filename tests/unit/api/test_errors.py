@@ -208,6 +208,10 @@ def test_nothing_is_taken_out_for_an_empty_secret() -> None:
     assert redact("as it is", ["", "other"]) == "as it is"
 
 
+def test_nothing_is_left_of_a_secret_that_holds_another() -> None:
+    assert redact("mgmt-key-5b1e and key", ["key", "mgmt-key-5b1e"]) == "*** and ***"
+
+
 def test_an_error_says_what_was_asked_what_came_and_what_to_look_into() -> None:
     error = api_error(404, b'{"detail": "No such version."}', {"x-request-id": "req-1"})
     assert str(error).startswith("GET https://api.cerebras.ai/x answered 404 (request req-1): No such version. Check")
