@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from asgiref.sync import SyncToAsync
 
 from tests.integration.asset_runs import asset_events, register, run_what_assets_start
 from tests.integration.dag_run import database
@@ -59,6 +61,9 @@ class Triggerer:
         self._job: Any = Job()
         TriggererJobRunner(self._job)
         self._job.prepare_for_execution()
+        # The process is a fork of this one, without the thread in which a trigger of an earlier test has looked up its
+        # connection; a new pool knows of none, and starts one.
+        SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
         self._supervisor: Any = supervisor_class().start(job=self._job, capacity=100)
         self.alive = True
 
