@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_entry, classify_version, serving_model
@@ -54,8 +53,7 @@ def previous_model(endpoint: Endpoint, deployment_id: str | None = None) -> str 
     return serving.model if serving else None
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """What is to be done with each version.
 
     :param delete: full names of those that may go, oldest first.

@@ -5,8 +5,7 @@ Asset events and lineage tell it on, each in its own form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import CerebrasError
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.waiting import Log
 
 
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
+class Provenance(NamedTuple):
     """What was made, as far as it is known.
 
     :param model_version: full name of the version, by number.
@@ -100,4 +98,4 @@ def trace_deployment(
                 made = trace_version(client, entry.model, log=log)
     except (CerebrasError, ValueError) as error:
         log.warning("What deployment %s on endpoint %s rolled out is not known: %s", deployment_id, endpoint_id, error)
-    return replace(made, endpoint_id=endpoint_id, deployment_id=deployment_id)
+    return made._replace(endpoint_id=endpoint_id, deployment_id=deployment_id)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic import JsonValue
 
@@ -35,8 +34,7 @@ def _is_chat(chat: object) -> bool:
     return isinstance(chat, list | tuple) and bool(chat) and all(isinstance(message, dict) for message in chat)
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(NamedTuple):
     """One answer, and how long it took.
 
     :param answer: the endpoint's words.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, UnexpectedResponse
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 _MAX_RACES = 5
 
 
-@dataclass(frozen=True)
-class AliasChange:
+class AliasChange(NamedTuple):
     """What is to become of a version's aliases.
 
     :param add: aliases that it shall have as well.

@@ -7,8 +7,7 @@ whoever runs next looks, and goes on from what is there.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, OutcomeUnknown
@@ -33,8 +32,8 @@ MAX_DOUBTS = 5
 _MAX_STEPS = 50
 
 
-@dataclass(frozen=True, kw_only=True)
-class UploadRequest:
+# Named tuples, since a frozen dataclass would cost each parse of a DAG's file half a millisecond.
+class UploadRequest(NamedTuple):
     """What a task wants uploaded.
 
     :param org_name: name of the organization.
@@ -68,8 +67,7 @@ class UploadRequest:
         return str(ModelVersionName(self.org_name, self.model_arch_id, version_id))
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What a look at the service showed.
 
     :param mine: the version of this identity, if there is one.
@@ -83,15 +81,13 @@ class Seen:
     just_made: bool = False
 
 
-@dataclass(frozen=True)
-class Create:
+class Create(NamedTuple):
     """Make a version with these aliases."""
 
     aliases: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class SetAliases:
+class SetAliases(NamedTuple):
     """Give a version this list of aliases, for this reason."""
 
     model_version: str
@@ -99,8 +95,7 @@ class SetAliases:
     reason: str
 
 
-@dataclass(frozen=True)
-class MoveAlias:
+class MoveAlias(NamedTuple):
     """Take an alias from its holder and give it to a version."""
 
     alias: str
@@ -108,8 +103,7 @@ class MoveAlias:
     target: ModelVersion
 
 
-@dataclass(frozen=True)
-class Refuse:
+class Refuse(NamedTuple):
     """Fail, since another version holds an alias."""
 
     alias: str
@@ -117,8 +111,7 @@ class Refuse:
     made: str | None
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(NamedTuple):
     """Nothing is left to do."""
 
     version: ModelVersion
