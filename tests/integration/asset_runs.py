@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from tests.integration.dag_run import database
+from tests.integration.dag_run import database, register
 
 if TYPE_CHECKING:
     import pytest
@@ -19,31 +19,17 @@ if TYPE_CHECKING:
     from tests.integration.dag_run import DagResult, DagRunner
 
 
-def register(*dags: DAG) -> None:
-    """Tell Airflow of the DAGs as the DAG processor does, all of one file together, and unpause them."""
+def register_unpaused(*dags: DAG) -> None:
+    """Tell Airflow of the DAGs, all of one file together, and unpause them."""
     from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
 
-    if AIRFLOW_V_3_0_PLUS:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-
-        DagBundlesManager().sync_bundles_to_db()
-        bag: Any = DagBag(dag_folder=os.devnull)
-    else:
-        bag = _dag_bag(dag_folder=os.devnull, include_examples=False)
-    for dag in dags:
-        bag.bag_dag(dag) if AIRFLOW_V_3_0_PLUS else bag.bag_dag(dag, root_dag=dag)
-
-    def sync() -> None:
-        sync_bag_to_db(bag, "dags-folder", None) if AIRFLOW_V_3_0_PLUS else bag.sync_to_db()
-
-    sync()
+    register(*dags)
     with create_session() as session:
         for model in session.query(DagModel).filter(DagModel.dag_id.in_([dag.dag_id for dag in dags])):
             model.is_paused = False
     if AIRFLOW_V_3_0_PLUS:
-        sync()  # the assets of DAGs that are paused are not watched
+        register(*dags)  # the assets of DAGs that are paused are not watched
 
 
 def asset_events(uri: str) -> list[dict[str, Any]]:
@@ -94,17 +80,12 @@ def _schedule(session: Any) -> None:
 
     scheduler: Any = SchedulerJobRunner(job=Job())
     if not AIRFLOW_V_3_0_PLUS:
-        scheduler.dagbag = _dag_bag(dag_folder=os.devnull, read_dags_from_db=True)
+        from airflow.models import DagBag
+
+        bag: Any = DagBag
+        scheduler.dagbag = bag(dag_folder=os.devnull, read_dags_from_db=True)
     with prohibit_commit(session) as guard:
         scheduler._create_dagruns_for_dags(guard, session)
-
-
-def _dag_bag(**arguments: Any) -> Any:
-    """Airflow 2's, which has other arguments."""
-    from airflow.models import DagBag
-
-    bag: Any = DagBag
-    return bag(**arguments)
 
 
 def _runs(dag_id: str) -> set[str]:

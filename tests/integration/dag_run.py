@@ -9,6 +9,7 @@ import sqlite3
 import traceback
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -91,6 +92,8 @@ class DagRunner:
     def __init__(self) -> None:
         # Some of Airflow's loggers keep the standard output that they first saw, so it is one that is never closed.
         self._stream = StringIO()
+        _share_the_api()
+        _log_as_a_worker()
 
     def __call__(self, dag: DAG, conf: dict[str, Any] | None = None) -> DagResult:
         """Run a DAG to its end.
@@ -104,7 +107,7 @@ class DagRunner:
         begin = self._stream.tell()
         with self._captured(), _errors_told(ends):
             if AIRFLOW_V_3_0_PLUS:
-                _register(dag)
+                register(dag)
             run: Any = dag.test(run_conf=conf)
         log = self._stream.getvalue()[begin:]
         with closing(sqlite3.connect(database())) as connection:
@@ -180,10 +183,31 @@ def _tell_ends(task: Any, ends: list[Ended]) -> None:
             setattr(task, f"on_{hook}_callback", [callback_for(hook)])
 
 
+def _share_the_api() -> None:
+    """Let all tasks ask one API, as from Airflow 3.3 on: to make one takes a second, and it leaves threads behind."""
+    if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_3_PLUS:
+        supervisor: Any = import_module("airflow.sdk.execution_time.supervisor")
+        supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
+
+
+def _log_as_a_worker() -> None:
+    """Airflow 3.0 leaves structlog as it comes in `dag.test()`: every message is shown, and variables in tracebacks."""
+    if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS:
+        import structlog
+
+        structlog.configure(
+            processors=[
+                *structlog.get_config()["processors"][:-1],
+                structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        )
+
+
 @contextmanager
 def _errors_told(ends: list[Ended]) -> Iterator[None]:
-    """In `dag.test()` of Airflow 3.1 and 3.2, callbacks are not told the error; listeners, who come next, are."""
-    if not AIRFLOW_V_3_1_PLUS or AIRFLOW_V_3_3_PLUS:
+    """In `dag.test()` of Airflow 3.0 to 3.2, callbacks are not told the error; listeners, who come next, are."""
+    if not AIRFLOW_V_3_0_PLUS or AIRFLOW_V_3_3_PLUS:
         yield
         return
     from airflow.listeners import hookimpl
@@ -204,19 +228,28 @@ def _errors_told(ends: list[Ended]) -> Iterator[None]:
         manager.pm.unregister(listener)
 
 
-def _register(dag: DAG) -> None:
-    """Airflow 3 runs only what its database knows."""
+def register(*dags: DAG) -> None:
+    """Tell Airflow of DAGs as its DAG processor does, all of one file together: Airflow 3 runs only what it knows."""
+    if not AIRFLOW_V_3_0_PLUS:
+        models: Any = import_module("airflow.models")
+        bag = models.DagBag(dag_folder=os.devnull, include_examples=False)
+        for dag in dags:
+            bag.bag_dag(dag, root_dag=dag)
+        bag.sync_to_db()
+        return
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     # It has moved twice.
     dagbag: Any = import_module("airflow.dag_processing.dagbag" if AIRFLOW_V_3_2_PLUS else "airflow.models.dagbag")
     DagBundlesManager().sync_bundles_to_db()
     bag = dagbag.DagBag(dag_folder=os.devnull)
-    bag.bag_dag(dag)
+    for dag in dags:
+        bag.bag_dag(dag)
     if AIRFLOW_V_3_1_PLUS:
         dagbag.sync_bag_to_db(bag, "dags-folder", None)
     else:
-        dag.relative_fileloc = Path(dag.fileloc).name  # or it is not found
+        for dag in dags:
+            dag.relative_fileloc = Path(dag.fileloc).name  # or it is not found
         bag.sync_to_db("dags-folder", None)
 
 

@@ -20,7 +20,7 @@ from airflow_provider_cerebras.operators.model_versions import (
 )
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
-from tests.integration.asset_runs import asset_events, register
+from tests.integration.asset_runs import asset_events, register_unpaused
 from tests.integration.scenario import OPERATOR_MODES, SENSOR_MODES
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def emulator(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.
 @pytest.fixture
 def run(run_dag: DagRunner) -> Callable[[DAG], Run]:
     def run(dag: DAG) -> Run:
-        register(dag)
+        register_unpaused(dag)
         before = {asset.uri: len(asset_events(asset.uri)) for asset in (MODEL, ENDPOINT)}
         result = run_dag(dag)
         return Run(result, {uri: asset_events(uri)[count:] for uri, count in before.items()})

@@ -21,7 +21,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from asgiref.sync import SyncToAsync
 
-from tests.integration.asset_runs import asset_events, register, run_what_assets_start
+from tests.integration.asset_runs import asset_events, register_unpaused, run_what_assets_start
 from tests.integration.dag_run import database
 
 if TYPE_CHECKING:
@@ -47,6 +47,17 @@ def supervisor_class() -> Any:
 
         def make_client(self) -> Any:
             return self._shared()
+
+        if not AIRFLOW_V_3_3_PLUS:
+
+            def run_once(self: Any) -> None:
+                """Do what its loop does over and over."""
+                self.load_triggers()
+                self._service_subprocess(1)
+                self.handle_events()
+                self.handle_failed_triggers()
+                self.clean_unused()
+                self.heartbeat()
 
     return Supervisor
 
@@ -136,9 +147,7 @@ else:
     @pytest.fixture
     def watch(request: pytest.FixtureRequest, service: EmulatorClient) -> Iterator[Callable[..., str]]:
         """Schedule a DAG by an asset with a watcher; the asset's URI."""
-        from airflow.models.asset import AssetWatcherModel
-        from airflow.models.asset_state_store import AssetStateStoreModel
-        from airflow.models.trigger import Trigger
+        from airflow.models.base import Base
         from airflow.sdk import DAG, Asset, AssetWatcher
         from airflow.utils.session import create_session
 
@@ -152,14 +161,14 @@ else:
             )
             name = f"{request.node.name}-{next(count)}"
             asset = Asset(name, watchers=[AssetWatcher(name="watcher", trigger=trigger)])
-            register(DAG(name, schedule=[asset], start_date=datetime(2025, 1, 1, tzinfo=UTC)))
+            register_unpaused(DAG(name, schedule=[asset], start_date=datetime(2025, 1, 1, tzinfo=UTC)))
             return asset.uri
 
         yield watch
         with create_session() as session:
-            session.query(AssetStateStoreModel).delete()
-            session.query(AssetWatcherModel).delete()
-            session.query(Trigger).delete()
+            for table in ("asset_state_store", "asset_watcher", "asset_trigger", "trigger"):
+                if table in Base.metadata.tables:
+                    session.execute(Base.metadata.tables[table].delete())
 
     def versions(uri: str) -> list[str]:
         return [event["payload"]["model_version"] for event in asset_events(uri)]
@@ -293,7 +302,7 @@ else:
             import on_new_version_watched as example
 
             first, second = service.upload("s3://weights/1", "production"), service.upload("s3://weights/2")
-            register(example.dag)
+            register_unpaused(example.dag)
             triggerer = start_triggerer()
             triggerer.run_until(kept)
             triggerer.kill()

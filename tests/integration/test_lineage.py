@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
@@ -107,7 +108,7 @@ def test_the_collector_is_told_what_a_hook_does(quick: EmulatorClient, monkeypat
     from airflow.providers.common.compat.sdk import HookLineageCollector
     from airflow.providers_manager import ProvidersManager
 
-    sdk = "airflow.sdk.lineage" if "airflow.sdk" in sys.modules else "airflow.lineage.hook"
+    sdk = "airflow.sdk.lineage" if AIRFLOW_V_3_2_PLUS else "airflow.lineage.hook"
     collector: Any = HookLineageCollector()
     monkeypatch.setattr(f"{sdk}.get_hook_lineage_collector", lambda: collector)
     monkeypatch.setattr("airflow.providers.common.compat.sdk.get_hook_lineage_collector", lambda: collector)

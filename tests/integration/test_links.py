@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
-from tests.integration.asset_runs import register
+from tests.integration.asset_runs import register_unpaused
 from tests.integration.scenario import OPERATOR_MODES, SENSOR_MODES
 
 if TYPE_CHECKING:
@@ -37,9 +39,10 @@ def links(dag_id: str, task_id: str) -> tuple[str, dict[str, str | None]]:
         state = str(getattr(ti.state, "value", ti.state))
         if AIRFLOW_V_3_0_PLUS:
             from airflow.api_fastapi.core_api.routes.public.extra_links import get_extra_links
-            from airflow.models.dagbag import DBDagBag
 
-            answer = get_extra_links(dag_id, ti.run_id, task_id, session, DBDagBag())
+            dagbag: Any = import_module("airflow.models.dagbag")
+            bag = dagbag.DBDagBag() if AIRFLOW_V_3_1_PLUS else dagbag.DagBag(os.devnull, read_dags_from_db=True)
+            answer = get_extra_links(dag_id, ti.run_id, task_id, session, bag)
             return state, answer.extra_links
         from airflow.models.serialized_dag import SerializedDagModel
 
@@ -65,7 +68,7 @@ def test_they_are_there_while_the_task_is_deferred_and_after_it(
 ) -> None:
     with new_dag(params={"run": 1}) as dag:
         upload(emulator)
-    register(dag)
+    register_unpaused(dag)
     seen = []
 
     # The identity alias is looked up by the worker, and what comes then is asked for by the trigger.
@@ -87,7 +90,7 @@ def test_they_are_there_after_the_sync_failed(
     emulator.add_fault("upload_model_version", fail_sync="AccessDenied")
     with new_dag(params={"run": 1}) as dag:
         upload(emulator, **OPERATOR_MODES[mode])
-    register(dag)
+    register_unpaused(dag)
 
     assert run_dag(dag).state == "failed"
     assert links(dag.dag_id, "task") == ("failed", {**CONSOLE, **WEIGHTS})
@@ -98,7 +101,7 @@ def test_they_are_there_though_nothing_could_be_sent(
 ) -> None:
     with new_dag(params={"run": 1}) as dag:
         upload(emulator, version_aliases=["Not An Alias"])
-    register(dag)
+    register_unpaused(dag)
 
     assert run_dag(dag).state == "failed"
     assert links(dag.dag_id, "task") == ("failed", {**CONSOLE, **WEIGHTS})
@@ -107,7 +110,7 @@ def test_they_are_there_though_nothing_could_be_sent(
 def test_hostile_input_makes_no_link(emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
     with new_dag() as dag:
         upload(emulator, weight_uri="javascript:alert(document.cookie)//s3://my-bucket/weights")
-    register(dag)
+    register_unpaused(dag)
 
     assert run_dag(dag).state == "failed"
     assert links(dag.dag_id, "task") == ("failed", {**CONSOLE, "Weights in S3": None})
@@ -121,7 +124,7 @@ def test_sensors_and_rollouts_lead_to_the_console(
     with new_dag() as dag:
         CerebrasModelVersionSensor(task_id="synced", model_version=version, **SENSOR_MODES[mode])
         CerebrasDeployModelOperator(task_id="deploy", endpoint_id="no-such-endpoint", model_version=version)
-    register(dag)
+    register_unpaused(dag)
 
     run_dag(dag)
 

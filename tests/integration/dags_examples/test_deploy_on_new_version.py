@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import deploy_on_new_version as example
 
-from tests.integration.asset_runs import asset_events, register, run_what_assets_start
+from tests.integration.asset_runs import asset_events, register_unpaused, run_what_assets_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ def test_the_consumer_deploys_the_version_that_the_event_names(
 ) -> None:
     emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
-    register(example.producer, example.consumer)
+    register_unpaused(example.producer, example.consumer)
     assert run_what_assets_start(example.consumer, run_dag, monkeypatch) is None
 
     produced = run_dag(example.producer)

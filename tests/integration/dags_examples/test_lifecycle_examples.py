@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,13 +74,18 @@ def answer_when_asked(dag_id: str, option: str) -> None:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
+    # The state came with Airflow 3.3.
+    asked: Any = TaskInstance.state == "awaiting_input" if AIRFLOW_V_3_3_PLUS else HITLDetail.responded_at.is_(None)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with create_session() as session:
-            waiting = session.query(TaskInstance).filter_by(dag_id=dag_id, state="awaiting_input").one_or_none()
+            # Columns only, for a task that is known already is not loaded with what it asks.
+            columns = session.query(TaskInstance.run_id, TaskInstance.task_id)
+            waiting = columns.join(HITLDetail).filter(TaskInstance.dag_id == dag_id, asked).one_or_none()
             if waiting is not None:
                 update_hitl_detail(
                     dag_id=dag_id,
@@ -95,11 +100,31 @@ def answer_when_asked(dag_id: str, option: str) -> None:
     raise AssertionError("nobody was asked")
 
 
+@pytest.fixture
+def answers_reach_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Airflow 3.3 it is a trigger that waits for a person, and `dag.test()` does not hear it ask."""
+    if AIRFLOW_V_3_3_PLUS:
+        return
+    from airflow.sdk.execution_time.comms import GetHITLDetailResponse
+    from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
+
+    handle_request = InProcessTestSupervisor._handle_request
+
+    def handle(self: Any, msg: Any, log: Any, req_id: int) -> None:
+        if isinstance(msg, GetHITLDetailResponse):
+            self.send_msg(self.client.hitl.get_detail_response(ti_id=msg.ti_id), req_id)
+        else:
+            handle_request(self, msg, log, req_id)
+
+    monkeypatch.setattr(InProcessTestSupervisor, "_handle_request", handle)
+
+
 if AIRFLOW_V_3_1_PLUS:
 
     @pytest.mark.parametrize(
         ("option", "state"), [("Approve", "success"), ("Reject", "skipped")], ids=["approved", "rejected"]
     )
+    @pytest.mark.usefixtures("answers_reach_triggers")
     def test_release_with_approval(quick: EmulatorClient, run_dag: DagRunner, option: str, state: str) -> None:
         dag = load("release_with_approval")
         # Each run leaves its own behind.
