@@ -38,11 +38,12 @@ demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{
 standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
 	@.venv/bin/python scripts/demo.py --standalone
 
+# A shim of pyenv answers for the versions that are chosen only.
+test test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[123]\.[0-9]+$$' | paste -sd:)
+
 test: | $(UV)  ## lint, types, docs, and the tests on every supported Airflow
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox
 
-# A shim of pyenv answers for the versions that are chosen only.
-test-matrix: export PYENV_VERSION = $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[123]\.[0-9]+$$' | paste -sd:)
 test-matrix: | $(UV)  ## run the integration tests on every pair of Airflow and Python, and write docs/compatibility-matrix.md
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session matrix compatibility
 
