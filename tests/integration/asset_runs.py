@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 from tests.integration.dag_run import database, register
 
@@ -65,7 +65,7 @@ def run_what_assets_start(dag: DAG, run_dag: DagRunner, monkeypatch: pytest.Monk
     # It would make a run of its own, which nothing has triggered.
     name = (
         "airflow.models.dagrun.get_or_create_dagrun"
-        if AIRFLOW_V_3_0_PLUS
+        if AIRFLOW_V_3_1_PLUS
         else "airflow.models.dag._get_or_create_dagrun"
     )
     with monkeypatch.context() as patch:
