@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import task
 
@@ -85,6 +85,27 @@ def test_arguments_come_from_params_conf_and_xcom(
     assert result["synced"].xcom == result["upload"].xcom == emulator.version_name(1)
     assert result["deployed"].xcom == result["deploy"].xcom
     assert emulator.serving() == emulator.version_name(1)
+
+
+def test_what_a_template_gives_is_no_template(
+    emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
+) -> None:
+    uris = [f"s3://weights/{{{{ conn.cerebras_default.password }}}}/{{{{ {number} * 7 }}}}" for number in range(2)]
+    with new_dag() as dag:
+
+        @task
+        def train() -> str:
+            return uris[1]
+
+        arguments: dict[str, Any] = {"model_arch_id": emulator.arch, "wait_for_completion": True, "deferrable": True}
+        CerebrasUploadModelVersionOperator(task_id="conf", weight_uri="{{ dag_run.conf['uri'] }}", **arguments)
+        CerebrasUploadModelVersionOperator(task_id="output", weight_uri=train(), **arguments)
+
+    result = run_dag(dag, conf={"uri": uris[0]})
+
+    assert result.state == "success", result.log
+    sent = [request.body["model"]["weight_uri"] for request in emulator.requests("upload_model_version")]
+    assert sorted(sent) == uris
 
 
 def test_users_see_the_rendered_fields(
