@@ -15,7 +15,8 @@ PAGE = Path("docs/compatibility-matrix.md")
 HEAD = """\
 <!-- Written by `make test-matrix`, and a part of compatibility.md. -->
 
-The integration tests, which run real DAGs against the emulator, on the newest patch of each minor version of Airflow:
+The integration tests, which run real DAGs against the emulator, on the newest patch of each minor version of Airflow
+(skipped is what needs a later one):
 """
 
 
