@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.durability.kills import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.durability.kills import (
+    CLAIMED_SINCE,
+    DELETED,
+    NOT_CANCELLED,
+    STILL_AWAITED,
+    may_delete,
+    was_cleared,
+)
 from airflow_provider_cerebras.triggers._base import WaitTrigger
+from airflow_provider_cerebras.triggers._kills import is_deferred, see_through
 from airflow_provider_cerebras.waiting import ModelVersionWatch
 
 
@@ -21,7 +30,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
     :param delete_on_kill: whether the version is deleted when a user ends or clears the task meanwhile (Airflow 3.3
-        and later). A restart of the triggerer never does that.
+        and later). Neither a restart of the triggerer nor its replacement by another one ever does that.
     :param claim: alias by which the attempt that waits has claimed the version; if it has been claimed by a newer
         attempt since, a kill leaves it alone.
     """
@@ -52,15 +61,25 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         }
 
     async def on_kill(self) -> None:
-        """Airflow calls this when a user ends or clears the deferred task, and at no other time."""
-        if not self.delete_on_kill:
+        """Airflow calls this when a user ends or clears the deferred task, or when another triggerer has taken over."""
+        if self.delete_on_kill:
+            await see_through(self._delete())
+        else:
             self.log.info(NOT_CANCELLED, self.model_version)
-            return
+
+    async def _delete(self) -> None:
+        deferred = await is_deferred(getattr(self, "task_instance", None))
         async with await self._hook().get_async_conn() as client:
             version = await client.send(operations.get_model_version(self.model_version))
             if not may_delete(self.claim, version.details.version_aliases):
                 self.log.info(CLAIMED_SINCE, version.name)
                 return
+            if deferred:
+                name = ModelVersionName.parse(version.name)
+                listed = await client.send(operations.list_model_versions(name.org_name, name.model_arch_id))
+                if not was_cleared(self.claim, [other.details.version_aliases for other in listed.model_versions]):
+                    self.log.info(STILL_AWAITED, version.name)
+                    return
             await client.send(operations.delete_model_version(version.name))
         self.log.info(DELETED, version.name)
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.durability.kills import STILL_AWAITED
 from tests.drills.release import BUCKET, ENDED, STEP_SECONDS, Field, Release, put_weights
 from tests.drills.stack import CEREBRAS, Executor, release_connection
 
@@ -85,6 +86,30 @@ def _lose_triggerer(release: Release, task: str) -> tuple[TaskLook, float]:
     seconds = round(time.monotonic() - began, 1)
     stack.start_triggerer()
     return held, seconds
+
+
+def stall_triggerer(field: Field, name: str) -> Figures:
+    """The triggerer that holds the wait stands still until another one has it, and then finds that it has lost it."""
+    with field.release(name, "release_delete_on_kill") as release:
+        release.start()
+        stack = release.stack
+        held = release.wait_until_deferred("upload")
+        assert held.triggerer is not None
+
+        def is_taken_over() -> bool:
+            look = release.task("upload")
+            return look is not None and look.triggerer not in {None, held.triggerer}
+
+        with stack.stalled_triggerer(held.triggerer):
+            release.wait_until("another triggerer", is_taken_over)
+            release.wait_until_polled("upload")
+        # Airflow calls on_kill, though nobody has done anything to the task.
+        left_alone = STILL_AWAITED % release.service.version_name(1)
+        release.wait_until(
+            "the call of on_kill",
+            lambda: left_alone in stack.log_of(release.dag_id, name, "release.upload", held.tries),
+        )
+        return release.conclude()
 
 
 def _told_deadline(log: str) -> int | None:
@@ -416,6 +441,15 @@ RELEASE_DRILLS = [
         "The triggerer that holds the wait for the sync gets a SIGKILL, later the one that holds the wait for the "
         "rollout. The other one takes over, and the wait ends at the deadline that was set at first.",
         kill_triggerers,
+        executors=BOTH,
+        quick=True,
+    ),
+    ReleaseDrill(
+        1,
+        "triggerer-stalled",
+        "The triggerer that holds the wait for an upload with `delete_on_kill=True` stands still (SIGSTOP) until the "
+        "other one has taken over, and goes on. It is told that its trigger was killed, and deletes nothing.",
+        stall_triggerer,
         executors=BOTH,
         quick=True,
     ),

@@ -229,6 +229,21 @@ class Stack(Processes):
         """
         self._kill(self._triggerers[job])
 
+    @contextmanager
+    def stalled_triggerer(self, job: int) -> Iterator[None]:
+        """Let a triggerer and all that belongs to it stand still, by SIGSTOP, for as long as this lasts.
+
+        :param job: id of its job.
+        """
+        processes = _members({self._lasting[self._triggerers[job]].pid})
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
     def stop_triggerer(self, job: int) -> None:
         """End a triggerer as a deployment does, by SIGTERM, and wait until it is gone.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
@@ -15,6 +16,8 @@ from tests.integration.scenario import POLL
 from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_cerebras.emulator.control_client import EmulatorClient
 
 pytestmark = pytest.mark.usefixtures("cerebras_connection")
@@ -74,6 +77,58 @@ def test_a_kill_that_comes_after_a_clear_hits_the_old_version_alone(emulator: Em
         upload(emulator, deferrable=True, delete_on_kill=True).execute(context(2, max_tries=4))
     kill(first)
     assert list(emulator.versions()) == [emulator.version_name(2)]
+
+
+def test_a_kill_is_carried_out_though_airflow_cancels_it_again(emulator: EmulatorClient) -> None:
+    trigger = defer(emulator, 1, delete_on_kill=True)
+    fault = emulator.add_fault("get_model_version", hold=True, path_contains="/versions/1")
+
+    async def kill_impatiently() -> None:
+        killing = asyncio.ensure_future(trigger.on_kill())
+        assert await asyncio.to_thread(emulator.requests, "get_model_version", stage="held", wait=60)
+        killing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killing
+        emulator.end_fault(fault)
+        assert await asyncio.to_thread(emulator.requests, "delete_model_version", stage="answered", wait=60)
+
+    asyncio.run(kill_impatiently())
+    assert not emulator.versions()
+
+
+if AIRFLOW_V_3_3_PLUS:
+
+    @pytest.fixture
+    def task_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+        """Say what Airflow's database tells triggers of the task."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        def set_state(state: str | None) -> None:
+            states = {} if state is None else {"upload": state}
+            monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **which: {which["run_ids"][0]: states})
+
+        return set_state
+
+    @pytest.mark.parametrize(("state", "deleted"), [("deferred", False), ("failed", True), (None, True)], ids=str)
+    def test_what_another_triggerer_has_taken_over_is_left_alone(
+        state: str | None, deleted: bool, task_state: Callable[[str | None], None], emulator: EmulatorClient
+    ) -> None:
+        trigger = defer(emulator, 1, delete_on_kill=True)
+        trigger.task_instance = context(1)["ti"]
+        task_state(state)
+        kill(trigger)
+        assert list(emulator.versions()) == ([] if deleted else [emulator.version_name(1)])
+
+    def test_a_clear_is_a_kill_though_the_task_is_deferred_again_by_then(
+        task_state: Callable[[str | None], None], emulator: EmulatorClient
+    ) -> None:
+        trigger = defer(emulator, 1, delete_on_kill=True)
+        trigger.task_instance = context(1)["ti"]
+        with pytest.raises(TaskDeferred):
+            upload(emulator, deferrable=True, delete_on_kill=True).execute(context(2, max_tries=4))
+        task_state("deferred")
+        kill(trigger)
+        assert list(emulator.versions()) == [emulator.version_name(2)]
 
 
 def test_a_restart_of_the_triggerer_deletes_nothing(emulator: EmulatorClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_cerebras.durability.kills import may_delete
+from airflow_provider_cerebras.durability.kills import may_delete, was_cleared
 from tests.unit.durability.world import CLEARED, FIRST, RETRY, STRANGER
 
 TENTH = f"{FIRST.alias}-10"
@@ -32,3 +32,19 @@ SECOND_TO_LAST = f"{FIRST.alias}-9"
 )
 def test_may_delete(claim: str | None, aliases: list[str], allowed: bool) -> None:
     assert may_delete(claim, aliases) is allowed
+
+
+@pytest.mark.parametrize(
+    ("claim", "aliases", "cleared"),
+    [
+        pytest.param(FIRST.claim, [[FIRST.alias, FIRST.claim], []], False, id="its own version alone"),
+        pytest.param(FIRST.claim, [[FIRST.alias, FIRST.claim, RETRY.claim]], False, id="a retry is of its generation"),
+        pytest.param(FIRST.claim, [[FIRST.claim], ["latest", CLEARED.alias]], True, id="a later generation has one"),
+        pytest.param(CLEARED.claim, [[CLEARED.claim], [FIRST.alias, FIRST.claim]], False, id="an earlier one may too"),
+        pytest.param(FIRST.claim, [[FIRST.claim], [STRANGER.alias]], False, id="another task run's says nothing"),
+        pytest.param(None, [[CLEARED.alias]], False, id="an upload that is not durable cannot tell"),
+        pytest.param("latest", [[CLEARED.alias]], False, id="nor can what is no claim"),
+    ],
+)
+def test_was_cleared(claim: str | None, aliases: list[list[str]], cleared: bool) -> None:
+    assert was_cleared(claim, aliases) is cleared
