@@ -92,6 +92,7 @@ class DagRunner:
     def __init__(self) -> None:
         # Some of Airflow's loggers keep the standard output that they first saw, so it is one that is never closed.
         self._stream = StringIO()
+        self._begin = 0
         _share_the_api()
         if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS:
             _log_as_a_worker()
@@ -106,12 +107,12 @@ class DagRunner:
         ends: list[Ended] = []
         for task in dag.tasks:
             _tell_ends(task, ends)
-        begin = self._stream.tell()
+        self._begin = self._stream.tell()
         with self._captured(), _errors_told(ends):
             if AIRFLOW_V_3_0_PLUS:
                 register(dag)
             run: Any = dag.test(run_conf=conf)
-        log = self._stream.getvalue()[begin:]
+        log = self.log()
         with closing(sqlite3.connect(database())) as connection:
             return DagResult(
                 dag_id=dag.dag_id,
@@ -122,6 +123,10 @@ class DagRunner:
                 log=log,
                 rendered=_rendered(connection, dag.dag_id, run.run_id),
             )
+
+    def log(self) -> str:
+        """All that the run has logged or printed so far; the one that is under way, or the last."""
+        return self._stream.getvalue()[self._begin :]
 
     @contextmanager
     def _captured(self) -> Iterator[None]:
