@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from asgiref.sync import SyncToAsync
@@ -63,19 +62,6 @@ def supervisor_class() -> Any:
     return Supervisor
 
 
-@cache
-def make_the_api() -> None:
-    """Make what answers to triggers, as a triggerer that runs has long done.
-
-    A triggerer of Airflow 3.0 or 3.1 dies ("Response read out of order") if the first lookup of a connection makes it.
-    """
-    if AIRFLOW_V_3_3_PLUS:
-        return
-    runner: Any = importlib.import_module("airflow.jobs.triggerer_job_runner")
-    with httpx.Client(transport=runner.in_process_api_server().transport) as client:
-        client.get("http://in-process.invalid./connections/none")
-
-
 class Triggerer:
     """A triggerer: its supervisor in this process, and the process that runs the triggers."""
 
@@ -83,7 +69,6 @@ class Triggerer:
         from airflow.jobs.job import Job
         from airflow.jobs.triggerer_job_runner import TriggererJobRunner
 
-        make_the_api()
         self._job: Any = Job()
         TriggererJobRunner(self._job)
         self._job.prepare_for_execution()
@@ -179,11 +164,17 @@ else:
             register_unpaused(DAG(name, schedule=[asset], start_date=datetime(2025, 1, 1, tzinfo=UTC)))
             return asset.uri
 
+        def forget() -> None:
+            with create_session() as session:
+                for table in ("asset_state_store", "asset_watcher", "asset_trigger", "trigger"):
+                    if table in Base.metadata.tables:
+                        session.execute(Base.metadata.tables[table].delete())
+
+        # Another test may have left a trigger, and a triggerer of Airflow 3.0 or 3.1 dies if that is cancelled while it
+        # looks up its connection.
+        forget()
         yield watch
-        with create_session() as session:
-            for table in ("asset_state_store", "asset_watcher", "asset_trigger", "trigger"):
-                if table in Base.metadata.tables:
-                    session.execute(Base.metadata.tables[table].delete())
+        forget()
 
     def versions(uri: str) -> list[str]:
         return [event["payload"]["model_version"] for event in asset_events(uri)]
