@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cerebras.durability.kills import STILL_AWAITED
 from tests.drills.release import BUCKET, ENDED, STEP_SECONDS, Field, Release, put_weights
 from tests.drills.stack import CEREBRAS, Executor, release_connection
 
@@ -104,7 +103,7 @@ def stall_triggerer(field: Field, name: str) -> Figures:
             release.wait_until("another triggerer", is_taken_over)
             release.wait_until_polled("upload")
         # Airflow calls on_kill, though nobody has done anything to the task.
-        left_alone = STILL_AWAITED % release.service.version_name(1)
+        left_alone = f"{release.service.version_name(1)} is left alone: its task is deferred as before"
         release.wait_until(
             "the call of on_kill",
             lambda: left_alone in stack.log_of(release.dag_id, name, "release.upload", held.tries),
