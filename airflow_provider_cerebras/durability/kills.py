@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NOT_CANCELLED = "An upload cannot be cancelled: model version %s goes on syncing at the service."
 CLAIMED_SINCE = "Model version %s is left alone: it is no longer only this attempt's."
 STILL_AWAITED = "Model version %s is left alone: its task is deferred as before, so another triggerer waits for it."
+NOT_DELETED = "Model version %s is not deleted, though its task was killed and delete_on_kill is set. %s"
 DELETED = "Deleted model version %s, since the task was killed and delete_on_kill is set."
 
 

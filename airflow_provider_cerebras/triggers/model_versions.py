@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.durability.kills import (
     CLAIMED_SINCE,
     DELETED,
     NOT_CANCELLED,
+    NOT_DELETED,
     STILL_AWAITED,
     may_delete,
     was_cleared,
@@ -63,9 +65,16 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     async def on_kill(self) -> None:
         """Airflow calls this when a user ends or clears the deferred task, or when another triggerer has taken over."""
         if self.delete_on_kill:
-            await see_through(self._delete())
+            await see_through(self._try_to_delete())
         else:
             self.log.info(NOT_CANCELLED, self.model_version)
+
+    async def _try_to_delete(self) -> None:
+        # Airflow would not say why it failed, and may have given up waiting for it.
+        try:
+            await self._delete()
+        except CerebrasError as error:
+            self.log.error(NOT_DELETED, self.model_version, error)
 
     async def _delete(self) -> None:
         deferred = await is_deferred(getattr(self, "task_instance", None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,20 @@ def test_a_kill_is_carried_out_though_airflow_cancels_it_again(emulator: Emulato
 
     asyncio.run(kill_impatiently())
     assert not emulator.versions()
+
+
+def test_a_deletion_that_is_refused_says_why(
+    emulator: EmulatorClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = defer(emulator, 1, delete_on_kill=True)
+    emulator.add_fault("delete_model_version", status=403, body={"detail": "not yours"})
+    # Airflow's own loggers keep what they are told to themselves.
+    monkeypatch.setattr(trigger, "_log", logging.getLogger("a trigger"))
+    kill(trigger)
+    (told,) = [record.getMessage() for record in caplog.records if "is not deleted" in record.getMessage()]
+    assert emulator.version_name(1) in told
+    assert "answered 403" in told
+    assert "not yours" in told
 
 
 if AIRFLOW_V_3_3_PLUS:
