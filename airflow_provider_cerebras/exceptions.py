@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_cerebras.api.errors import PERMANENT
-from airflow_provider_cerebras.waiting import Outcome, Status
+from airflow_provider_cerebras.polling.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 pytest_plugins = ["airflow_provider_cerebras.emulator.pytest_plugin", "pytester"]
@@ -74,7 +74,7 @@ def start_emulator(cerebras_emulator_settings: dict[str, Any]) -> Iterator[Calla
     """Start one more emulator, of other settings than `emulator`'s: ``start_emulator(sync_failure_status="error")``."""
     from contextlib import ExitStack
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from airflow_provider_cerebras.emulator.server import EmulatorServer
     from airflow_provider_cerebras.emulator.settings import Settings
 

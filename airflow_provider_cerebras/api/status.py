@@ -64,7 +64,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     """Tell how far a deployment is.
 
     An entry that is not listed is ``Progress.LOST``: whether it waits in a queue, was superseded or was never
-    there cannot be told from one answer, only from several (see ``waiting.py``).
+    there cannot be told from one answer, only from several (see ``polling/pollers.py``).
 
     :param endpoint: what a look at the endpoint answered.
     :param deployment_id: UUID of the deployment.
@@ -96,6 +96,45 @@ def serving_model(endpoint: Endpoint) -> DeployedModel | None:
     """
     complete = [entry for entry in endpoint.deployed_models if classify_entry(entry).progress is Progress.SUCCEEDED]
     return max(complete, key=lambda entry: entry.created or 0, default=None)
+
+
+def models_in_use(endpoint: Endpoint) -> dict[str, str]:
+    """Tell which versions an endpoint has in use, and how.
+
+    :param endpoint: what a look at the endpoint answered.
+    :return: full name of each version that serves or rolls out, with words that say so.
+    """
+    used: dict[str, str] = {}
+    serving = serving_model(endpoint)
+    for entry in endpoint.deployed_models:
+        progress = classify_entry(entry).progress
+        if entry.model is not None and progress is Progress.PENDING:
+            used[entry.model] = f"rolls out on endpoint {endpoint.name}"
+        # What was completed in the same second as the newest may be what serves as well.
+        if entry.model is not None and progress is Progress.SUCCEEDED and serving and entry.created == serving.created:
+            used[entry.model] = f"serves on endpoint {endpoint.name}"
+    return used
+
+
+def previous_model(endpoint: Endpoint, deployment_id: str | None = None) -> str | None:
+    """Full name of the version that served before a deployment, if another one did.
+
+    :param endpoint: what a look at the endpoint answered.
+    :param deployment_id: UUID of the deployment; default: the newest one, whatever its state. One that is not listed
+        has not come to serve, so what serves is what served before.
+    """
+    entries = sorted(endpoint.deployed_models, key=lambda entry: entry.created or 0)
+    if deployment_id is None:
+        reference = entries[-1] if entries else None
+    else:
+        reference = next((entry for entry in entries if entry.id == deployment_id), None)
+    earlier = [
+        entry
+        for entry in entries
+        if reference is None or (entry.model != reference.model and (entry.created or 0) <= (reference.created or 0))
+    ]
+    serving = serving_model(endpoint.model_copy(update={"deployed_models": earlier}))
+    return serving.model if serving else None
 
 
 def _is_failure(word: str | None) -> bool:

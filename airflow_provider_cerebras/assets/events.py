@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
 
 
 def own_outlets(task: object) -> list[Any]:

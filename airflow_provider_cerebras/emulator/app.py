@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from airflow_provider_cerebras._version import __version__
-from airflow_provider_cerebras.emulator import control, inference, page, routes
+from airflow_provider_cerebras.emulator.api import inference, routes
+from airflow_provider_cerebras.emulator.api.errors import install_error_handlers
+from airflow_provider_cerebras.emulator.control import page
+from airflow_provider_cerebras.emulator.control import routes as control
 from airflow_provider_cerebras.emulator.core import Emulator
-from airflow_provider_cerebras.emulator.errors import install_error_handlers
-from airflow_provider_cerebras.emulator.gate import Gate
+from airflow_provider_cerebras.emulator.faults.middleware import Gate
 from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from airflow_provider_cerebras.emulator.clock import Clock
+    from airflow_provider_cerebras.emulator.service.clock import Clock
 
 
 class EmulatorApp(FastAPI):

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from airflow_provider_cerebras.emulator import server
         from airflow_provider_cerebras.emulator.app import create_app
-        from airflow_provider_cerebras.emulator.storage import StateError
+        from airflow_provider_cerebras.emulator.service.store import StateError
     except ModuleNotFoundError as error:
         if (advice := what_to_install(error)) is None:
             raise

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
-from airflow_provider_cerebras.emulator import documents
-from airflow_provider_cerebras.emulator.clock import EmulatedClock
-from airflow_provider_cerebras.emulator.faults import FaultBook
-from airflow_provider_cerebras.emulator.masking import Masker
-from airflow_provider_cerebras.emulator.profiles import PROFILES, ProfileName
-from airflow_provider_cerebras.emulator.refusals import Refusal
-from airflow_provider_cerebras.emulator.request_log import RequestLog
-from airflow_provider_cerebras.emulator.service import Service
-from airflow_provider_cerebras.emulator.storage import StateError, open_store
-from airflow_provider_cerebras.emulator.weights import S3WeightReader, digest_of_uri
+from airflow_provider_cerebras.emulator.faults.masking import Masker
+from airflow_provider_cerebras.emulator.faults.profiles import PROFILES, ProfileName
+from airflow_provider_cerebras.emulator.faults.request_log import RequestLog
+from airflow_provider_cerebras.emulator.faults.rules import FaultBook
+from airflow_provider_cerebras.emulator.service import records
+from airflow_provider_cerebras.emulator.service.clock import EmulatedClock
+from airflow_provider_cerebras.emulator.service.errors import Refusal
+from airflow_provider_cerebras.emulator.service.service import Service
+from airflow_provider_cerebras.emulator.service.store import StateError, open_store
+from airflow_provider_cerebras.emulator.service.weights import S3WeightReader, digest_of_uri
 
 if TYPE_CHECKING:
-    from airflow_provider_cerebras.emulator.clock import Clock
-    from airflow_provider_cerebras.emulator.faults import ArmedFault
-    from airflow_provider_cerebras.emulator.holdings import ReadWeights
+    from airflow_provider_cerebras.emulator.faults.rules import ArmedFault
+    from airflow_provider_cerebras.emulator.service.clock import Clock
+    from airflow_provider_cerebras.emulator.service.state import ReadWeights
     from airflow_provider_cerebras.emulator.settings import Settings
 
 
@@ -50,8 +50,8 @@ class Emulator:
             raise
 
     def _begin(self) -> Service:
-        for document in self._store.read(documents.CLOCK):
-            self.clock.resume(documents.clock(document))
+        for document in self._store.read(records.CLOCK):
+            self.clock.resume(records.clock(document))
         self.keep_clock()
         service = Service(self.settings.behaviour, self.clock, self._read_weights, self._store)
         for organization in self.settings.all_organizations():
@@ -73,7 +73,7 @@ class Emulator:
 
     def keep_clock(self) -> None:
         """Keep what time it is, so that it goes on from there after a restart."""
-        self._store.write(documents.of_clock(self.clock.anchor))
+        self._store.write(records.of_clock(self.clock.anchor))
 
     def begin_profile(self, name: ProfileName) -> list[ArmedFault]:
         """Put the rules of a profile in force, anew if they are."""

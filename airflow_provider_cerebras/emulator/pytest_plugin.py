@@ -16,7 +16,7 @@ from airflow_provider_cerebras.emulator.extra import what_to_install
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 
     StartOnce = Callable[[Mapping[str, Any]], EmulatorClient]
 
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _start_cerebras_emulator_once() -> Iterator[StartOnce]:
     """The emulator with some settings; it is started where there is none yet, and lives as long as the session."""
     try:
-        from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+        from airflow_provider_cerebras.emulator.control.client import EmulatorClient
         from airflow_provider_cerebras.emulator.server import EmulatorServer
         from airflow_provider_cerebras.emulator.settings import Settings
     except ModuleNotFoundError as error:

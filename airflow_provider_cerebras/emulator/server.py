@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_cerebras.emulator.app import EmulatorApp
-    from airflow_provider_cerebras.emulator.clock import Clock
+    from airflow_provider_cerebras.emulator.service.clock import Clock
 
 HttpImplementation = Literal["auto", "h11", "httptools"]
 

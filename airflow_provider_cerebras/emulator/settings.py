@@ -10,15 +10,15 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from airflow_provider_cerebras.emulator.error_bodies import ErrorStyle  # noqa: TC001
-from airflow_provider_cerebras.emulator.faults import FaultRule  # noqa: TC001
-from airflow_provider_cerebras.emulator.organizations import (
+from airflow_provider_cerebras.emulator.api.error_bodies import ErrorStyle  # noqa: TC001
+from airflow_provider_cerebras.emulator.faults.profiles import ProfileName  # noqa: TC001
+from airflow_provider_cerebras.emulator.faults.rules import FaultRule  # noqa: TC001
+from airflow_provider_cerebras.emulator.service.organizations import (
     ARCHITECTURES,
     NAME_PATTERN,
     OrganizationConfig,
     check_distinct,
 )
-from airflow_provider_cerebras.emulator.profiles import ProfileName  # noqa: TC001
 
 
 class Group(BaseModel):

@@ -20,6 +20,7 @@ from airflow_provider_cerebras.api.errors import (
     Unauthorized,
 )
 from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.assets.openlineage import collect
 from airflow_provider_cerebras.assets.uris import endpoint_uri, version_uri
 from airflow_provider_cerebras.hooks.connection import (
     ConnectionSettings,
@@ -27,7 +28,6 @@ from airflow_provider_cerebras.hooks.connection import (
     read_connection,
     validate_conn_id,
 )
-from airflow_provider_cerebras.lineage import collect
 from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_cerebras._defaults import default_deferrable
-from airflow_provider_cerebras.blocking import wait
+from airflow_provider_cerebras.assets.openlineage import openlineage_facets
+from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.lineage import openlineage_facets
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
-from airflow_provider_cerebras.reporting import leave_result, report
-from airflow_provider_cerebras.waiting import Outcome, Status
+from airflow_provider_cerebras.polling.blocking import wait
+from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.version_compat import default_deferrable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers._base import WaitTrigger
-    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasOperator(BaseOperator):
@@ -88,7 +88,7 @@ class WaitingOperator(CerebrasOperator):
         self._provenance: Provenance | None = None
 
     @abstractmethod
-    def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
+    def _trigger(self, poller: Poller[Any]) -> WaitTrigger: ...
 
     @abstractmethod
     def _made(self, result: str) -> Provenance:
@@ -111,13 +111,13 @@ class WaitingOperator(CerebrasOperator):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be more than 0 seconds, not {getattr(self, name)!r}.")
 
-    def _wait(self, watch: Watch[Any], context: Context) -> str:
+    def _wait(self, poller: Poller[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""
         if self.deferrable:
-            leave_result(self, context, watch.ids[self.event_ids[-1]])
-            trigger = self._trigger(watch)
+            leave_result(self, context, poller.ids[self.event_ids[-1]])
+            trigger = self._trigger(poller)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
-        outcome = wait(self.hook.get_conn(), watch, poll_interval=self.poll_interval, log=self.log)
+        outcome = wait(self.hook.get_conn(), poller, poll_interval=self.poll_interval, log=self.log)
         return self._conclude(outcome, context)
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Forbidden, Unauthorized
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
-from airflow_provider_cerebras.api.status import serving_model
-from airflow_provider_cerebras.blocking import wait
-from airflow_provider_cerebras.durability.deployments import Deploy
-from airflow_provider_cerebras.durability.identity import identify_rollback
-from airflow_provider_cerebras.durability.memory import Memory
-from airflow_provider_cerebras.durability.rollbacks import choose_target
+from airflow_provider_cerebras.api.status import previous_model, serving_model
+from airflow_provider_cerebras.assets.provenance import trace_deployment
+from airflow_provider_cerebras.assets.reporting import report
+from airflow_provider_cerebras.durable.deployments import Deploy
+from airflow_provider_cerebras.durable.identity import identify_rollback
+from airflow_provider_cerebras.durable.rollbacks import choose_target
+from airflow_provider_cerebras.durable.task_state import TaskState
+from airflow_provider_cerebras.evaluation.smoke import find_fault, measure, read_chats, summarize
 from airflow_provider_cerebras.exceptions import (
     DEPLOYMENT_ERRORS,
     DeploymentFailed,
@@ -23,12 +25,10 @@ from airflow_provider_cerebras.exceptions import (
     read_event,
 )
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.inventory import previous_model
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
-from airflow_provider_cerebras.provenance import trace_deployment
-from airflow_provider_cerebras.reporting import report
-from airflow_provider_cerebras.verification import find_fault, measure, read_chats, summarize
-from airflow_provider_cerebras.waiting import DeploymentWatch, Status
+from airflow_provider_cerebras.polling.blocking import wait
+from airflow_provider_cerebras.polling.outcome import Status
+from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from pydantic import JsonValue
 
-    from airflow_provider_cerebras.durability.identity import Identity
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.durable.identity import Identity
+    from airflow_provider_cerebras.evaluation.smoke import Chat, Expectation, Measurement
+    from airflow_provider_cerebras.polling.outcome import Outcome
+    from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
-    from airflow_provider_cerebras.verification import Chat, Expectation, Measurement
-    from airflow_provider_cerebras.waiting import Outcome, Watch
 
 _SETTLING_INTERVAL = 2.0
 
@@ -71,25 +72,30 @@ class RolloutOperator(WaitingOperator):
         self.log.info("The alias %s stands for model version %s.", name.version_id, resolved)
         return resolved
 
-    def _deploy(self, model_version: str, memory: Memory) -> str:
+    def _deploy(self, model_version: str, task_state: TaskState) -> str:
         return Deploy(
-            self.hook.get_conn(), self.endpoint_id, model_version, durable=self.durable, memory=memory, log=self.log
+            self.hook.get_conn(),
+            self.endpoint_id,
+            model_version,
+            durable=self.durable,
+            task_state=task_state,
+            log=self.log,
         ).run()
 
-    def _new_watch(self, deployment_id: str) -> DeploymentWatch:
+    def _new_poller(self, deployment_id: str) -> DeploymentPoller:
         now = time.time()
-        return DeploymentWatch(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
+        return DeploymentPoller(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
 
-    def _trigger(self, watch: Watch[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
+    def _trigger(self, poller: Poller[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
         from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
         return CerebrasDeploymentTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
-            endpoint_id=watch.ids["endpoint_id"],
-            deployment_id=watch.ids["deployment_id"],
+            endpoint_id=poller.ids["endpoint_id"],
+            deployment_id=poller.ids["deployment_id"],
             poll_interval=self.poll_interval,
-            deadline=watch.deadline,
+            deadline=poller.deadline,
             cause=cause,
         )
 
@@ -99,7 +105,7 @@ class RolloutOperator(WaitingOperator):
     def _go_on(self, deployment_id: str, context: Context) -> str:
         if not self.wait_for_completion:
             return self._succeed(deployment_id, context)
-        return self._wait(self._new_watch(deployment_id), context)
+        return self._wait(self._new_poller(deployment_id), context)
 
     def _what_serves(self) -> str:
         """Say what serves on the endpoint now, for the end of a message."""
@@ -176,7 +182,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         validate_identifier(self.endpoint_id, "endpoint_id")
         ModelVersionName.parse(self.model_version)
         with permanent_errors_fail():
-            deployment_id = self._deploy(self._numbered(self.model_version), self._memory(context))
+            deployment_id = self._deploy(self._numbered(self.model_version), self._task_state(context))
         return self._go_on(deployment_id, context)
 
     def rollback_complete(self, context: Context, event: object = None) -> str:
@@ -186,13 +192,13 @@ class CerebrasDeployModelOperator(RolloutOperator):
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.status is Status.LOST:
-            self._memory(context).note(deployment_id="")  # or a retry would wait for it again
+            self._task_state(context).update(deployment_id="")  # or a retry would wait for it again
         if outcome.status is Status.FAILED and self.rollback_on_failure:
             self._roll_back(outcome, context)
         return super()._conclude(outcome, context)
 
     def _roll_back(self, failure: Outcome, context: Context) -> NoReturn:
-        previous = self._memory(context).recall().get("served_before") or previous_model(
+        previous = self._task_state(context).read().get("served_before") or previous_model(
             self.hook.get_endpoint(self.endpoint_id), failure.ids["deployment_id"]
         )
         cause = f"Model version {self.model_version} was not rolled out. {failure.message}"
@@ -201,16 +207,16 @@ class CerebrasDeployModelOperator(RolloutOperator):
         self.log.warning("%s Rolling back to model version %s.", cause, previous)
         cause += f" Model version {previous}, which served before, was deployed again"
         try:
-            deployment_id = self._deploy(previous, self._memory(context, key="cerebras_rollback"))
+            deployment_id = self._deploy(previous, self._task_state(context, key="cerebras_rollback"))
         except CerebrasError as error:
             raise DeploymentFailed(
                 f"{cause}, but the service did not take it: {error} {self._what_serves()}"
             ) from error
-        watch = self._new_watch(deployment_id)
+        poller = self._new_poller(deployment_id)
         if self.deferrable:
-            trigger = self._trigger(watch, cause=cause)
+            trigger = self._trigger(poller, cause=cause)
             self.defer(trigger=trigger, method_name="rollback_complete", timeout=trigger.backstop)
-        rollback = wait(self.hook.get_conn(), watch, poll_interval=self.poll_interval, log=self.log)
+        rollback = wait(self.hook.get_conn(), poller, poll_interval=self.poll_interval, log=self.log)
         self._fail_after_rollback(rollback, cause)
 
     def _fail_after_rollback(self, rollback: Outcome, cause: str) -> NoReturn:
@@ -218,9 +224,9 @@ class CerebrasDeployModelOperator(RolloutOperator):
             raise DeploymentFailed(f"{cause} and serves.")
         raise DeploymentFailed(f"{cause}, but that did not succeed either. {rollback.message} {self._what_serves()}")
 
-    def _memory(self, context: Context, key: str = "cerebras_deployment") -> Memory:
+    def _task_state(self, context: Context, key: str = "cerebras_deployment") -> TaskState:
         ti: Any = context["ti"]
-        return Memory(context, key=key, fingerprint=f"{self.model_version} on {self.endpoint_id}, {ti.max_tries}")
+        return TaskState(context, key=key, fingerprint=f"{self.model_version} on {self.endpoint_id}, {ti.max_tries}")
 
 
 class CerebrasRollbackEndpointOperator(RolloutOperator):
@@ -288,8 +294,8 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
         with permanent_errors_fail():
             target = self._numbered(self.to) if self.to is not None else self._choose(identity)
             self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, target)
-            memory = Memory(context, key="cerebras_rollback", fingerprint=identity.alias)
-            deployment_id = self._deploy(target, memory)
+            task_state = TaskState(context, key="cerebras_rollback", fingerprint=identity.alias)
+            deployment_id = self._deploy(target, task_state)
         return self._go_on(deployment_id, context)
 
     def _choose(self, identity: Identity) -> str:

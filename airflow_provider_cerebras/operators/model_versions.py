@@ -11,28 +11,29 @@ from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.api.errors import Conflict, NotFound
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias, validate_identifier
-from airflow_provider_cerebras.durability.aliases import AliasChange, change_aliases, find_version, promote
-from airflow_provider_cerebras.durability.identity import identify
-from airflow_provider_cerebras.durability.kills import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
-from airflow_provider_cerebras.durability.memory import Memory
-from airflow_provider_cerebras.durability.uploads import Upload, UploadRequest
+from airflow_provider_cerebras.api.status import models_in_use
+from airflow_provider_cerebras.assets.provenance import trace_version
+from airflow_provider_cerebras.assets.reporting import report
+from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
+from airflow_provider_cerebras.durable.identity import identify
+from airflow_provider_cerebras.durable.on_kill import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
+from airflow_provider_cerebras.durable.task_state import TaskState
+from airflow_provider_cerebras.durable.uploads import Upload, UploadRequest
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionInUse, permanent_errors_fail
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.inventory import models_in_use, select
 from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
-from airflow_provider_cerebras.provenance import trace_version
-from airflow_provider_cerebras.reporting import report
-from airflow_provider_cerebras.waiting import ModelVersionWatch
+from airflow_provider_cerebras.operators._pruning import select
+from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
-    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasUploadModelVersionOperator(WaitingOperator):
@@ -125,14 +126,16 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         """Upload, or adopt what an earlier attempt has uploaded, and wait if asked to."""
         self._check_waiting()
         request = self._request = self._new_request(context)
-        memory = Memory(context, key="cerebras_upload", fingerprint=request.own_aliases[0] if self.durable else "")
+        task_state = TaskState(
+            context, key="cerebras_upload", fingerprint=request.own_aliases[0] if self.durable else ""
+        )
         with permanent_errors_fail():
-            version = Upload(self.hook.get_conn(), request, memory=memory, log=self.log).run()
+            version = Upload(self.hook.get_conn(), request, task_state=task_state, log=self.log).run()
         if not self.wait_for_completion:
             return self._succeed(version.name, context)
         self._model_version = version.name
         now = time.time()
-        return self._wait(ModelVersionWatch(version.name, deadline=now + self.timeout, started=now), context)
+        return self._wait(ModelVersionPoller(version.name, deadline=now + self.timeout, started=now), context)
 
     def on_kill(self) -> None:
         """Airflow calls this when the task is ended from outside while it holds a worker."""
@@ -178,15 +181,15 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     def _claim(self) -> str | None:
         return self._request.identity.claim if self._request and self._request.identity else None
 
-    def _trigger(self, watch: Watch[Any]) -> CerebrasModelVersionTrigger:
+    def _trigger(self, poller: Poller[Any]) -> CerebrasModelVersionTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
         from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
         return CerebrasModelVersionTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
-            model_version=watch.ids["model_version"],
+            model_version=poller.ids["model_version"],
             poll_interval=self.poll_interval,
-            deadline=watch.deadline,
+            deadline=poller.deadline,
             delete_on_kill=self.delete_on_kill,
             claim=self._claim if self.delete_on_kill else None,
         )

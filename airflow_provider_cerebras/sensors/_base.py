@@ -14,23 +14,23 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_cerebras._defaults import default_deferrable
-from airflow_provider_cerebras.blocking import look
+from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
-from airflow_provider_cerebras.reporting import leave_result, report
-from airflow_provider_cerebras.waiting import Outcome, Status
+from airflow_provider_cerebras.polling.blocking import look
+from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.version_compat import default_deferrable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
 
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers._base import WaitTrigger
-    from airflow_provider_cerebras.waiting import Watch
 
 
 class WaitSensor(BaseSensorOperator):
@@ -51,13 +51,13 @@ class WaitSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.cerebras_conn_id = cerebras_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self._watch: Watch[Any] | None = None
+        self._poller: Poller[Any] | None = None
 
     @abstractmethod
-    def _new_watch(self, *, deadline: float | None, started: float) -> Watch[Any]: ...
+    def _new_poller(self, *, deadline: float | None, started: float) -> Poller[Any]: ...
 
     @abstractmethod
-    def _trigger(self, watch: Watch[Any]) -> WaitTrigger: ...
+    def _trigger(self, poller: Poller[Any]) -> WaitTrigger: ...
 
     @abstractmethod
     def _made(self, result: str) -> Provenance:
@@ -73,11 +73,11 @@ class WaitSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         now = time.time()
-        watch = self._new_watch(deadline=now + self.timeout, started=now)
-        if outcome := look(self.hook.get_conn(), watch, log=self.log):
+        poller = self._new_poller(deadline=now + self.timeout, started=now)
+        if outcome := look(self.hook.get_conn(), poller, log=self.log):
             return self._conclude(outcome, context)
-        leave_result(self, context, watch.ids[self.event_ids[-1]])
-        trigger = self._trigger(watch)
+        leave_result(self, context, poller.ids[self.event_ids[-1]])
+        trigger = self._trigger(poller)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
     def execute_complete(self, context: Context, event: object = None) -> str:
@@ -86,10 +86,10 @@ class WaitSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once. An error that may pass is logged, and the next poke asks again."""
-        if self._watch is None:
+        if self._poller is None:
             # Airflow counts the timeout itself in these modes.
-            self._watch = self._new_watch(deadline=None, started=self._started(context))
-        if outcome := look(self.hook.get_conn(), self._watch, log=self.log):
+            self._poller = self._new_poller(deadline=None, started=self._started(context))
+        if outcome := look(self.hook.get_conn(), self._poller, log=self.log):
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome, context))
         return False
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.provenance import trace_deployment
+from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
-from airflow_provider_cerebras.waiting import DeploymentWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
-    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasDeploymentSensor(WaitSensor):
@@ -53,10 +53,10 @@ class CerebrasDeploymentSensor(WaitSensor):
         self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
         self.deployment_id: str = deployment_id  # type: ignore[assignment]  # rendered before execute
 
-    def _new_watch(self, *, deadline: float | None, started: float) -> DeploymentWatch:
-        return DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=deadline, started=started)
+    def _new_poller(self, *, deadline: float | None, started: float) -> DeploymentPoller:
+        return DeploymentPoller(self.endpoint_id, self.deployment_id, deadline=deadline, started=started)
 
-    def _trigger(self, watch: Watch[Any]) -> CerebrasDeploymentTrigger:
+    def _trigger(self, poller: Poller[Any]) -> CerebrasDeploymentTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
         from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
@@ -65,7 +65,7 @@ class CerebrasDeploymentSensor(WaitSensor):
             endpoint_id=self.endpoint_id,
             deployment_id=self.deployment_id,
             poll_interval=self.poke_interval,
-            deadline=watch.deadline,
+            deadline=poller.deadline,
         )
 
     def _made(self, result: str) -> Provenance:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.provenance import trace_version
+from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
-from airflow_provider_cerebras.waiting import ModelVersionWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_cerebras.provenance import Provenance
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
-    from airflow_provider_cerebras.waiting import Watch
 
 
 class CerebrasModelVersionSensor(WaitSensor):
@@ -49,18 +49,18 @@ class CerebrasModelVersionSensor(WaitSensor):
         super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
         self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
 
-    def _new_watch(self, *, deadline: float | None, started: float) -> ModelVersionWatch:
-        return ModelVersionWatch(self.model_version, deadline=deadline, started=started)
+    def _new_poller(self, *, deadline: float | None, started: float) -> ModelVersionPoller:
+        return ModelVersionPoller(self.model_version, deadline=deadline, started=started)
 
-    def _trigger(self, watch: Watch[Any]) -> CerebrasModelVersionTrigger:
+    def _trigger(self, poller: Poller[Any]) -> CerebrasModelVersionTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
         from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
         return CerebrasModelVersionTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
-            model_version=watch.ids["model_version"],
+            model_version=poller.ids["model_version"],
             poll_interval=self.poke_interval,
-            deadline=watch.deadline,
+            deadline=poller.deadline,
         )
 
     def _made(self, result: str) -> Provenance:

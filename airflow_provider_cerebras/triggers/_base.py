@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.polling import wait_async
-from airflow_provider_cerebras.waiting import Outcome, Status
+from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.polling.shared import wait_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_cerebras.waiting import Watch
+    from airflow_provider_cerebras.polling.pollers import Poller
 
 _BACKSTOP = timedelta(minutes=10)
 
@@ -40,7 +40,7 @@ class WaitTrigger(BaseTrigger):
     def _ids(self) -> dict[str, str]: ...
 
     @abstractmethod
-    def _watch(self, started: float) -> Watch[Any]: ...
+    def _poller(self, started: float) -> Poller[Any]: ...
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
@@ -60,7 +60,7 @@ class WaitTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and send one event: ``status``, ``message`` and the ids of what was waited for."""
         try:
-            watch = self._watch(time.time())
+            poller = self._poller(time.time())
         except ValueError as error:
             # Without an event the worker would begin afresh.
             outcome = Outcome(Status.UNREACHABLE, f"This cannot be waited for. {error}", self._ids())
@@ -68,7 +68,7 @@ class WaitTrigger(BaseTrigger):
             outcome = await wait_async(
                 self.cerebras_conn_id,
                 self._hook().get_async_conn,
-                watch,
+                poller,
                 poll_interval=self.poll_interval,
                 log=self.log,
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 from airflow_provider_cerebras.triggers._base import WaitTrigger
-from airflow_provider_cerebras.waiting import DeploymentWatch
 
 
 class CerebrasDeploymentTrigger(WaitTrigger):
@@ -51,7 +51,7 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         ids = {"endpoint_id": self.endpoint_id, "deployment_id": self.deployment_id}
         return ids if self.cause is None else {**ids, "cause": self.cause}
 
-    def _watch(self, started: float) -> DeploymentWatch:
-        watch = DeploymentWatch(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)
-        watch.ids = self._ids()
-        return watch
+    def _poller(self, started: float) -> DeploymentPoller:
+        poller = DeploymentPoller(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)
+        poller.ids = self._ids()
+        return poller

@@ -19,10 +19,10 @@ try:
 except ImportError as error:
     raise ImportError(f"{__name__} needs Airflow 3.0 or later: before, there are no watchers of assets.") from error
 
+from airflow_provider_cerebras.assets.provenance import of_version
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.news import AliasLookout, ReadyLookout
-from airflow_provider_cerebras.provenance import of_version
-from airflow_provider_cerebras.triggers._looks import acknowledged, follow
+from airflow_provider_cerebras.triggers._changes import AliasLookout, ReadyLookout
+from airflow_provider_cerebras.triggers._snapshots import acknowledged, follow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
     from pydantic import JsonValue
 
-    from airflow_provider_cerebras.news import Lookout, News
+    from airflow_provider_cerebras.triggers._changes import Lookout, News
 
 
 class CerebrasModelVersionEventTrigger(BaseEventTrigger):
@@ -97,7 +97,7 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
     def shared_stream_key(self) -> Hashable | None:
         """Name the stream; watchers of the same architecture share it, whatever each is after."""
         try:
-            import airflow_provider_cerebras.triggers._producer  # noqa: F401
+            import airflow_provider_cerebras.triggers._shared_stream  # noqa: F401
         except ImportError:
             return None
         return ("cerebras", *self._source().values())
@@ -108,7 +108,7 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
 
         :param kwargs: those of a trigger of the stream.
         """
-        from airflow_provider_cerebras.triggers._producer import LookProducer
+        from airflow_provider_cerebras.triggers._shared_stream import LookProducer
 
         return LookProducer(cls(**kwargs)._source())  # noqa: SLF001
 

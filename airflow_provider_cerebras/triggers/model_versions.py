@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.durability.kills import (
+from airflow_provider_cerebras.durable.on_kill import (
     CLAIMED_SINCE,
     DELETED,
     NOT_CANCELLED,
@@ -16,9 +16,9 @@ from airflow_provider_cerebras.durability.kills import (
     may_delete,
     was_cleared,
 )
+from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 from airflow_provider_cerebras.triggers._base import WaitTrigger
-from airflow_provider_cerebras.triggers._kills import is_deferred, see_through
-from airflow_provider_cerebras.waiting import ModelVersionWatch
+from airflow_provider_cerebras.triggers._on_kill import is_deferred, see_through
 
 
 class CerebrasModelVersionTrigger(WaitTrigger):
@@ -95,5 +95,5 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     def _ids(self) -> dict[str, str]:
         return {"model_version": self.model_version}
 
-    def _watch(self, started: float) -> ModelVersionWatch:
-        return ModelVersionWatch(self.model_version, deadline=self.deadline, started=started)
+    def _poller(self, started: float) -> ModelVersionPoller:
+        return ModelVersionPoller(self.model_version, deadline=self.deadline, started=started)

@@ -32,7 +32,7 @@ from tests.unit.hostile_server import HostileServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.unit.hostile_server import Connection
 
 DAGS = Path(__file__).with_name("dags")
@@ -250,7 +250,7 @@ def _placeholders(ti: dict[str, Any], xcom_key: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow]:
     """An Airflow in which all runs have come to their ends."""
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from airflow_provider_cerebras.emulator.server import EmulatorServer
     from airflow_provider_cerebras.emulator.settings import Settings
 

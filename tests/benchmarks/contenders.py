@@ -100,7 +100,7 @@ class OursFixed(Ours):
     label = "ours, fixed interval"
 
     async def started(self, jobs: int) -> None:
-        from airflow_provider_cerebras import pacing
+        from airflow_provider_cerebras.polling import intervals as pacing
 
         pacing.MIN_INTERVAL = self.interval
 

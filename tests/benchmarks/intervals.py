@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from airflow_provider_cerebras.pacing import next_interval
+from airflow_provider_cerebras.polling.intervals import next_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable

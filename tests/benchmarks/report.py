@@ -38,7 +38,7 @@ two cores mostly idle, which makes their loops wait a little longer, and hardly 
 *CPU* is user and system time of the loop's process, from the first waiter to the last event. The *stall* is the longest
 time between two looks of the loop at what is due (measured in its selector), after the first interval; *without
 collector*: less what Python's garbage collector took; *at the start*: in the first interval, in which all waiters come.
-*Memory* is the growth of the process's resident set from before the first waiter to its highest, by waiter.
+*TaskState* is the growth of the process's resident set from before the first waiter to its highest, by waiter.
 *Delay* runs from the completion on the server to the event in the loop.
 """
 
@@ -109,7 +109,7 @@ def _figures_table(results: dict[str, Any], waiters: int) -> str:
     lines = [
         f"### N = {waiters:,}\n",
         (
-            "| | requests | TCP connections | CPU s per 1,000 waiter-minutes | memory a waiter | stall "
+            "| | requests | TCP connections | CPU s per 1,000 waiter-minutes | task_state a waiter | stall "
             "| without collector | at the start "
             "| delay p50 | p99 | CPU of the server |"
         ),

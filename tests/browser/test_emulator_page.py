@@ -11,7 +11,7 @@ from selenium.common.exceptions import NoSuchElementException, StaleElementRefer
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY

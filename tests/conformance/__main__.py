@@ -49,7 +49,7 @@ nobody uses meanwhile; what served there before serves there afterwards. A sync 
 def emulated() -> Iterator[Target]:
     """An emulator with something in it."""
     # Whoever asks the real service need not have the emulator's packages.
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from airflow_provider_cerebras.emulator.server import EmulatorServer
     from airflow_provider_cerebras.emulator.settings import Settings
 

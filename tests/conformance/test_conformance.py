@@ -14,7 +14,7 @@ from tests.conformance.service import REFERENCE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 
     Ask = Callable[..., tuple[int, str]]
 

@@ -14,8 +14,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 
-from airflow_provider_cerebras.emulator.control_client import EmulatorClient
-from airflow_provider_cerebras.emulator.operations import OperationName
+from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
 from tests.conformance.service import ALIAS, REFERENCE

@@ -22,9 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from airflow_provider_cerebras.emulator.control_client import EmulatedDeployment, EmulatorClient
-from airflow_provider_cerebras.emulator.organizations import OrganizationConfig
+from airflow_provider_cerebras.emulator.control.client import EmulatedDeployment, EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
+from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
 from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:

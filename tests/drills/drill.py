@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 
-from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from tests.drills.matrix import LOOKS, POSTS, Cell, Event, Mode, Operation, Outcome
 from tests.drills.stack import CEREBRAS, kill, wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_cerebras.emulator.request_log import LoggedRequest
+    from airflow_provider_cerebras.emulator.faults.request_log import LoggedRequest
     from tests.drills.stack import Lane, Stack
 
 INSTANT_SECONDS = 180

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from safetensors.numpy import save
 
-from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
 

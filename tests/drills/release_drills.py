@@ -19,7 +19,7 @@ from tests.drills.stack import CEREBRAS, Executor, release_connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_cerebras.emulator.control_schemas import Fault
+    from airflow_provider_cerebras.emulator.control.schemas import Fault
     from tests.drills.release import Service
     from tests.drills.stack import TaskLook
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.integration.scenario import POLL
 from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 
 pytestmark = pytest.mark.usefixtures("cerebras_connection")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 REASON = "the role may not list the bucket"

@@ -9,11 +9,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_2_PLUS
 from tests.integration.scenario import OPERATOR_MODES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 V1 = ("cerebras", "orgs/my-org/models/gpt-oss-120b/versions/1")
@@ -148,7 +148,7 @@ import sys
 for name in ("airflow.providers.openlineage.conf", "airflow.providers.openlineage.extractors", "openlineage"):
     sys.modules[name] = None  # to import it fails
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.lineage import openlineage_listens
+from airflow_provider_cerebras.assets.openlineage import openlineage_listens
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from tests.task_instance import TaskInstance
 task = CerebrasUploadModelVersionOperator(task_id="task", model_arch_id="gpt-oss-120b", weight_uri="s3://bucket/weights")

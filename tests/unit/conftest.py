@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_cerebras.metrics import COUNTERS, DEPLOYMENT, MODEL_VERSION, Subject
-from airflow_provider_cerebras.waiting import Status
+from airflow_provider_cerebras.polling.outcome import Status
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 SUBJECTS = pytest.mark.parametrize("subject", [MODEL_VERSION, DEPLOYMENT], ids=lambda subject: subject.name)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
 
 from airflow_provider_cerebras import __version__, get_provider_info
 from airflow_provider_cerebras.assets import create_asset
 from airflow_provider_cerebras.assets.uris import normalize
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

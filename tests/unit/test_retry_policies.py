@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_cerebras.api.errors import (
     CerebrasError,
@@ -17,6 +16,7 @@ from airflow_provider_cerebras.api.errors import (
     error_from_response,
 )
 from airflow_provider_cerebras.exceptions import ModelVersionFailed, ModelVersionLost, RequestRefused, WaitTimeout
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.retry_policies import CerebrasRetryPolicy

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_cerebras.durability.memory import Memory
+from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.model_versions import (
     CerebrasPromoteModelVersionOperator,
@@ -75,15 +75,15 @@ def stoppable(operator: type[CerebrasOperator]) -> type[CerebrasOperator]:
     class Stoppable(operator):  # type: ignore[misc, valid-type]
         def execute(self, context: Context) -> Any:
             self._instants = instants = Instants(context)
-            note = Memory.note
+            note = TaskState.update
 
-            def note_later(memory: Memory, **notes: str) -> None:
+            def note_later(task_state: TaskState, **notes: str) -> None:
                 # What served before is noted ahead of the submission, and all else when the answer is there.
                 if "served_before" not in notes:
                     instants.reach("answered")
-                note(memory, **notes)
+                note(task_state, **notes)
 
-            Memory.note = note_later  # type: ignore[assignment, method-assign]
+            TaskState.update = note_later  # type: ignore[assignment, method-assign]
             with instants.failure_told():
                 return super().execute(context)
 

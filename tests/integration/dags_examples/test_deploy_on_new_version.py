@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 

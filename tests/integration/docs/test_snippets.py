@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagResult, DagRunner
 
 SNIPPETS = Path(__file__).parents[3] / "docs" / "snippets"

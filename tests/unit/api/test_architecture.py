@@ -83,4 +83,4 @@ def test_httpx_is_imported_in_one_module_alone_and_by_the_emulator_s_own_client(
         for file in PACKAGE.rglob("*.py")
         if any(name.split(".")[0] == "httpx" for name in imported_modules(file))
     }
-    assert importing == {"api/client.py", "emulator/control_client.py"}
+    assert importing == {"api/client.py", "emulator/control/client.py"}

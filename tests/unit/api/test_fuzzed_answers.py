@@ -21,11 +21,12 @@ from airflow_provider_cerebras.api.errors import (
     UnexpectedResponse,
     parse_retry_after,
 )
-from airflow_provider_cerebras.api.status import WORDS_OF_FAILURE, Progress
-from airflow_provider_cerebras.durability.deployments import find_deployment, find_new_deployment, served_before
-from airflow_provider_cerebras.inventory import models_in_use, previous_model, select
-from airflow_provider_cerebras.verification import find_fault, measure, summarize
-from airflow_provider_cerebras.waiting import DeploymentWatch, ModelVersionWatch, Outcome, Status
+from airflow_provider_cerebras.api.status import WORDS_OF_FAILURE, Progress, models_in_use, previous_model
+from airflow_provider_cerebras.durable.deployments import find_deployment, find_new_deployment, served_before
+from airflow_provider_cerebras.evaluation.smoke import find_fault, measure, summarize
+from airflow_provider_cerebras.operators._pruning import select
+from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.polling.pollers import DeploymentPoller, ModelVersionPoller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,9 +231,9 @@ def use(answer: Any) -> None:
         assert set(selection.delete) | set(selection.keep) == {version.name for version in answer.model_versions}
     if isinstance(answer, models.ModelVersion | models.ModelVersionRows):
         for name in (V1, V1[:-1] + "production"):
-            watch = ModelVersionWatch(name, deadline=None, started=0)
-            assert_all_is_said_in_a_line(watch.hear(answer, 1))
-            assert watch.progress.isprintable()
+            poller = ModelVersionPoller(name, deadline=None, started=0)
+            assert_all_is_said_in_a_line(poller.apply(answer, 1))
+            assert poller.progress.isprintable()
     if isinstance(answer, models.Endpoint):
         for text in (*models_in_use(answer), *models_in_use(answer).values()):
             assert text.isprintable()
@@ -241,8 +242,8 @@ def use(answer: Any) -> None:
         find_new_deployment(answer, V1, before=[])
         served_before(answer, V1)
     if isinstance(answer, models.DeploymentRows):
-        rollout = DeploymentWatch("e", UUID, deadline=None, started=0)
-        assert_all_is_said_in_a_line(rollout.hear(answer, 1))
+        rollout = DeploymentPoller("e", UUID, deadline=None, started=0)
+        assert_all_is_said_in_a_line(rollout.apply(answer, 1))
     if isinstance(answer, models.ChatCompletion):
         measurement = measure(answer, 0.5)
         find_fault(measurement, expect="x", system_fingerprint_suffix="suffix", max_latency=1, min_tokens_per_second=1)

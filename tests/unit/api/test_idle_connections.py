@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import AsyncCerebrasClient, ClientSettings
-from airflow_provider_cerebras.pacing import next_interval
+from airflow_provider_cerebras.polling.intervals import next_interval
 
 if TYPE_CHECKING:
     import pytest

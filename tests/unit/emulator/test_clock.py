@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_cerebras.emulator.clock import Anchor, BackwardsInTime, EmulatedClock
+from airflow_provider_cerebras.emulator.service.clock import Anchor, BackwardsInTime, EmulatedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
-    from airflow_provider_cerebras.emulator.profiles import ProfileName
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
+    from airflow_provider_cerebras.emulator.faults.profiles import ProfileName
 
 URI = "s3://bucket/weights"
 
@@ -113,7 +113,7 @@ def test_what_fails_meanwhile_fails_the_test(emulator: EmulatorClient) -> None:
 
 
 def test_a_request_that_never_comes_is_an_error(emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_cerebras.emulator.control_client.HELD_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_provider_cerebras.emulator.control.client.HELD_SECONDS", 0.05)
     with pytest.raises(TimeoutError, match="deploy_model did not come"), emulator.meanwhile("deploy_model", print):
         pass
 

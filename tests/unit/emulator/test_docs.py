@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.emulator.app import create_app
 from airflow_provider_cerebras.emulator.config import ConfigError, read_config
-from airflow_provider_cerebras.emulator.faults import FaultRule
-from airflow_provider_cerebras.emulator.operations import OperationName
-from airflow_provider_cerebras.emulator.profiles import PROFILES
+from airflow_provider_cerebras.emulator.faults.profiles import PROFILES
+from airflow_provider_cerebras.emulator.faults.rules import FaultRule
 from airflow_provider_cerebras.emulator.server import GRACE_SECONDS
 from airflow_provider_cerebras.emulator.settings import Behaviour, Group, Settings
 

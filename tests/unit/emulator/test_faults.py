@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from airflow_provider_cerebras.emulator.faults import FaultBook, FaultRule
-from airflow_provider_cerebras.emulator.matching import Seen, contains
-from airflow_provider_cerebras.emulator.operations import OperationName
+from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.emulator.faults.matching import Seen, contains
+from airflow_provider_cerebras.emulator.faults.rules import FaultBook, FaultRule
 
 UPLOAD, DEPLOY = OperationName.UPLOAD_MODEL_VERSION, OperationName.DEPLOY_MODEL
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from airflow_provider_cerebras.emulator.organizations import OrganizationConfig
+from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
 from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import httpx
 import pytest
 
-from airflow_provider_cerebras.emulator.profiles import PROFILES, ProfileName
+from airflow_provider_cerebras.emulator.faults.profiles import PROFILES, ProfileName
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from airflow_provider_cerebras.emulator.server import EmulatorServer, airflow_connection, listen
+from airflow_provider_cerebras.emulator.service.store import StateError
 from airflow_provider_cerebras.emulator.settings import Settings
-from airflow_provider_cerebras.emulator.storage import StateError
 
 if TYPE_CHECKING:
     from pathlib import Path

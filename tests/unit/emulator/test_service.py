@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_cerebras.emulator.refusals import (
+from airflow_provider_cerebras.emulator.service.errors import (
     AliasTaken,
     ForeignOrganization,
     NotDeployable,
@@ -17,15 +17,15 @@ from airflow_provider_cerebras.emulator.refusals import (
     RolloutUnderWay,
     VersionInUse,
 )
-from airflow_provider_cerebras.emulator.resources import Phase, Schedule, Shelf
-from airflow_provider_cerebras.emulator.service import Service
+from airflow_provider_cerebras.emulator.service.resources import Phase, Schedule, Shelf
+from airflow_provider_cerebras.emulator.service.service import Service
+from airflow_provider_cerebras.emulator.service.weights import digest_of_uri
 from airflow_provider_cerebras.emulator.settings import Settings
-from airflow_provider_cerebras.emulator.weights import digest_of_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_provider_cerebras.emulator.resources import Deployment, ModelVersion
+    from airflow_provider_cerebras.emulator.service.resources import Deployment, ModelVersion
 
 ORG, ARCH, OTHER_ARCH = "my-org", "gpt-oss-120b", "llama3.1-8b"
 ENDPOINT, OTHER_ENDPOINT = "my-org-gpt-oss-120b", "my-org-llama3.1-8b"

@@ -21,13 +21,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from airflow_provider_cerebras.emulator.app import create_app
 from airflow_provider_cerebras.emulator.cli import main
-from airflow_provider_cerebras.emulator.organizations import OrganizationConfig
-from airflow_provider_cerebras.emulator.refusals import Refusal
-from airflow_provider_cerebras.emulator.resources import Phase
-from airflow_provider_cerebras.emulator.service import Service
+from airflow_provider_cerebras.emulator.service.errors import Refusal
+from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
+from airflow_provider_cerebras.emulator.service.resources import Phase
+from airflow_provider_cerebras.emulator.service.service import Service
+from airflow_provider_cerebras.emulator.service.store import Document, StateError, StateFile
+from airflow_provider_cerebras.emulator.service.weights import WeightsError, digest_of_uri
 from airflow_provider_cerebras.emulator.settings import Behaviour, Settings
-from airflow_provider_cerebras.emulator.storage import Document, StateError, StateFile
-from airflow_provider_cerebras.emulator.weights import WeightsError, digest_of_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,7 @@ from moto.server import ThreadedMotoServer
 from safetensors.numpy import save
 
 from airflow_provider_cerebras.emulator.app import create_app
-from airflow_provider_cerebras.emulator.settings import Settings
-from airflow_provider_cerebras.emulator.weights import (
+from airflow_provider_cerebras.emulator.service.weights import (
     DTYPE_BITS,
     S3WeightReader,
     WeightsError,
@@ -26,6 +25,7 @@ from airflow_provider_cerebras.emulator.weights import (
     digest_of_uri,
     header_length,
 )
+from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import registry
 import yaml
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_cerebras import get_provider_info
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 
 ENTRY = yaml.safe_load(registry.FILE.read_text("utf-8"))
 

@@ -9,7 +9,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 if not AIRFLOW_V_3_0_PLUS:
     pytest.skip("there are no watchers of assets; see tests/integration/test_event_trigger.py", allow_module_level=True)
@@ -179,8 +180,8 @@ if AIRFLOW_V_3_3_PLUS:
         from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
         from airflow_provider_cerebras.api.models import ModelVersionRows
-        from airflow_provider_cerebras.triggers._looks import Look
-        from airflow_provider_cerebras.triggers._producer import LookProducer, NotStored
+        from airflow_provider_cerebras.triggers._shared_stream import LookProducer, NotStored
+        from airflow_provider_cerebras.triggers._snapshots import Look
 
         kept: list[str] = []
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.providers.common.compat.sdk import DAG
 
-    from airflow_provider_cerebras.emulator.control_client import EmulatorClient
+    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 
 pytestmark = pytest.mark.usefixtures("cerebras_connection")
 

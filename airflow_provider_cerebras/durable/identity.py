@@ -1,0 +1,85 @@
+"""Who is asking: a task run, told apart from every other by an alias that only it can compute."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+OWN_ALIAS = re.compile(r"airflow-([0-9a-f]{40})-([0-9]+)(?:-([0-9]+))?")
+"""The aliases that this package makes: base, generation, and in a claim the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity of what a task run makes or chooses.
+
+    The number of the attempt is not part of it, so a retry has the identity of what it repeats. The generation is:
+    it moves when a user clears the task, because the weights behind an unchanged URI may have changed since, and to
+    serve stale ones silently is worse than to have a second version.
+
+    :param base: 40 hexadecimal digits that stand for the task run and what it uploads.
+    :param generation: how often the task was cleared, in Airflow's way of counting (``max_tries``).
+    :param attempt: number of the attempt.
+    """
+
+    base: str
+    generation: int
+    attempt: int
+
+    @property
+    def alias(self) -> str:
+        """The identity alias: all attempts of a generation find their version by it."""
+        return f"airflow-{self.base}-{self.generation}"
+
+    @property
+    def claim(self) -> str:
+        """The alias by which this attempt says that the version is now its own; see :mod:`.on_kill`."""
+        return f"{self.alias}-{self.attempt}"
+
+    def owns(self, alias: str) -> bool:
+        """Tell whether an alias is the identity or a claim of this generation."""
+        return alias == self.alias or alias.startswith(f"{self.alias}-")
+
+    def generations(self, aliases: list[str]) -> list[int]:
+        """Generations of this task run that a version with these aliases belongs to."""
+        matches = filter(None, map(OWN_ALIAS.fullmatch, aliases))
+        return [int(match[2]) for match in matches if match[1] == self.base]
+
+
+def identify(
+    context: Context, *, org_name: str, model_arch_id: str, weight_uri: str, system_fingerprint_suffix: str | None
+) -> Identity:
+    """Make the identity of the running task's upload.
+
+    :param context: the task's context.
+    :param org_name: name of the organization.
+    :param model_arch_id: id of the architecture.
+    :param weight_uri: where the weights lie.
+    :param system_fingerprint_suffix: as given in the upload.
+    """
+    return _identity(context, [org_name, model_arch_id], [weight_uri, system_fingerprint_suffix or ""])
+
+
+def identify_rollback(context: Context, endpoint_id: str) -> Identity:
+    """Make the identity of the running task's rollback.
+
+    :param context: the task's context.
+    :param endpoint_id: id of the endpoint.
+    """
+    return _identity(context, ["rollback"], [endpoint_id])
+
+
+def _identity(context: Context, before: list[str], after: list[str]) -> Identity:
+    ti: Any = context["ti"]
+    namespace = conf.get("cerebras", "idempotency_namespace", fallback="")
+    parts = [namespace, *before, ti.dag_id, ti.run_id, ti.task_id, ti.map_index, *after]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return Identity(base=digest[:40], generation=int(ti.max_tries), attempt=int(ti.try_number))

@@ -1,0 +1,1 @@
+"""The two APIs of the service over HTTP: management and inference."""

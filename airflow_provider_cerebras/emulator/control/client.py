@@ -1,0 +1,426 @@
+"""A running emulator as tests see it: its control plane as methods, and what it knows as typed objects."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
+
+from airflow_provider_cerebras.emulator.api.operations import MANAGEMENT_PREFIX
+from airflow_provider_cerebras.emulator.control.schemas import (
+    ClockState,
+    Fault,
+    Faults,
+    Keys,
+    OrganizationState,
+    Profile,
+    Profiles,
+    Requests,
+)
+from airflow_provider_cerebras.emulator.faults.rules import FaultRule
+from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
+from airflow_provider_cerebras.emulator.settings import Behaviour, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from airflow_provider_cerebras.emulator.faults.profiles import ProfileName
+    from airflow_provider_cerebras.emulator.faults.request_log import LoggedRequest
+
+ANSWER_SECONDS = 60
+"""Seconds to wait for an answer, beyond those for which the emulator was asked to wait."""
+
+HELD_SECONDS = 60
+"""Seconds of real time that :meth:`EmulatorClient.meanwhile` waits for the request in the middle of which it acts."""
+
+
+class Emulated(BaseModel):
+    """What the control plane shows; it may show more one day."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class EmulatedVersion(Emulated):
+    """A model version.
+
+    :ivar name: full name, ``orgs/<org>/models/<arch>/versions/<number>``.
+    :ivar done: whether its sync is over.
+    :ivar sync_status: as the service spells it.
+    :ivar failure: why the sync has failed; None if it has not.
+    :ivar created: when it was uploaded, in Unix seconds.
+    :ivar sync_begins: when the weights begin to be read, in Unix seconds.
+    :ivar sync_ends: when that is over at the earliest, in Unix seconds.
+    :ivar weights_digest: SHA-256 of the weights, hexadecimal; None as long as, or because, it is not known.
+    """
+
+    name: str = Field(validation_alias=AliasPath("version", "name"))
+    done: bool = Field(validation_alias=AliasPath("version", "done"))
+    weight_uri: str = Field(validation_alias=AliasPath("version", "response", "customer_s3_uri"))
+    aliases: list[str] = Field(validation_alias=AliasPath("version", "response", "version_aliases"))
+    sync_status: str = Field(validation_alias=AliasPath("version", "response", "sync_status"))
+    system_fingerprint_suffix: str | None = Field(
+        validation_alias=AliasPath("version", "response", "system_fingerprint_suffix")
+    )
+    failure: str | None = Field(None, validation_alias=AliasPath("version", "error", "message"))
+    created: float
+    sync_begins: float
+    sync_ends: float
+    weights_digest: str | None = None
+
+
+class EmulatedDeployment(Emulated):
+    """A deployment.
+
+    :ivar deployment_id: its UUID.
+    :ivar model_version: full name of the version.
+    :ivar created: when it was submitted, in Unix seconds.
+    :ivar state: as the service spells it.
+    :ivar begins: when the rollout begins, in Unix seconds.
+    :ivar ends: when it is over, in Unix seconds.
+    :ivar failure: why it has failed; None if it has not.
+    """
+
+    deployment_id: str
+    model_version: str = Field(validation_alias="model")
+    created: int
+    state: str
+    begins: float
+    ends: float
+    failure: str | None = None
+
+
+class EmulatedEndpoint(Emulated):
+    """An endpoint.
+
+    :ivar serving: full name of the version that answers inference requests; None if none does.
+    :ivar deployments: all of them, listed by the API or not, oldest first.
+    """
+
+    endpoint_id: str = Field(validation_alias=AliasPath("endpoint", "name"))
+    model_arch_id: str = Field(validation_alias=AliasPath("endpoint", "model_arch_id"))
+    serving: str | None = None
+    deployments: list[EmulatedDeployment]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join(cls, shown: dict[str, Any]) -> dict[str, Any]:
+        """What the API tells of each deployment and what it does not come in two lists of the same order."""
+        told = zip(shown["endpoint"]["deployed_models"], shown["rollouts"], strict=True)
+        return {**shown, "deployments": [{**listed, **rollout} for listed, rollout in told]}
+
+
+class EmulatedState(Emulated):
+    """Everything that the emulated service knows.
+
+    :ivar now: its time in Unix seconds.
+    """
+
+    now: float
+    organizations: list[OrganizationState]
+    versions: list[EmulatedVersion]
+    endpoints: list[EmulatedEndpoint]
+
+
+class EmulatorClient:
+    """An emulator behind a socket. What it refuses raises an ``httpx.HTTPStatusError`` with its words.
+
+    Where there is a choice, what is not named is the first: organization, architecture, endpoint.
+
+    :param base_url: URL of the emulator.
+    :param settings: What it was started with; the keys and the organization are taken from it. Default: the defaults.
+    :ivar org: its first organization.
+    :ivar arch: the first of the organization's architectures.
+    :ivar endpoint_id: the first of the organization's endpoints for that architecture.
+    """
+
+    def __init__(self, base_url: str, settings: Settings | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.settings = settings or Settings()
+        self._organization = self.settings.all_organizations()[0]
+        self.org = self._organization.name
+        self.arch = self._organization.model_architectures[0]
+        endpoints = (each.endpoint_id for each in self._organization.endpoints if each.model_arch_id == self.arch)
+        self.endpoint_id = next(endpoints, f"{self.org}-{self.arch}")
+        # The environment's proxies are for other hosts.
+        self._http = httpx.Client(base_url=self.base_url, trust_env=False, timeout=ANSWER_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the emulator goes on."""
+        self._http.close()
+
+    def connection(self, **changes: Any) -> str:
+        """The emulator as an Airflow connection, in the JSON that ``AIRFLOW_CONN_<ID>`` takes.
+
+        :param changes: Fields of the connection (``host``, ``password``, ...); those of ``extra`` are merged into it.
+        """
+        connection = self._organization.connection(self.base_url)
+        return json.dumps({**connection, **changes, "extra": {**connection["extra"], **changes.get("extra", {})}})
+
+    def reset(self) -> None:
+        """Go back to the start: what the settings say, an empty log, the machine's time."""
+        self._control("POST", "/reset")
+
+    # What time it is
+
+    def clock(self) -> ClockState:
+        """The emulator's time."""
+        return ClockState.model_validate_json(self._control("GET", "/clock"))
+
+    def advance_clock(self, seconds: float) -> ClockState:
+        """Let time pass on the emulator without waiting for it: syncs and rollouts get on by so much."""
+        return self._move_clock(advance=seconds)
+
+    def set_clock(self, now: float) -> ClockState:
+        """Jump to a moment that is not in the emulator's past.
+
+        :param now: Unix seconds.
+        """
+        return self._move_clock(set=now)
+
+    def freeze_clock(self) -> ClockState:
+        """Let time stand still; it can still be advanced."""
+        return self._move_clock(frozen=True)
+
+    def resume_clock(self) -> ClockState:
+        """Let time pass again."""
+        return self._move_clock(frozen=False)
+
+    # How it behaves
+
+    def behaviour(self) -> Behaviour:
+        """What the service does where the API's documentation is silent."""
+        return Behaviour.model_validate_json(self._control("GET", "/settings"))
+
+    def change_behaviour(self, **changes: Any) -> Behaviour:
+        """Change what the service does from now on, until the next reset.
+
+        :param changes: Fields of :class:`~airflow_provider_cerebras.emulator.settings.Behaviour`, such as
+            ``rollout_seconds=0``; what is none raises a ``ValueError`` that says why.
+        """
+        Behaviour.model_validate(changes)
+        return Behaviour.model_validate_json(self._control("PATCH", "/settings", changes))
+
+    # What goes wrong
+
+    def add_fault(self, operation: str, **rule: Any) -> Fault:
+        """Put a fault rule in force. It fires once unless told.
+
+        :param operation: The call, such as ``get_endpoint``; ``*`` is every request.
+        :param rule: Fields of :class:`~airflow_provider_cerebras.emulator.faults.rules.FaultRule`; what does not
+            make one raises a ``ValueError`` that says why.
+        """
+        checked = FaultRule.model_validate({"operation": operation, **rule})
+        body = checked.model_dump(mode="json", exclude_unset=True)
+        return Fault.model_validate_json(self._control("POST", "/faults", body))
+
+    def fail_next_sync(self, reason: str) -> Fault:
+        """Let the sync of the next version that is uploaded fail.
+
+        :param reason: What the service says of it.
+        """
+        return self.add_fault("upload_model_version", fail_sync=reason)
+
+    def fail_next_rollout(self, reason: str) -> Fault:
+        """Let the rollout of the next version that is deployed fail.
+
+        :param reason: Why it fails. The API has no field in which it would say so.
+        """
+        return self.add_fault("deploy_model", fail_rollout=reason)
+
+    def profiles(self) -> list[Profile]:
+        """The sets of fault rules that have a name, with what each is like."""
+        return Profiles.model_validate_json(self._control("GET", "/profiles")).profiles
+
+    def use_profile(self, name: ProfileName) -> list[Fault]:
+        """Put a named set of fault rules in force, such as ``flaky``; its rules."""
+        return Faults.model_validate_json(self._control("POST", f"/profiles/{name}")).faults
+
+    def end_profile(self, name: ProfileName) -> None:
+        """End the rules of a profile; other rules stay in force."""
+        self._control("DELETE", f"/profiles/{name}")
+
+    def faults(self) -> list[Fault]:
+        """The rules in force, oldest first, with the counts ``skipped`` and ``fired``; those that are used up too."""
+        return Faults.model_validate_json(self._control("GET", "/faults")).faults
+
+    def end_fault(self, fault: Fault) -> None:
+        """End a rule; requests that it holds go on."""
+        self._control("DELETE", f"/faults/{fault.id}")
+
+    def end_faults(self) -> None:
+        """End all rules; requests that they hold go on."""
+        self._control("DELETE", "/faults")
+
+    @contextmanager
+    def meanwhile(self, operation: str, act: Callable[[], object], **rule: Any) -> Iterator[None]:
+        """Do something in the moment in which the service has a request in hand, and only then let it go on.
+
+        :param operation: The call that is held.
+        :param act: What happens meanwhile, in a thread of its own; what it raises is raised at the end of the block.
+        :param rule: More of the fault rule: hold it before or after the work (``when``), let some pass first
+            (``skip``).
+        """
+        fault = self.add_fault(operation, hold=True, **rule)
+        problems: list[Exception] = []
+
+        def wait_and_act() -> None:
+            try:
+                if not self.requests(operation, stage="held", wait=HELD_SECONDS):
+                    raise TimeoutError(f"{operation} did not come within {HELD_SECONDS} s")  # noqa: TRY301
+                act()
+            except Exception as error:  # noqa: BLE001  it is raised where the test sees it
+                problems.append(error)
+            finally:
+                self.end_fault(fault)
+
+        thread = threading.Thread(target=wait_and_act, name=f"meanwhile {operation}")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+        for problem in problems:
+            raise problem
+
+    # What there is
+
+    def requests(
+        self, operation: str | None = None, *, stage: str | None = None, wait: float = 0, newest: int | None = None
+    ) -> list[LoggedRequest]:
+        """The requests that came in, oldest first, without those to the control plane.
+
+        :param operation: Only this call's.
+        :param stage: Only those that got just so far: received, worked, held, answered or dropped.
+        :param wait: Seconds to wait for there to be any.
+        :param newest: At most so many, the newest ones.
+        """
+        params = {"operation": operation, "stage": stage, "wait": wait, "newest": newest}
+        given = {name: value for name, value in params.items() if value is not None}
+        content = self._control("GET", "/requests", params=given, timeout=ANSWER_SECONDS + wait)
+        return Requests.model_validate_json(content).requests
+
+    def state(self) -> EmulatedState:
+        """Everything that the emulated service knows."""
+        return EmulatedState.model_validate_json(self._control("GET", "/state"))
+
+    def versions(self) -> dict[str, EmulatedVersion]:
+        """All versions by their full names, oldest first."""
+        return {version.name: version for version in self.state().versions}
+
+    def endpoints(self) -> dict[str, EmulatedEndpoint]:
+        """All endpoints by their ids."""
+        return {endpoint.endpoint_id: endpoint for endpoint in self.state().endpoints}
+
+    def serving(self, endpoint_id: str | None = None) -> str | None:
+        """Full name of the version that serves on an endpoint; None if none does."""
+        return self.endpoints()[endpoint_id or self.endpoint_id].serving
+
+    def deployments(self, endpoint_id: str | None = None) -> list[EmulatedDeployment]:
+        """The deployments on an endpoint, listed by the API or not, oldest first."""
+        return self.endpoints()[endpoint_id or self.endpoint_id].deployments
+
+    def organizations(self) -> dict[str, OrganizationState]:
+        """All organizations by their names."""
+        return {organization.name: organization for organization in self.state().organizations}
+
+    def version_name(self, version_id: int | str) -> str:
+        """Full name of a version of the first architecture, whether there is one or not."""
+        return f"orgs/{self.org}/models/{self.arch}/versions/{version_id}"
+
+    # What is there from the start
+
+    def add_organization(self, name: str, **fields: Any) -> OrganizationState:
+        """One organization more, until the next reset.
+
+        :param fields: Of :class:`~airflow_provider_cerebras.emulator.service.organizations.OrganizationConfig`: keys,
+            architectures and endpoints; default: as the first one's follow from its name.
+        """
+        organization = OrganizationConfig.model_validate({"name": name, **fields})
+        return OrganizationState.model_validate_json(
+            self._control("POST", "/organizations", organization.model_dump(mode="json"))
+        )
+
+    def set_keys(
+        self, org_name: str, *, management: Sequence[str] | None = None, inference: Sequence[str] | None = None
+    ) -> None:
+        """Give an organization other keys; the ones that it had are void at once, those of the connection too.
+
+        :param management: None for those that it has.
+        :param inference: None for those that it has.
+        """
+        keys = Keys.model_validate({"management_keys": management, "inference_keys": inference})
+        self._control("PUT", f"/organizations/{org_name}/keys", keys.model_dump(mode="json"))
+
+    def add_architecture(self, model_arch_id: str, org_name: str | None = None) -> None:
+        """Give an organization access to one architecture more, until the next reset."""
+        self._control("POST", "/architectures", {"model_arch_id": model_arch_id, "org_name": org_name})
+
+    def add_endpoint(self, endpoint_id: str, model_arch_id: str | None = None, org_name: str | None = None) -> None:
+        """Give an organization one endpoint more, until the next reset."""
+        body = {"endpoint_id": endpoint_id, "model_arch_id": model_arch_id or self.arch, "org_name": org_name}
+        self._control("POST", "/endpoints", body)
+
+    # What others do
+
+    def upload(self, weight_uri: str, *aliases: str) -> str:
+        """Upload to the first architecture as another client of the service would; the new version's full name."""
+        model = {"weight_uri": weight_uri, "version_aliases": list(aliases)}
+        answer = self.api("POST", f"/orgs/{self.org}/models:upload", {"model_arch_id": self.arch, "model": model})
+        return str(answer["name"])
+
+    def set_aliases(self, model_version: str, *aliases: str) -> None:
+        """Give a version these aliases and no others, as another client of the service would."""
+        self.api("PATCH", f"/{model_version}", {"version_aliases": list(aliases)})
+
+    def deploy(self, model_version: str, endpoint_id: str | None = None) -> str:
+        """Deploy as another client of the service would; the UUID of the deployment."""
+        path = f"/endpoints/{endpoint_id or self.endpoint_id}:deployModel"
+        return str(self.api("POST", path, {"model": model_version})["name"])
+
+    def serve(self, weight_uri: str, *aliases: str, endpoint_id: str | None = None) -> str:
+        """Upload, deploy, and let the time pass that both take, as an earlier release would have; the version's name.
+
+        With weights that are really read it may be deployed too early; then the service's refusal is raised.
+        """
+        behaviour = self.behaviour()
+        model_version = self.upload(weight_uri, *aliases)
+        self.advance_clock(behaviour.sync_seconds)
+        self.deploy(model_version, endpoint_id)
+        self.advance_clock(behaviour.rollout_seconds)
+        return model_version
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Send a request to the Management API, by the management key; it is logged as any other.
+
+        :param path: From ``/orgs`` or ``/endpoints`` on.
+        :param body: What becomes the JSON body; None for no body.
+        """
+        headers = {"Authorization": f"Bearer {self._organization.management_keys[0]}"}
+        content = self._send(method, f"{MANAGEMENT_PREFIX}{path}", body, headers=headers)
+        return json.loads(content) if content else None
+
+    def _move_clock(self, **move: float | bool) -> ClockState:
+        return ClockState.model_validate_json(self._control("POST", "/clock", move))
+
+    def _control(self, method: str, path: str, body: object = None, **request: Any) -> bytes:
+        return self._send(method, f"/_emulator{path}", body, **request)
+
+    def _send(self, method: str, path: str, body: object, **request: Any) -> bytes:
+        response = self._http.request(method, path, json=body, **request)
+        if response.is_error:
+            said = f"{method} {response.url} was answered {response.status_code}: {response.text}"
+            raise httpx.HTTPStatusError(said, request=response.request, response=response)
+        return response.content

@@ -1,0 +1,225 @@
+"""The control plane: for tests to make faults, to move time, to see what came in, and to start afresh."""
+
+# ruff: noqa: TC001  FastAPI and pydantic evaluate annotations at run time
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, HTTPException, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.emulator.control.schemas import (
+    ClockMove,
+    ClockState,
+    Deleted,
+    EndpointState,
+    Fault,
+    Faults,
+    Health,
+    Keys,
+    NewArchitecture,
+    NewEndpoint,
+    Organizations,
+    OrganizationState,
+    Profile,
+    Profiles,
+    Requests,
+    State,
+    VersionState,
+)
+from airflow_provider_cerebras.emulator.core import CurrentEmulator, CurrentService
+from airflow_provider_cerebras.emulator.faults.profiles import PROFILES, ProfileName
+from airflow_provider_cerebras.emulator.faults.request_log import Stage
+from airflow_provider_cerebras.emulator.faults.rules import FaultRule
+from airflow_provider_cerebras.emulator.service.clock import BackwardsInTime
+from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
+from airflow_provider_cerebras.emulator.service.service import Service
+from airflow_provider_cerebras.emulator.service.state import Organization
+from airflow_provider_cerebras.emulator.settings import Behaviour
+
+router = APIRouter(prefix="/_emulator", tags=["emulator"])
+
+
+@router.get("/health")
+async def health() -> Health:
+    """Whether the emulator is up."""
+    return Health()
+
+
+@router.get("/faults", response_model_exclude_unset=True)
+async def list_faults(emulator: CurrentEmulator) -> Faults:
+    """The rules in force, used up or not."""
+    return Faults(faults=[Fault.of(fault) for fault in emulator.faults.all()])
+
+
+@router.post("/faults", status_code=201, response_model_exclude_unset=True)
+async def add_fault(rule: FaultRule, emulator: CurrentEmulator) -> Fault:
+    """Put a rule in force."""
+    return Fault.of(emulator.faults.add(rule))
+
+
+@router.delete("/faults")
+async def delete_faults(emulator: CurrentEmulator) -> Deleted:
+    """End all rules; requests that they hold go on."""
+    return Deleted(deleted=emulator.faults.clear())
+
+
+@router.delete("/faults/{fault_id}")
+async def delete_fault(fault_id: int, emulator: CurrentEmulator) -> Deleted:
+    """End a rule; requests that it holds go on."""
+    if not emulator.faults.delete(fault_id):
+        raise HTTPException(404, f"There is no fault rule {fault_id}.")
+    return Deleted(deleted=1)
+
+
+@router.get("/profiles", response_model_exclude_unset=True)
+async def list_profiles() -> Profiles:
+    """The sets of rules that have a name."""
+    return Profiles(
+        profiles=[
+            Profile(name=name, description=profile.description, rules=list(profile.rules))
+            for name, profile in PROFILES.items()
+        ]
+    )
+
+
+@router.post("/profiles/{name}", status_code=201, response_model_exclude_unset=True)
+async def begin_profile(name: ProfileName, emulator: CurrentEmulator) -> Faults:
+    """Put the rules of a profile in force, anew if they are."""
+    return Faults(faults=[Fault.of(fault) for fault in emulator.begin_profile(name)])
+
+
+@router.delete("/profiles/{name}")
+async def end_profile(name: ProfileName, emulator: CurrentEmulator) -> Deleted:
+    """End the rules of a profile."""
+    return Deleted(deleted=emulator.faults.end_profile(name))
+
+
+@router.get("/requests")
+async def list_requests(
+    emulator: CurrentEmulator,
+    operation: Annotated[OperationName | None, Query(description="Only this call's.")] = None,
+    stage: Annotated[Stage | None, Query(description="Only those that got just so far.")] = None,
+    wait: Annotated[
+        float, Query(ge=0, le=600, description="Seconds to wait for there to be any, if there is none yet.")
+    ] = 0,
+    newest: Annotated[int | None, Query(ge=0, description="At most so many, the newest ones.")] = None,
+) -> Requests:
+    """The requests that came in, but for those to the control plane."""
+    return Requests(requests=await emulator.log.wait_for(operation, stage, wait, newest))
+
+
+@router.get("/clock")
+async def read_clock(emulator: CurrentEmulator) -> ClockState:
+    """The emulator's time."""
+    clock = emulator.clock
+    return ClockState(now=clock(), frozen=clock.frozen, scale=clock.scale)
+
+
+@router.post("/clock")
+async def move_clock(move: ClockMove, emulator: CurrentEmulator) -> ClockState:
+    """Jump ahead, stand still or run on."""
+    try:
+        emulator.clock.move(to=move.set, by=move.advance or 0, frozen=move.frozen)
+    except BackwardsInTime as error:
+        raise HTTPException(409, str(error)) from error
+    emulator.keep_clock()
+    return await read_clock(emulator)
+
+
+@router.get("/settings")
+async def read_settings(service: CurrentService) -> Behaviour:
+    """How the service behaves where the API's documentation is silent."""
+    return service.behaviour
+
+
+@router.patch("/settings")
+async def change_settings(changes: Annotated[dict[str, Any], Body()], service: CurrentService) -> Behaviour:
+    """Change how the service behaves from now on, in the fields that are named."""
+    try:
+        service.behaviour = Behaviour.model_validate({**service.behaviour.model_dump(), **changes})
+    except ValidationError as error:
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
+    return service.behaviour
+
+
+@router.get("/organizations")
+async def list_organizations(service: CurrentService) -> Organizations:
+    """The organizations, oldest first."""
+    return Organizations(organizations=[OrganizationState.of(each) for each in service.organizations()])
+
+
+@router.post("/organizations", status_code=201)
+async def add_organization(organization: OrganizationConfig, service: CurrentService) -> OrganizationState:
+    """One organization more, until the next reset."""
+    return OrganizationState.of(service.add_organization(organization))
+
+
+@router.put("/organizations/{org_name}/keys")
+async def set_keys(org_name: str, keys: Keys, service: CurrentService) -> OrganizationState:
+    """Give an organization other keys, until the next reset; the ones that it had are void at once."""
+    organization = _organization(service, org_name)
+    service.set_keys(organization.name, management=keys.management_keys, inference=keys.inference_keys)
+    return OrganizationState.of(organization)
+
+
+@router.post("/architectures", status_code=201)
+async def add_architecture(architecture: NewArchitecture, service: CurrentService) -> NewArchitecture:
+    """Give an organization access to one architecture more, until the next reset."""
+    organization = _organization(service, architecture.org_name)
+    service.add_architecture(organization.name, architecture.model_arch_id)
+    return architecture.model_copy(update={"org_name": organization.name})
+
+
+@router.post("/endpoints", status_code=201)
+async def add_endpoint(endpoint: NewEndpoint, service: CurrentService) -> NewEndpoint:
+    """Give an organization one endpoint more, until the next reset."""
+    organization = _organization(service, endpoint.org_name)
+    service.add_endpoint(organization.name, endpoint.endpoint_id, endpoint.model_arch_id)
+    return endpoint.model_copy(update={"org_name": organization.name})
+
+
+@router.post("/reset")
+async def reset(emulator: CurrentEmulator) -> Health:
+    """Go back to the start: what the settings say, an empty log, the machine's time; held requests are dropped."""
+    emulator.reset()
+    return Health()
+
+
+@router.get("/state", response_model_exclude_unset=True)
+async def state(
+    service: CurrentService,
+    newest: Annotated[
+        int | None, Query(ge=0, description="At most so many versions of each architecture, the newest ones.")
+    ] = None,
+) -> State:
+    """Everything that the emulated service knows."""
+    now, behaviour = service.now(), service.behaviour
+    organizations = service.organizations()
+    shelves = [shelf for each in organizations for shelf in each.shelves.values()]
+    return State(
+        now=now,
+        organizations=[OrganizationState.of(each) for each in organizations],
+        versions=[
+            VersionState.of(version, now, behaviour)
+            for shelf in shelves
+            for version in (shelf if newest is None else shelf.newest(newest))
+        ],
+        endpoints=[
+            EndpointState.of(endpoint, now, behaviour)
+            for organization in organizations
+            for endpoint in organization.endpoints.values()
+        ],
+    )
+
+
+def _organization(service: Service, name: str | None) -> Organization:
+    """The organization of a name; None is the first."""
+    organizations = service.organizations()
+    found = [each for each in organizations if name in {None, each.name}]
+    if not found:
+        raise HTTPException(404, f"There is no organization {name}.")
+    return found[0]

@@ -1,0 +1,45 @@
+"""Which requests a fault rule is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_cerebras.emulator.api.operations import OperationName
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What of a request a rule can ask about.
+
+    :param operation: None for a request that is none of the calls.
+    :param path: Decoded path.
+    :param organization: Whose key the request carries; None for nobody's.
+    :param headers: By their lower-case names.
+    :param body: Parsed if it is JSON, else text; None if there is none.
+    """
+
+    operation: OperationName | None
+    path: str
+    organization: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+def contains(whole: Any, part: Any) -> bool:
+    """Whether a JSON value has another one in it.
+
+    An object has an object in it whose every field it has; a list has a list in it whose every item is in one of its
+    own; anything else has only itself.
+    """
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(
+            name in whole and contains(whole[name], wanted) for name, wanted in part.items()
+        )
+    if isinstance(part, list):
+        return isinstance(whole, list) and all(any(contains(each, wanted) for each in whole) for wanted in part)
+    # Python's True is 1, JSON's true is not.
+    return bool(whole == part) and isinstance(whole, bool) == isinstance(part, bool)

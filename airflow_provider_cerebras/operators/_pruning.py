@@ -1,0 +1,71 @@
+"""Which model versions may be deleted. Everything here is pure."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from airflow_provider_cerebras.api.models import ModelVersion
+
+
+class Selection(NamedTuple):
+    """What is to be done with each version.
+
+    :param delete: full names of those that may go, oldest first.
+    :param keep: full names of those that stay, with the reason.
+    """
+
+    delete: Sequence[str]
+    keep: Mapping[str, str]
+
+
+def select(
+    versions: Iterable[ModelVersion], *, in_use: Mapping[str, str], keep_last: int, keep_aliases: Sequence[str]
+) -> Selection:
+    """Say which versions of an architecture may be deleted.
+
+    Those stay that are in use, that have a protected alias, that still sync, that are among the newest ``keep_last`` of
+    those that are synced, or that are newer than those.
+
+    :param versions: all versions of the architecture.
+    :param in_use: see :func:`models_in_use`, of all endpoints.
+    :param keep_last: how many synced versions stay, at least 1.
+    :param keep_aliases: patterns of protected aliases, as of a shell.
+    """
+    numbered = sorted(((_number(version), version) for version in versions), key=lambda pair: pair[0])
+    synced = [number for number, version in numbered if classify_version(version).progress is Progress.SUCCEEDED]
+    oldest_kept = synced[-keep_last:][0] if synced else 0
+    keep: dict[str, str] = {}
+    delete: list[str] = []
+    for number, version in numbered:
+        reason = in_use.get(version.name) or _reason(version, number, oldest_kept, keep_aliases)
+        if reason:
+            keep[version.name] = reason
+        else:
+            delete.append(version.name)
+    return Selection(delete, keep)
+
+
+def _reason(version: ModelVersion, number: float, oldest_kept: float, keep_aliases: Sequence[str]) -> str | None:
+    aliases = version.details.version_aliases
+    protected = [alias for alias in aliases if any(fnmatchcase(alias, pattern) for pattern in keep_aliases)]
+    if protected:
+        return f"has the protected alias {protected[0]}"
+    if classify_version(version).progress is Progress.PENDING:
+        return "still syncs"
+    return "is among the newest" if number >= oldest_kept else None
+
+
+def _number(version: ModelVersion) -> float:
+    try:
+        number = ModelVersionName.parse(version.name).number
+    except ValueError:
+        number = None
+    # A name that cannot be read is of a version that nothing is known of: it counts as the newest.
+    return float("inf") if number is None else number

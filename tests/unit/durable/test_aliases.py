@@ -1,0 +1,184 @@
+"""Moving and changing aliases: killed at any instant, it can be run again."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, NotFound
+from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, promote
+from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.exceptions import AliasInUse
+from tests.unit.durable.world import Attempt, Mishap, Service, broken, name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GET, PATCH = OperationName.GET_MODEL_VERSION, OperationName.UPDATE_MODEL_VERSION_ALIASES
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing of the attempt runs after it."""
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with closing(Service()) as service:
+        service.upload("s3://weights/1", "prod", "blue")
+        service.upload("s3://weights/2", "green")
+        yield service
+
+
+def run_promotion(service: Service, *mishaps: Mishap, target: int | str = 2) -> Attempt:
+    attempt = Attempt(service, list(mishaps))
+    with closing(attempt.client()) as client:
+        assert promote(client, name(target), "prod", log=attempt.journal) == name(2)
+    return attempt
+
+
+class TestPromote:
+    def test_it_moves_the_alias_and_nothing_else(self, service: Service) -> None:
+        attempt = run_promotion(service)
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
+        assert "nobody had it for" in attempt.journal.text
+
+    def test_it_is_set_where_nobody_has_it(self, service: Service) -> None:
+        service.set_aliases(name(1), "blue")
+        assert run_promotion(service).network.count(PATCH) == 1
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
+
+    def test_nothing_is_sent_where_it_is_already(self, service: Service) -> None:
+        run_promotion(service)
+        assert run_promotion(service).network.count(PATCH) == 0
+
+    def test_the_target_may_be_named_by_an_alias(self, service: Service) -> None:
+        run_promotion(service, target="green")
+        assert service.aliases()[2] == ["green", "prod"]
+
+    @pytest.mark.parametrize("worked", [False, True], ids=["not processed", "processed"])
+    @pytest.mark.parametrize(
+        ("operation", "skip"), [(GET, 0), (GET, 1), (PATCH, 0), (PATCH, 1)], ids=["look", "holder", "free", "set"]
+    )
+    def test_killed_at_any_instant_a_retry_ends_in_the_same_place(
+        self, service: Service, operation: OperationName, skip: int, worked: bool
+    ) -> None:
+        with pytest.raises(Killed):
+            run_promotion(service, Mishap(operation, Killed(), worked=worked, skip=skip))
+        run_promotion(service)
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
+
+    @pytest.mark.parametrize("worked", [False, True], ids=["not processed", "processed"])
+    @pytest.mark.parametrize("end", ["dropped", "timeout", "500", "503", "502"])
+    @pytest.mark.parametrize("skip", [0, 1], ids=["free", "set"])
+    def test_what_goes_wrong_on_the_way_is_dealt_with_in_the_attempt(
+        self, service: Service, skip: int, end: str, worked: bool
+    ) -> None:
+        run_promotion(service, Mishap(PATCH, broken(end), worked=worked, skip=skip))
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
+
+    def test_it_is_put_back_where_it_cannot_be_set(self, service: Service) -> None:
+        # The second request and each of its five repetitions; putting back comes after them.
+        with pytest.raises(CerebrasError):
+            run_promotion(service, Mishap(PATCH, broken("503"), worked=False, skip=1, times=6))
+        assert service.aliases() == {1: ["blue", "prod"], 2: ["green"]}
+
+    def test_where_it_cannot_be_put_back_either_the_error_says_so(self, service: Service) -> None:
+        with pytest.raises(CerebrasError) as caught:
+            run_promotion(service, Mishap(PATCH, broken("503"), worked=False, skip=1, times=12))
+        assert f"could not be put back to {name(1)}" in "".join(caught.value.__notes__)
+
+    def test_a_target_that_is_deleted_meanwhile_leaves_it_where_it_was(self, service: Service) -> None:
+        with pytest.raises(NotFound):
+            run_promotion(service, Mishap(PATCH, skip=1, meanwhile=lambda: service.delete(name(2))))
+        assert service.aliases() == {1: ["blue", "prod"]}
+
+    def test_a_target_that_does_not_exist_is_an_error_before_anything_moves(self, service: Service) -> None:
+        with pytest.raises(NotFound):
+            run_promotion(service, target=9)
+        assert service.aliases()[1] == ["prod", "blue"]
+
+    def test_a_holder_that_is_deleted_meanwhile_has_freed_it(self, service: Service) -> None:
+        run_promotion(service, Mishap(PATCH, meanwhile=lambda: service.delete(name(1))))
+        assert service.aliases() == {2: ["green", "prod"]}
+
+    def test_one_that_takes_it_in_between_is_overtaken(self, service: Service) -> None:
+        third = service.upload("s3://weights/3")
+        run_promotion(service, Mishap(PATCH, skip=1, meanwhile=lambda: service.set_aliases(third, "prod")))
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"], 3: []}
+
+    def test_a_refusal_that_stays_is_the_service_s_last_word(self, service: Service) -> None:
+        refusal = httpx.Response(422, json={"detail": "too many aliases"})
+        with pytest.raises(BadRequest, match="too many aliases"):
+            run_promotion(service, Mishap(PATCH, refusal, worked=False, skip=1, times=100))
+
+
+class TestChange:
+    def change(self, service: Service, version: int | str, **wanted: list[str]) -> list[str]:
+        checked = AliasChange.checked(**{"add": None, "remove": None, "replace": None, **wanted})
+        self.attempt = Attempt(service)
+        with closing(self.attempt.client()) as client:
+            return change_aliases(client, name(version), checked, log=self.attempt.journal)[1]
+
+    def test_add_and_remove(self, service: Service) -> None:
+        assert self.change(service, 1, add=["canary"], remove=["blue"]) == ["prod", "canary"]
+        assert service.aliases()[1] == ["prod", "canary"]
+
+    def test_replace(self, service: Service) -> None:
+        assert self.change(service, 1, replace=["canary"]) == ["canary"]
+        assert service.aliases()[1] == ["canary"]
+
+    def test_replace_by_nothing(self, service: Service) -> None:
+        assert self.change(service, 1, replace=[]) == []
+        assert service.aliases()[1] == []
+
+    def test_what_the_provider_keeps_there_stays_unless_it_is_named(self, service: Service) -> None:
+        own = f"airflow-{'0123456789' * 4}-0"
+        service.set_aliases(name(1), own, "prod")
+        assert self.change(service, 1, replace=["canary"]) == ["canary"]
+        assert service.aliases()[1] == [own, "canary"]
+        assert self.change(service, 1, remove=[own]) == ["canary"]
+        assert service.aliases()[1] == ["canary"]
+
+    def test_nothing_is_sent_where_nothing_changes(self, service: Service) -> None:
+        self.change(service, 1, add=["prod"], remove=["green"])
+        assert self.attempt.network.count(PATCH) == 0
+
+    def test_the_version_may_be_named_by_the_alias_that_it_loses(self, service: Service) -> None:
+        assert self.change(service, "blue", remove=["blue"]) == ["prod"]
+
+    def test_an_alias_of_another_version_is_not_taken(self, service: Service) -> None:
+        with pytest.raises(AliasInUse, match=r"versions/1.*CerebrasPromoteModelVersionOperator"):
+            self.change(service, 2, add=["prod"])
+        assert service.aliases() == {1: ["prod", "blue"], 2: ["green"]}
+
+    def test_what_the_service_holds_afterwards_is_looked_at(self, service: Service) -> None:
+        attempt = Attempt(service, [Mishap(GET, skip=2, meanwhile=lambda: service.set_aliases(name(2), "green"))])
+        change = AliasChange(add=("canary",))
+        with closing(attempt.client()) as client, pytest.raises(CerebrasError, match=r"but has \['green'\]"):
+            change_aliases(client, name(2), change, log=attempt.journal)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ({}, "add, remove, replace: one of them"),
+            ({"add": []}, "add, remove, replace: one of them"),
+            ({"add": ["prod"], "replace": ["prod"]}, "replace: excludes"),
+            ({"remove": ["prod"], "replace": []}, "replace: excludes"),
+            ({"add": ["prod"], "remove": ["prod"]}, "'prod' cannot be in both"),
+            ({"add": ["Prod"]}, "add: 'Prod' is not an alias"),
+            ({"remove": ["prod\n"]}, "remove: "),
+            ({"replace": ["1"]}, "replace: '1' is not an alias"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, arguments: dict[str, list[str]], words: str) -> None:
+        with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+            AliasChange.checked(**{"add": None, "remove": None, "replace": None, **arguments})
+
+    def test_a_text_is_no_list(self) -> None:
+        with pytest.raises(TypeError, match="add: must be a list"):
+            AliasChange.checked(add="prod", remove=None, replace=None)

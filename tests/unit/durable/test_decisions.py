@@ -1,0 +1,243 @@
+"""What an upload does next, as a table: pure decisions from what a look at the service showed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_cerebras.api.models import ModelVersion
+from airflow_provider_cerebras.durable.uploads import (
+    Create,
+    Finish,
+    MoveAlias,
+    Refuse,
+    Seen,
+    SetAliases,
+    Step,
+    UploadRequest,
+    decide,
+)
+from tests.unit.durable.world import CLEARED, FIRST, RETRY, STRANGER, name, request
+
+PENDING: dict[str, Any] = {"done": False, "sync_status": "in_progress"}
+DONE: dict[str, Any] = {"done": True, "sync_status": "done"}
+FAILED: dict[str, Any] = {"done": True, "sync_status": "failed"}
+
+OLDER, YOUNGER = FIRST, CLEARED
+"""Two generations of one task run."""
+
+
+def version(number: int, *aliases: str, done: bool = False, sync_status: str = "in_progress") -> ModelVersion:
+    details = {"version_aliases": list(aliases), "sync_status": sync_status}
+    return ModelVersion.model_validate({"name": name(number), "done": done, "response": details})
+
+
+def holding(*holders: ModelVersion) -> dict[str, ModelVersion]:
+    """Who holds which alias."""
+    return {alias: holder for holder in holders for alias in holder.details.version_aliases}
+
+
+def row(id: str, wanted: UploadRequest, seen: Seen, step: Step) -> Any:  # noqa: A002  as pytest calls it
+    if isinstance(step, SetAliases):
+        # Words are for people; the tests of whole uploads read them.
+        return pytest.param(wanted, seen, (step.model_version, step.aliases), id=id)
+    return pytest.param(wanted, seen, step, id=id)
+
+
+MINE = version(5, FIRST.alias)
+MINE_LATEST = version(5, FIRST.alias, "latest")
+OLD = version(3, OLDER.alias, "latest", "prod")
+OTHERS = version(2, STRANGER.alias, "latest")
+USERS = version(2, "latest", "prod")
+NEWER = version(7, YOUNGER.alias, "latest")
+
+TABLE = [
+    # Nothing is there.
+    row("nothing there: made", request(FIRST), Seen(None, {}), Create((FIRST.alias,))),
+    row(
+        "nothing there: the user's aliases go along",
+        request(FIRST, "latest", "prod"),
+        Seen(None, {}),
+        Create((FIRST.alias, "latest", "prod")),
+    ),
+    row(
+        "nothing there: the claim goes along where a kill deletes",
+        request(FIRST, "latest", claims=True),
+        Seen(None, {}),
+        Create((FIRST.alias, FIRST.claim, "latest")),
+    ),
+    row("not durable: made without an identity", request(None, "latest"), Seen(None, {}), Create(("latest",))),
+    row("not durable: claims nothing", request(None, claims=True), Seen(None, {}), Create(())),
+    # An earlier attempt has made it.
+    row("mine is syncing: adopted", request(RETRY), Seen(MINE, {}), Finish(MINE)),
+    row(
+        "mine is done: adopted",
+        request(RETRY),
+        Seen(version(5, FIRST.alias, **DONE), {}),
+        Finish(version(5, FIRST.alias, **DONE)),
+    ),
+    row(
+        "mine holds what I want: adopted",
+        request(RETRY, "latest"),
+        Seen(MINE_LATEST, holding(MINE_LATEST)),
+        Finish(MINE_LATEST),
+    ),
+    row(
+        "mine lacks an alias that is free: it is given",
+        request(RETRY, "latest", "prod"),
+        Seen(MINE_LATEST, holding(MINE_LATEST)),
+        SetAliases(name(5), (FIRST.alias, "latest", "prod"), ""),
+    ),
+    row(
+        "mine has more aliases than I asked for: they stay",
+        request(RETRY, "latest"),
+        Seen(version(5, FIRST.alias, "golden"), {}),
+        SetAliases(name(5), (FIRST.alias, "golden", "latest"), ""),
+    ),
+    row(
+        "mine was claimed by an earlier attempt: claimed anew",
+        request(RETRY, claims=True),
+        Seen(version(5, FIRST.alias, FIRST.claim), {}),
+        SetAliases(name(5), (FIRST.alias, FIRST.claim, RETRY.claim), ""),
+    ),
+    row(
+        "mine has lost the identity, and is known by its number: it is given back",
+        request(RETRY),
+        Seen(version(5, "golden"), {}),
+        SetAliases(name(5), ("golden", FIRST.alias), ""),
+    ),
+    # It has failed.
+    row(
+        "mine failed: gives up the identity, the claims and what I want, and keeps the rest",
+        request(RETRY, "latest", claims=True),
+        Seen(version(5, FIRST.alias, "latest", FIRST.claim, "golden", **FAILED), {}),
+        SetAliases(name(5), ("golden",), ""),
+    ),
+    row(
+        "mine failed a moment after I made it: that is the end",
+        request(FIRST),
+        Seen(version(5, FIRST.alias, **FAILED), {}, just_made=True),
+        Finish(version(5, FIRST.alias, **FAILED)),
+    ),
+    row(
+        "not durable and failed: that is the end",
+        request(None),
+        Seen(version(5, **FAILED), {}),
+        Finish(version(5, **FAILED)),
+    ),
+    # Somebody else holds an alias.
+    row(
+        "a stranger's version holds an alias: refused before anything is made",
+        request(FIRST, "latest"),
+        Seen(None, holding(OTHERS)),
+        Refuse("latest", OTHERS.name, None),
+    ),
+    row(
+        "a user's version holds an alias: refused",
+        request(FIRST, "prod"),
+        Seen(None, holding(USERS)),
+        Refuse("prod", USERS.name, None),
+    ),
+    row(
+        "a stranger took it after mine was made: refused, and said so",
+        request(RETRY, "latest"),
+        Seen(MINE, holding(OTHERS)),
+        Refuse("latest", OTHERS.name, MINE.name),
+    ),
+    row(
+        "not durable: refused likewise",
+        request(None, "latest"),
+        Seen(None, holding(OTHERS)),
+        Refuse("latest", OTHERS.name, None),
+    ),
+    row(
+        "a failed version of a stranger holds it: refused likewise",
+        request(FIRST, "latest"),
+        Seen(None, holding(version(2, "latest", **FAILED))),
+        Refuse("latest", name(2), None),
+    ),
+    row(
+        "moving: made without it first",
+        request(FIRST, "latest", "prod", move_aliases=True),
+        Seen(None, holding(OTHERS)),
+        Create((FIRST.alias, "prod")),
+    ),
+    row(
+        "moving: then moved",
+        request(FIRST, "latest", "prod", move_aliases=True),
+        Seen(MINE, holding(OTHERS)),
+        MoveAlias("latest", OTHERS, MINE),
+    ),
+    row(
+        "moving: one at a time",
+        request(FIRST, "prod", "latest", move_aliases=True),
+        Seen(MINE, holding(USERS)),
+        MoveAlias("prod", USERS, MINE),
+    ),
+    row(
+        "moving while not durable: made without it first",
+        request(None, "latest", move_aliases=True),
+        Seen(None, holding(USERS)),
+        Create(()),
+    ),
+    row(
+        "moving while not durable: then moved",
+        request(None, "latest", move_aliases=True),
+        Seen(version(5), holding(USERS)),
+        MoveAlias("latest", USERS, version(5)),
+    ),
+    # Another generation of this task run holds it.
+    row(
+        "an earlier generation holds an alias: taken over before anything is made",
+        request(YOUNGER, "latest"),
+        Seen(None, holding(OLD)),
+        SetAliases(name(3), (OLDER.alias, "prod"), ""),
+    ),
+    row(
+        "an earlier generation holds an alias: taken over by what is there already",
+        request(YOUNGER, "latest"),
+        Seen(version(7, YOUNGER.alias), holding(OLD)),
+        SetAliases(name(3), (OLDER.alias, "prod"), ""),
+    ),
+    row(
+        "an earlier generation is known by its claim alone",
+        request(YOUNGER, "latest"),
+        Seen(None, holding(version(3, OLDER.claim, "latest"))),
+        SetAliases(name(3), (OLDER.claim,), ""),
+    ),
+    row(
+        "a later generation holds an alias: it stays there",
+        request(OLDER, "latest", "prod"),
+        Seen(MINE, holding(NEWER)),
+        SetAliases(name(5), (OLDER.alias, "prod"), ""),
+    ),
+    row(
+        "a later generation holds an alias: it stays there, moving or not",
+        request(OLDER, "latest", move_aliases=True),
+        Seen(MINE, holding(NEWER)),
+        Finish(MINE),
+    ),
+    row(
+        "a later generation holds an alias: mine is made without it",
+        request(OLDER, "latest"),
+        Seen(None, holding(NEWER)),
+        Create((OLDER.alias,)),
+    ),
+    row(
+        "of a version of two generations the later counts",
+        request(OLDER, "latest"),
+        Seen(MINE, holding(version(7, OLDER.claim, YOUNGER.alias, "latest"))),
+        Finish(MINE),
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "seen", "step"), TABLE)
+def test_decide(wanted: UploadRequest, seen: Seen, step: Step | tuple[str, tuple[str, ...]]) -> None:
+    decided = decide(wanted, seen)
+    if isinstance(decided, SetAliases):
+        assert decided.reason
+        assert (decided.model_version, decided.aliases) == step
+    else:
+        assert decided == step
