@@ -22,6 +22,7 @@ OTHERS = (
     "api.operations",
     "api.status",
     "retry_policies",
+    "weights",
 )
 NOT_TYPED = {"RolloutOperator", "create_asset", "may_be_sent_again"}
 """What is public among the modules of the package only."""
