@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_LENGTH = 500
 """Characters of the service's words that a message repeats."""
 _MAX_ERROR_BYTES = 64 * 1024
+_ERROR_KEYS = ("detail", "error", "message")
 
 
 class CerebrasError(Exception):
@@ -52,6 +53,9 @@ class CerebrasAPIError(CerebrasError):
     :param request_id: the service's id of the request, if it gave one; its support will ask for it.
     :param retry_after: seconds that the service asked us to wait, if it did.
     :param hint: what the user can look into.
+    :param is_from_api: whether the body is one that the API sends (a JSON object with ``detail``, ``error`` or
+        ``message``). If not, something in front of the service sent it, or the base URL is wrong, so it says nothing
+        about what was asked for.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class CerebrasAPIError(CerebrasError):
         request_id: str | None = None,
         retry_after: float | None = None,
         hint: str | None = None,
+        is_from_api: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -73,6 +78,7 @@ class CerebrasAPIError(CerebrasError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.hint = hint
+        self.is_from_api = is_from_api
 
     def __str__(self) -> str:
         request = f" (request {self.request_id})" if self.request_id else ""
@@ -97,7 +103,10 @@ class Forbidden(CerebrasAPIError):
 
 
 class NotFound(CerebrasAPIError):
-    """There is no such thing, or it is not visible with this key (404)."""
+    """There is no such thing, or it is not visible with this key (404).
+
+    Only if :attr:`~CerebrasAPIError.is_from_api` is set: any other 404 does not say that something does not exist.
+    """
 
 
 class Conflict(CerebrasAPIError):
@@ -176,7 +185,23 @@ def error_from_response(
         request_id=in_one_line(redact(headers.get("x-request-id") or headers.get("cf-ray") or "", secrets)) or None,
         retry_after=parse_retry_after(headers.get("retry-after")),
         hint=_HINTS.get(status_code),
+        is_from_api=is_api_error(headers, body),
     )
+
+
+def is_api_error(headers: Mapping[str, str], body: bytes) -> bool:
+    """Tell whether the API itself sent an error response, and not a gateway, a CDN or another service.
+
+    :param headers: the response's header fields, compared without case or with names in lower case.
+    :param body: the response's body.
+    """
+    if "json" not in headers.get("content-type", "json").lower():
+        return False
+    try:
+        content = json.loads(body[:_MAX_ERROR_BYTES])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and any(content.get(key) for key in _ERROR_KEYS)
 
 
 def read_message(body: bytes, secrets: Iterable[str] = ()) -> str:

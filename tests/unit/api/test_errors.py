@@ -70,6 +70,33 @@ def test_each_status_has_its_class(status: int, error: type[CerebrasAPIError]) -
     assert type(api_error(status)) is error
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "from_api"),
+    [
+        ("application/json", b'{"detail": "no such version"}', True),
+        ("application/json; charset=utf-8", b'{"error": {"message": "no such version"}}', True),
+        ("application/problem+json", b'{"message": "no such version"}', True),
+        (None, b'{"detail": "no such version"}', True),
+        ("text/html", b"<html><body>404 Not Found</body></html>", False),
+        ("text/html", b'{"detail": "no such version"}', False),
+        ("application/json", b"", False),
+        ("application/json", b"{}", False),
+        ("application/json", b'{"detail": null}', False),
+        ("application/json", b'{"status": 404}', False),
+        ("application/json", b'"no such version"', False),
+        ("application/json", b'["detail"]', False),
+        ("application/json", b'\xff{"detail": "x"}', False),
+        ("application/json", b"[" * 60_000, False),
+    ],
+)
+def test_tells_the_apis_own_error_from_that_of_anything_else(
+    content_type: str | None, body: bytes, from_api: bool
+) -> None:
+    error = api_error(404, body, {"content-type": content_type} if content_type else {})
+    assert error.is_from_api is from_api
+    assert pickle.loads(pickle.dumps(error)).is_from_api is from_api
+
+
 def test_all_errors_have_one_base() -> None:
     assert {CerebrasAPIError, CerebrasTransportError, OutcomeUnknown, UnexpectedResponse} == set(
         CerebrasError.__subclasses__()
