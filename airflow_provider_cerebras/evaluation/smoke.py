@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic import JsonValue
 
+from airflow_provider_cerebras.evaluation.scorers import text_of
+
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.models import ChatCompletion
 
@@ -60,7 +62,7 @@ def measure(completion: ChatCompletion, latency: float) -> Measurement:
     tokens = _number((completion.usage or {}).get("completion_tokens"))
     seconds = _number((completion.time_info or {}).get("completion_time")) or latency
     return Measurement(
-        answer=(completion.choices[0].message.content or "") if completion.choices else "",
+        answer=text_of(completion),
         system_fingerprint=completion.system_fingerprint,
         latency=latency,
         completion_tokens=None if tokens is None else int(tokens),
