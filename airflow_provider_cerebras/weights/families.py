@@ -1,0 +1,95 @@
+"""Which ``model_type`` of a configuration an architecture of the service stands for.
+
+The service does not publish the table, so it holds what the names of well-known architectures say. What it does not
+know is a warning, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Family(NamedTuple):
+    """Architectures that belong together.
+
+    :param name: what they are called.
+    :param ids: how an architecture id of the family begins.
+    :param model_types: what ``model_type`` is in their configurations.
+    """
+
+    name: str
+    ids: re.Pattern[str]
+    model_types: frozenset[str]
+
+
+def _family(name: str, ids: str, *model_types: str) -> Family:
+    return Family(name, re.compile(ids), frozenset(model_types))
+
+
+FAMILIES = (
+    # The first that matches counts: distilled models are called after their teacher, and are built like their base.
+    _family("Llama", r"deepseek-r1-distill-llama", "llama"),
+    _family("Qwen 2", r"deepseek-r1-distill-qwen", "qwen2"),
+    _family("gpt-oss", r"gpt-?oss", "gpt_oss"),
+    _family("Llama 4", r"(meta-)?llama-?4", "llama4", "llama4_text"),
+    _family("Llama", r"(meta-)?llama-?[23]", "llama", "mllama", "mllama_text_model"),
+    _family(
+        "Qwen 3",
+        r"qwen-?3",
+        *("qwen3", "qwen3_moe", "qwen3_next", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"),
+    ),
+    _family("Qwen 2", r"(qwen-?2|qwq)", "qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"),
+    _family("GLM", r"(zai-)?glm", "chatglm", "glm", "glm4", "glm4_moe", "glm4_moe_lite", "glm4v", "glm_moe_dsa"),
+    _family("DeepSeek", r"deepseek", "deepseek_v2", "deepseek_v3", "deepseek_v32"),
+    _family("Kimi", r"kimi", "kimi_k2", "kimi_k25", "kimi_linear", "deepseek_v3"),
+    _family(
+        "Mistral",
+        r"(mi[sx]tral|ministral|magistral|devstral|codestral)",
+        *("mistral", "mistral3", "mixtral", "ministral", "ministral3"),
+    ),
+    _family("Gemma", r"gemma", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text"),
+)
+
+_CLASSES = {
+    "GptOssForCausalLM": "gpt_oss",
+    "LlamaForCausalLM": "llama",
+    "Llama4ForConditionalGeneration": "llama4",
+    "Llama4ForCausalLM": "llama4_text",
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+    "Qwen3MoeForCausalLM": "qwen3_moe",
+    "Glm4MoeForCausalLM": "glm4_moe",
+    "DeepseekV3ForCausalLM": "deepseek_v3",
+    "MistralForCausalLM": "mistral",
+    "MixtralForCausalLM": "mixtral",
+}
+
+
+def family_of(model_arch_id: str) -> Family | None:
+    """The family of an architecture of the service; None: it is not known.
+
+    :param model_arch_id: the architecture.
+    """
+    return next((each for each in FAMILIES if each.ids.match(model_arch_id.lower())), None)
+
+
+def families_of_type(model_type: str) -> set[str]:
+    """The names of the families that a ``model_type`` belongs to; none: it is not known.
+
+    :param model_type: as a configuration says it.
+    """
+    return {each.name for each in FAMILIES if model_type in each.model_types}
+
+
+def model_type_of(config: dict[str, object]) -> str | None:
+    """The ``model_type`` of a configuration, said by itself or by ``architectures``; None: neither says it.
+
+    :param config: the configuration.
+    """
+    model_type, classes = config.get("model_type"), config.get("architectures")
+    if isinstance(model_type, str) and model_type:
+        return model_type
+    if isinstance(classes, list) and classes and isinstance(classes[0], str):
+        return _CLASSES.get(classes[0])
+    return None
