@@ -11,6 +11,7 @@ from airflow_provider_cerebras.emulator.faults.profiles import PROFILES, Profile
 from airflow_provider_cerebras.emulator.faults.request_log import RequestLog
 from airflow_provider_cerebras.emulator.faults.rules import FaultBook
 from airflow_provider_cerebras.emulator.service import records
+from airflow_provider_cerebras.emulator.service.answers import AnswerBook
 from airflow_provider_cerebras.emulator.service.clock import EmulatedClock
 from airflow_provider_cerebras.emulator.service.errors import Refusal
 from airflow_provider_cerebras.emulator.service.service import Service
@@ -37,6 +38,7 @@ class Emulator:
         self._read_weights: ReadWeights = digest_of_uri if url is None else S3WeightReader(url)
         self.clock = EmulatedClock(clock, settings.time_scale)
         self.faults = FaultBook()
+        self.answers = AnswerBook()
         self.log = RequestLog(self.clock)
         self._masker = Masker()
         self._store = open_store(settings.state)
@@ -56,6 +58,8 @@ class Emulator:
         service = Service(self.settings.behaviour, self.clock, self._read_weights, self._store)
         for organization in self.settings.all_organizations():
             service.ensure_organization(organization)
+        for answers in self.settings.answers:
+            self.answers.put(answers)
         for rule in self.settings.faults:
             self.faults.add(rule)
         if self.settings.profile is not None:
@@ -66,6 +70,7 @@ class Emulator:
         """Go back to the start: what the settings say, on the machine's time, and an empty log."""
         # A request that is held would otherwise do its work in the new state.
         self.faults.clear(abandon=True)
+        self.answers.clear()
         self.log.clear()
         self.clock.reset()
         self._store.clear()

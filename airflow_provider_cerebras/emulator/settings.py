@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from airflow_provider_cerebras.emulator.api.error_bodies import ErrorStyle  # noqa: TC001
 from airflow_provider_cerebras.emulator.faults.profiles import ProfileName  # noqa: TC001
 from airflow_provider_cerebras.emulator.faults.rules import FaultRule  # noqa: TC001
+from airflow_provider_cerebras.emulator.service.answers import VersionAnswers  # noqa: TC001
 from airflow_provider_cerebras.emulator.service.organizations import (
     ARCHITECTURES,
     NAME_PATTERN,
@@ -118,6 +119,7 @@ class Settings(Listening, OneOrganization, World, Faults, Behaviour):
 
     organizations: tuple[OrganizationConfig, ...] = Field((), description="organizations, instead of the one of `org`")
     faults: tuple[FaultRule, ...] = Field((), description="fault rules to be in force from the start")
+    answers: tuple[VersionAnswers, ...] = Field((), description="what model versions answer")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

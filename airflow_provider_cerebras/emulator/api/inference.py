@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from airflow_provider_cerebras.emulator.api import operations
 from airflow_provider_cerebras.emulator.api.auth import AskingOrganization
-from airflow_provider_cerebras.emulator.core import CurrentService
+from airflow_provider_cerebras.emulator.core import CurrentEmulator
 
 router = APIRouter(tags=["inference"])
 
@@ -105,11 +105,13 @@ class ChatCompletion(BaseModel):
 
 @router.post(operations.CHAT_COMPLETION.path, operation_id="chat_completion")
 async def chat_completion(
-    body: ChatCompletionRequest, asking: AskingOrganization, service: CurrentService
+    body: ChatCompletionRequest, asking: AskingOrganization, emulator: CurrentEmulator
 ) -> ChatCompletion:
-    """Answer in the name of the version that serves, and repeat the last message."""
+    """Answer as the version that serves was told to; else in its name, with the last message repeated."""
+    service, question = emulator.service, body.messages[-1].text
     version = service.serving_version(body.model, asking)
-    content = f"{version.name} answers: {body.messages[-1].text}"
+    told = emulator.answers.find(version, question)
+    content = f"{version.name} answers: {question}" if told is None else told
     prompt_tokens = sum(len(message.text.split()) for message in body.messages)
     completion_tokens = len(content.split())
     return ChatCompletion(

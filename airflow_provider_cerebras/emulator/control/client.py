@@ -12,6 +12,7 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_cerebras.emulator.api.operations import MANAGEMENT_PREFIX
 from airflow_provider_cerebras.emulator.control.schemas import (
+    Answers,
     ClockState,
     Fault,
     Faults,
@@ -22,11 +23,12 @@ from airflow_provider_cerebras.emulator.control.schemas import (
     Requests,
 )
 from airflow_provider_cerebras.emulator.faults.rules import FaultRule
+from airflow_provider_cerebras.emulator.service.answers import VersionAnswers
 from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
 from airflow_provider_cerebras.emulator.settings import Behaviour, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from airflow_provider_cerebras.emulator.faults.profiles import ProfileName
@@ -294,6 +296,29 @@ class EmulatorClient:
             thread.join()
         for problem in problems:
             raise problem
+
+    # What versions answer
+
+    def set_answers(
+        self, model_version: str, answers: Mapping[str, str] | None = None, *, default: str | None = None
+    ) -> None:
+        """Tell a version what to answer, instead of what it was told before.
+
+        :param model_version: Full name, by number or alias; it need not exist yet.
+        :param answers: By question, which is the text of the last message.
+        :param default: To any other question; None names the version and repeats the question.
+        """
+        told = VersionAnswers(model_version=model_version, answers=dict(answers or {}), default=default)
+        self._control("PUT", "/answers", told.model_dump(mode="json"))
+
+    def answers(self) -> dict[str, VersionAnswers]:
+        """What versions were told to answer, by their names as they were given."""
+        told = Answers.model_validate_json(self._control("GET", "/answers")).answers
+        return {each.model_version: each for each in told}
+
+    def clear_answers(self) -> None:
+        """Let all versions answer as they do untold."""
+        self._control("DELETE", "/answers")
 
     # What there is
 

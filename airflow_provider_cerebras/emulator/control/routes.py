@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.emulator.control.schemas import (
+    Answers,
     ClockMove,
     ClockState,
     Deleted,
@@ -34,6 +35,7 @@ from airflow_provider_cerebras.emulator.core import CurrentEmulator, CurrentServ
 from airflow_provider_cerebras.emulator.faults.profiles import PROFILES, ProfileName
 from airflow_provider_cerebras.emulator.faults.request_log import Stage
 from airflow_provider_cerebras.emulator.faults.rules import FaultRule
+from airflow_provider_cerebras.emulator.service.answers import VersionAnswers
 from airflow_provider_cerebras.emulator.service.clock import BackwardsInTime
 from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
 from airflow_provider_cerebras.emulator.service.service import Service
@@ -73,6 +75,25 @@ async def delete_fault(fault_id: int, emulator: CurrentEmulator) -> Deleted:
     if not emulator.faults.delete(fault_id):
         raise HTTPException(404, f"There is no fault rule {fault_id}.")
     return Deleted(deleted=1)
+
+
+@router.get("/answers")
+async def list_answers(emulator: CurrentEmulator) -> Answers:
+    """What model versions answer, if they were told."""
+    return Answers(answers=emulator.answers.all())
+
+
+@router.put("/answers")
+async def put_answers(answers: VersionAnswers, emulator: CurrentEmulator) -> VersionAnswers:
+    """Tell a version what to answer, instead of what it was told before."""
+    emulator.answers.put(answers)
+    return answers
+
+
+@router.delete("/answers")
+async def delete_answers(emulator: CurrentEmulator) -> Deleted:
+    """Let all versions answer as they do untold."""
+    return Deleted(deleted=emulator.answers.clear())
 
 
 @router.get("/profiles", response_model_exclude_unset=True)

@@ -13,6 +13,7 @@ from airflow_provider_cerebras.emulator.api.routes import endpoint_body, model_v
 from airflow_provider_cerebras.emulator.faults.profiles import ProfileName
 from airflow_provider_cerebras.emulator.faults.request_log import LoggedRequest
 from airflow_provider_cerebras.emulator.faults.rules import ArmedFault, FaultRule
+from airflow_provider_cerebras.emulator.service.answers import VersionAnswers
 from airflow_provider_cerebras.emulator.service.organizations import ApiKey, Name
 from airflow_provider_cerebras.emulator.service.resources import Deployment, Endpoint, ModelVersion, Phase
 from airflow_provider_cerebras.emulator.service.state import Organization
@@ -62,6 +63,12 @@ class Deleted(Shown):
     """How many rules were ended."""
 
     deleted: int
+
+
+class Answers(Shown):
+    """The answers in force, one set for each version."""
+
+    answers: list[VersionAnswers]
 
 
 class Profile(Shown):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The organizations and the fault rules are for the configuration file alone.
-OPTIONS = {name: field for name, field in Settings.model_fields.items() if name not in {"organizations", "faults"}}
+ONLY_IN_A_FILE = {"organizations", "faults", "answers"}
+OPTIONS = {name: field for name, field in Settings.model_fields.items() if name not in ONLY_IN_A_FILE}
 COMMAND = [sys.executable, "-m", "airflow_provider_cerebras.emulator"]
 
 

@@ -50,6 +50,16 @@ def test_what_serves(emulator: EmulatorClient) -> None:
     assert (failed.model_version, failed.state, failed.failure) == (second, "failed", "not enough memory")
 
 
+def test_what_versions_answer(emulator: EmulatorClient) -> None:
+    name = emulator.version_name(1)
+    emulator.set_answers(name, {"hello": "you"}, default="what?")
+    emulator.set_answers(name, {"hello": "again"})
+    assert emulator.answers()[name].answers == {"hello": "again"}
+    assert emulator.answers()[name].default is None
+    emulator.clear_answers()
+    assert emulator.answers() == {}
+
+
 def test_another_endpoint(emulator: EmulatorClient) -> None:
     emulator.add_endpoint("my-org-canary")
     version = emulator.upload(URI)

@@ -67,6 +67,57 @@ async def test_content_may_come_in_parts(serving: httpx.AsyncClient) -> None:
     assert answer["choices"][0]["message"]["content"].endswith("answers: hello again")
 
 
+def answers(name: str, **told: Any) -> dict[str, Any]:
+    return {"model_version": name, **told}
+
+
+async def answer(api: httpx.AsyncClient, question: str = "hello there") -> str:
+    response = await complete(api, messages=[{"role": "user", "content": question}])
+    content: str = response.json()["choices"][0]["message"]["content"]
+    return content
+
+
+class TestAnswers:
+    async def test_a_version_answers_as_it_was_told(self, serving: httpx.AsyncClient) -> None:
+        await serving.put("/_emulator/answers", json=answers(NAME, answers={"hello there": "hello you"}))
+        assert await answer(serving) == "hello you"
+        assert await answer(serving, "hello") == f"{NAME} answers: hello"
+        await serving.put("/_emulator/answers", json=answers(NAME, default=""))
+        assert await answer(serving) == ""
+
+    async def test_a_number_comes_before_an_alias(self, serving: httpx.AsyncClient) -> None:
+        alias = NAME.replace("/1", "/prod")
+        await serving.patch(f"/management/v1/{NAME}", json={"version_aliases": ["prod"]})
+        await serving.put("/_emulator/answers", json=answers(alias, default="as prod"))
+        assert await answer(serving) == "as prod"
+        await serving.put("/_emulator/answers", json=answers(NAME, default="as 1"))
+        assert await answer(serving) == "as 1"
+
+    async def test_another_version_was_told_nothing(self, serving: httpx.AsyncClient) -> None:
+        for other in (NAME.replace("/1", "/2"), NAME.replace("gpt-oss-120b", "llama3.1-8b")):
+            await serving.put("/_emulator/answers", json=answers(other, default="no"))
+        assert await answer(serving) == f"{NAME} answers: hello there"
+
+    async def test_what_was_told_is_shown_and_can_be_ended(self, serving: httpx.AsyncClient) -> None:
+        told = answers(NAME, answers={"a": "b"}, default=None)
+        assert (await serving.put("/_emulator/answers", json=told)).json() == told
+        assert (await serving.get("/_emulator/answers")).json() == {"answers": [told]}
+        assert (await serving.delete("/_emulator/answers")).json() == {"deleted": 1}
+        assert (await serving.get("/_emulator/answers")).json() == {"answers": []}
+
+    async def test_a_reset_goes_back_to_what_the_settings_say(self, start: Any) -> None:
+        api = await start(answers=[answers(NAME, default="from the start")])
+        await api.put("/_emulator/answers", json=answers(NAME, default="later"))
+        await api.put("/_emulator/answers", json=answers(NAME.replace("/1", "/2"), default="later"))
+        await api.post("/_emulator/reset")
+        shown = (await api.get("/_emulator/answers")).json()["answers"]
+        assert [each["default"] for each in shown] == ["from the start"]
+
+    @pytest.mark.parametrize("wrong", [{"model_version": "1"}, {"answer": {}}, {"answers": {"a": 1}}])
+    async def test_what_cannot_be_told_is_refused(self, api: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+        assert (await api.put("/_emulator/answers", json={"model_version": NAME, **wrong})).status_code == 422
+
+
 async def test_an_unknown_model_is_not_found(api: httpx.AsyncClient) -> None:
     answer = await complete(api, model="nowhere")
     assert answer.status_code == 404
