@@ -59,9 +59,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def typing(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Types, strictly, and which module may import which."""
     install(session, AIRFLOWS[0])
     session.run("mypy")
+    session.run("lint-imports")
 
 
 @nox.session(python=PYTHON)

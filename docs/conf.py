@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import ast
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import airflow_provider_cerebras
 from airflow_provider_cerebras import __version__
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-
-import rooms
-
 if TYPE_CHECKING:
+    from docutils import nodes
     from sphinx.application import Sphinx
 
 project = "airflow-provider-cerebras"
 author = "the airflow-provider-cerebras authors"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinxcontrib.mermaid"]
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
@@ -44,19 +41,31 @@ nitpick_ignore = [("py:exc", "AirflowSensorTimeout")]
 nitpick_ignore_regex = [("py:mod", r".*"), ("py:class", r"(?!airflow_provider_cerebras).*|.*\.AnswerT")]
 
 
-class Rooms(SphinxDirective):
-    """The drawing of the package's rooms, and what each is for."""
+class Layers(SphinxDirective):
+    """The layers that the import rules in pyproject.toml enforce: a drawing, and what each module is for."""
 
     def run(self) -> list[nodes.Node]:
-        """Read the rooms, draw them, and list them."""
-        file = Path(__file__).with_name("architecture.toml")
+        """Read the layers, draw them from top to bottom, and list them."""
+        file = Path(__file__).parents[1] / "pyproject.toml"
         self.env.note_dependency(str(file))
-        architecture = rooms.load(file)
-        drawing = nodes.raw("", rooms.draw(architecture), format="html")
-        words = rooms.table(architecture, Path(airflow_provider_cerebras.__file__).parent)
-        return [drawing, *self.parse_text_to_nodes(words)]
+        contract = tomllib.loads(file.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+        layers = [layer.split(" | ") for layer in contract["layers"]]
+        boxes = [f"    {number}[{', '.join(layer)}]" for number, layer in enumerate(layers)]
+        arrows = [f"    {number} --> {number + 1}" for number in range(len(layers) - 1)]
+        rows = [f"| `{name}` | {_purpose(name)} |" for layer in layers for name in layer]
+        lines = ["```{mermaid}", "flowchart TD", *boxes, *arrows, "```", "", "| module | purpose |", "|---|---|", *rows]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _purpose(name: str) -> str:
+    """First sentence of a module's docstring."""
+    package = Path(airflow_provider_cerebras.__file__).parent
+    file = package / f"{name}.py"
+    source = file if file.exists() else package / name / "__init__.py"
+    docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.split("\n\n")[0].split())
 
 
 def setup(app: Sphinx) -> None:
     """Make the directive known."""
-    app.add_directive("rooms", Rooms)
+    app.add_directive("layers", Layers)

@@ -105,7 +105,7 @@ class Forbidden(CerebrasAPIError):
 class NotFound(CerebrasAPIError):
     """There is no such thing, or it is not visible with this key (404).
 
-    Only if :attr:`~CerebrasAPIError.is_from_api` is set: any other 404 does not say that something does not exist.
+    Only if ``is_from_api`` is set: any other 404 does not say that something does not exist.
     """
 
 

@@ -1,7 +1,7 @@
 """Each call of the API, described once: method, path, body, what it answers, whether it may be sent again.
 
-A function here makes a :class:`Call`, which is plain data; :mod:`.client` sends it, sync or async. Arguments are
-checked here, so a call that cannot be right is never made.
+A function here makes a :class:`Call`, which is plain data; :mod:`airflow_provider_cerebras.api.client` sends it, sync
+or async. Arguments are checked here, so a call that cannot be right is never made.
 
 Source: the nine operations of the Management API under ``/management/v1``, and ``/v1/chat/completions`` of the
 inference API.
