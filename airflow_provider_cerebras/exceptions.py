@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class InvalidArgument(AirflowFailException, ValueError, TypeError):
+    """An argument of an operator or a sensor is wrong; the message begins with its name. Nothing was sent."""
+
+
 class ModelVersionFailed(AirflowFailException):
     """The service could not take the weights over; the message carries its words."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_cerebras.arguments.declared import DeclaresArguments
+from airflow_provider_cerebras.arguments.kinds import BOOLEAN, CONN_ID, IDENTIFIER, SECONDS, takes
 from airflow_provider_cerebras.assets.openlineage import openlineage_facets
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
@@ -29,14 +31,15 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.triggers._base import WaitTrigger
 
 
-class CerebrasOperator(BaseOperator):
+class CerebrasOperator(DeclaresArguments, BaseOperator):
     """Talk to the service by a connection.
 
-    :param cerebras_conn_id: id of the connection.
-    :param org_name: customer management organization name; default: the connection's.
+    :param cerebras_conn_id: id of the connection. (templated)
+    :param org_name: customer management organization name; default: the connection's. (templated)
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
+    arguments = takes(cerebras_conn_id=CONN_ID, org_name=IDENTIFIER.or_none)
 
     def __init__(self, *, cerebras_conn_id: str, org_name: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -45,8 +48,8 @@ class CerebrasOperator(BaseOperator):
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""
-        super().pre_execute(context)
         persist_links(self, context)
+        super().pre_execute(context)
 
     @cached_property
     def hook(self) -> CerebrasHook:
@@ -57,14 +60,21 @@ class CerebrasOperator(BaseOperator):
 class WaitingOperator(CerebrasOperator):
     """Begin something at the service and, if asked to, wait for its end.
 
-    :param cerebras_conn_id: id of the connection.
-    :param org_name: customer management organization name; default: the connection's.
-    :param wait_for_completion: whether to wait.
+    :param cerebras_conn_id: id of the connection. (templated)
+    :param org_name: customer management organization name; default: the connection's. (templated)
+    :param wait_for_completion: whether to wait. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
-    :param poll_interval: the longest interval between two looks, in seconds.
-    :param timeout: how long to wait, in seconds from the submission.
+        (templated)
+    :param poll_interval: the longest interval between two looks, in seconds. (templated)
+    :param timeout: how long to wait, in seconds from the submission. (templated)
     """
 
+    arguments = takes(
+        wait_for_completion=BOOLEAN,
+        deferrable=BOOLEAN,
+        poll_interval=SECONDS,
+        timeout=SECONDS,
+    )
     # The last one is what the task returns.
     event_ids: ClassVar[tuple[str, ...]]
     errors: ClassVar[dict[Status, type[AirflowException]]]
@@ -105,11 +115,6 @@ class WaitingOperator(CerebrasOperator):
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
         return self._conclude(read_event(event, *self.event_ids), context)
-
-    def _check_waiting(self) -> None:
-        for name in ("poll_interval", "timeout"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: must be more than 0 seconds, not {getattr(self, name)!r}.")
 
     def _wait(self, poller: Poller[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""

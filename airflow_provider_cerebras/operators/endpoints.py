@@ -6,8 +6,21 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Forbidden, Unauthorized
-from airflow_provider_cerebras.api.names import ModelVersionName, validate_identifier
+from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import previous_model, serving_model
+from airflow_provider_cerebras.arguments.kinds import (
+    BOOLEAN,
+    EXPECTATION,
+    IDENTIFIER,
+    MAPPING,
+    MESSAGES,
+    MODEL_VERSION,
+    POSITIVE,
+    SECONDS,
+    SECONDS_OR_ZERO,
+    SUFFIX,
+    takes,
+)
 from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.deployments import Deploy
@@ -19,6 +32,7 @@ from airflow_provider_cerebras.exceptions import (
     DEPLOYMENT_ERRORS,
     DeploymentFailed,
     EndpointVerificationFailed,
+    InvalidArgument,
     NothingToRollBackTo,
     RequestRefused,
     permanent_errors_fail,
@@ -52,10 +66,11 @@ class RolloutOperator(WaitingOperator):
     By default there is one at a time of the same task (``max_active_tis_per_dag=1``), since a second rollout can queue
     behind or supersede the first. Tasks that differ share an endpoint by a pool with one slot.
 
-    :param endpoint_id: id of the endpoint.
-    :param durable: whether to look for a deployment that makes a submission needless.
+    :param endpoint_id: id of the endpoint. (templated)
+    :param durable: whether to look for a deployment that makes a submission needless. (templated)
     """
 
+    arguments = takes(endpoint_id=IDENTIFIER, durable=BOOLEAN)
     event_ids = ("endpoint_id", "deployment_id")
     errors = DEPLOYMENT_ERRORS
 
@@ -128,14 +143,15 @@ class CerebrasDeployModelOperator(RolloutOperator):
 
     :param endpoint_id: id of the endpoint. (templated)
     :param model_version: full name of the version, by number or alias. (templated)
-    :param wait_for_completion: wait until the rollout is complete; default False, and a sensor waits.
+    :param wait_for_completion: wait until the rollout is complete; default False, and a sensor waits. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
-    :param poll_interval: the longest interval between two looks, in seconds; default 15.
-    :param timeout: how long to wait, in seconds from the submission; default 7200, two hours.
+        (templated)
+    :param poll_interval: the longest interval between two looks, in seconds; default 15. (templated)
+    :param timeout: how long to wait, in seconds from the submission; default 7200, two hours. (templated)
     :param rollback_on_failure: whether, if the rollout fails, the version that served before is deployed again and
-        waited for; the task fails all the same. Needs ``wait_for_completion``. Default False.
+        waited for; the task fails all the same. Needs ``wait_for_completion``. Default False. (templated)
     :param durable: whether to look for a deployment that makes a submission needless; default True. If False, each
-        attempt submits one.
+        attempt submits one. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.
@@ -145,7 +161,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
     :raises WaitTimeout: if the rollout had not ended after ``timeout``.
     """
 
-    template_fields: Sequence[str] = ("endpoint_id", "model_version", "cerebras_conn_id")
+    arguments = takes(model_version=MODEL_VERSION, rollback_on_failure=BOOLEAN)
 
     def __init__(
         self,
@@ -176,11 +192,8 @@ class CerebrasDeployModelOperator(RolloutOperator):
 
     def execute(self, context: Context) -> str:
         """Deploy, or adopt the rollout that an earlier attempt has begun, and wait if asked to."""
-        self._check_waiting()
         if self.rollback_on_failure and not self.wait_for_completion:
-            raise ValueError("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
-        validate_identifier(self.endpoint_id, "endpoint_id")
-        ModelVersionName.parse(self.model_version)
+            raise InvalidArgument("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
         with permanent_errors_fail():
             deployment_id = self._deploy(self._numbered(self.model_version), self._task_state(context))
         return self._go_on(deployment_id, context)
@@ -244,10 +257,11 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     :param to: full name of the version to go back to, by number or alias; default: the one that served before
         ``deployment_id``. (templated)
     :param deployment_id: UUID of the deployment to take back; default: the newest one of the endpoint. (templated)
-    :param wait_for_completion: wait until the rollout is complete; default True.
+    :param wait_for_completion: wait until the rollout is complete; default True. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
-    :param poll_interval: the longest interval between two looks, in seconds; default 15.
-    :param timeout: how long to wait, in seconds from the submission; default 7200, two hours.
+        (templated)
+    :param poll_interval: the longest interval between two looks, in seconds; default 15. (templated)
+    :param timeout: how long to wait, in seconds from the submission; default 7200, two hours. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises NothingToRollBackTo: if no other version served before.
@@ -257,7 +271,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     :raises WaitTimeout: if the rollout had not ended after ``timeout``.
     """
 
-    template_fields: Sequence[str] = ("endpoint_id", "to", "deployment_id", "cerebras_conn_id")
+    arguments = takes(to=MODEL_VERSION.or_none, deployment_id=IDENTIFIER.or_none)
 
     def __init__(
         self,
@@ -286,10 +300,6 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
 
     def execute(self, context: Context) -> str:
         """Choose the target, deploy it, and wait if asked to."""
-        self._check_waiting()
-        validate_identifier(self.endpoint_id, "endpoint_id")
-        if self.to is not None:
-            ModelVersionName.parse(self.to, "to")
         identity = identify_rollback(context, self.endpoint_id)
         with permanent_errors_fail():
             target = self._numbered(self.to) if self.to is not None else self._choose(identity)
@@ -329,25 +339,29 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     :param messages: one chat, as a list of messages with ``role`` and ``content``; or several, as a list of chats.
         (templated)
     :param expect: a text that each answer must contain, a ``re.Pattern`` that must be found in it, or a function that
-        takes the answer and must return true.
+        takes the answer and must return true. (templated)
     :param system_fingerprint_suffix: what the answers' ``system_fingerprint`` must end with. (templated)
-    :param max_latency: seconds that an answer may take.
-    :param min_tokens_per_second: how fast an answer must be.
-    :param settle_timeout: seconds in which a check that fails is repeated; default 60.
+    :param max_latency: seconds that an answer may take. (templated)
+    :param min_tokens_per_second: how fast an answer must be. (templated)
+    :param settle_timeout: seconds in which a check that fails is repeated; default 60. (templated)
     :param chat_params: further fields of the requests, such as ``temperature``. (templated)
-    :param log_content: whether logs and errors may repeat questions and answers; default False.
+    :param log_content: whether logs and errors may repeat questions and answers; default False. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises EndpointVerificationFailed: if an answer is not as expected, with the reason.
     :raises RequestRefused: if the inference API key is refused.
     """
 
-    template_fields: Sequence[str] = (
-        "endpoint_id",
-        "messages",
-        "system_fingerprint_suffix",
-        "chat_params",
-        "cerebras_conn_id",
+    arguments = takes(
+        endpoint_id=IDENTIFIER,
+        messages=MESSAGES,
+        expect=EXPECTATION.or_none,
+        system_fingerprint_suffix=SUFFIX.or_none,
+        max_latency=SECONDS.or_none,
+        min_tokens_per_second=POSITIVE.or_none,
+        settle_timeout=SECONDS_OR_ZERO,
+        chat_params=MAPPING.or_none,
+        log_content=BOOLEAN,
     )
 
     def __init__(
@@ -379,7 +393,6 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     def execute(self, context: Context) -> dict[str, JsonValue]:
         """Ask, check, and repeat until it is as expected or the time is up."""
         chats = read_chats(self.messages)
-        validate_identifier(self.endpoint_id, "endpoint_id")
         end = time.monotonic() + self.settle_timeout
         measurements = []
         for chat in chats:

@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.api.errors import Conflict, NotFound
-from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias, validate_identifier
+from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import models_in_use
+from airflow_provider_cerebras.arguments.kinds import (
+    ALIAS,
+    ALIASES,
+    BOOLEAN,
+    COUNT,
+    IDENTIFIER,
+    MODEL_VERSION,
+    PATTERNS,
+    SUFFIX,
+    WEIGHT_URI,
+    takes,
+)
 from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
@@ -53,16 +65,17 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :param version_aliases: aliases that the new version shall have, each 2 to 128 characters. (templated)
     :param system_fingerprint_suffix: text that inference answers shall carry in ``system_fingerprint``. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)
-    :param wait_for_completion: wait until the weights are synced; default False, and a sensor waits.
+    :param wait_for_completion: wait until the weights are synced; default False, and a sensor waits. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
-    :param poll_interval: the longest interval between two looks, in seconds; default 30.
-    :param timeout: how long to wait, in seconds from the submission; default 86400, a day.
+        (templated)
+    :param poll_interval: the longest interval between two looks, in seconds; default 30. (templated)
+    :param timeout: how long to wait, in seconds from the submission; default 86400, a day. (templated)
     :param durable: whether a retry adopts what an earlier attempt has made; default True. If False, the upload carries
-        no alias of ours, and each attempt makes a version.
+        no alias of ours, and each attempt makes a version. (templated)
     :param move_aliases: whether an alias in ``version_aliases`` is taken from another version that holds it; default
-        False, and the task fails before anything is uploaded.
+        False, and the task fails before anything is uploaded. (templated)
     :param delete_on_kill: whether the version is deleted when a user ends or clears the task while it waits; default
-        False. While it is deferred, that needs Airflow 3.3.
+        False. While it is deferred, that needs Airflow 3.3. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
@@ -73,13 +86,14 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :raises WaitTimeout: if the sync had not ended after ``timeout``.
     """
 
-    template_fields: Sequence[str] = (
-        "model_arch_id",
-        "weight_uri",
-        "version_aliases",
-        "system_fingerprint_suffix",
-        "org_name",
-        "cerebras_conn_id",
+    arguments = takes(
+        model_arch_id=IDENTIFIER,
+        weight_uri=WEIGHT_URI,
+        version_aliases=ALIASES.or_none,
+        system_fingerprint_suffix=SUFFIX.or_none,
+        durable=BOOLEAN,
+        move_aliases=BOOLEAN,
+        delete_on_kill=BOOLEAN,
     )
     operator_extra_links = (CerebrasWeightsLink(), CerebrasConsoleLink())
     event_ids = ("model_version",)
@@ -124,7 +138,6 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
 
     def execute(self, context: Context) -> str:
         """Upload, or adopt what an earlier attempt has uploaded, and wait if asked to."""
-        self._check_waiting()
         request = self._request = self._new_request(context)
         task_state = TaskState(
             context, key="cerebras_upload", fingerprint=request.own_aliases[0] if self.durable else ""
@@ -217,7 +230,12 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
     :raises UnexpectedResponse: if the service holds something else afterwards; a retry tries again.
     """
 
-    template_fields: Sequence[str] = ("model_version", "add", "remove", "replace", "cerebras_conn_id")
+    arguments = takes(
+        model_version=MODEL_VERSION,
+        add=ALIASES.or_none,
+        remove=ALIASES.or_none,
+        replace=ALIASES.or_none,
+    )
 
     def __init__(
         self,
@@ -238,7 +256,6 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
     def execute(self, context: Context) -> list[str]:
         """Read, change, write, and look what came of it."""
         change = AliasChange.checked(add=self.add, remove=self.remove, replace=self.replace)
-        ModelVersionName.parse(self.model_version)
         client = self.hook.get_conn()
         with permanent_errors_fail():
             name, aliases = change_aliases(client, self.model_version, change, log=self.log)
@@ -263,7 +280,7 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
     :raises RequestRefused: if the service refuses the request, and would again.
     """
 
-    template_fields: Sequence[str] = ("model_version", "alias", "cerebras_conn_id")
+    arguments = takes(model_version=MODEL_VERSION, alias=ALIAS)
 
     def __init__(
         self,
@@ -279,8 +296,6 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
 
     def execute(self, context: Context) -> str:
         """Move the alias."""
-        validate_alias(self.alias, "alias")
-        ModelVersionName.parse(self.model_version)
         client = self.hook.get_conn()
         with permanent_errors_fail():
             name = promote(client, self.model_version, self.alias, log=self.log)
@@ -299,13 +314,14 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
 
     :param model_version: full name of the version, by number or alias. (templated)
     :param force: whether to delete it although it serves or rolls out; default False. The service may refuse that.
+        (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises VersionInUse: if it serves or rolls out on an endpoint of the organization.
     :raises RequestRefused: if the service refuses the request, and would again.
     """
 
-    template_fields: Sequence[str] = ("model_version", "cerebras_conn_id")
+    arguments = takes(model_version=MODEL_VERSION, force=BOOLEAN)
 
     def __init__(
         self,
@@ -353,16 +369,21 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
     ``GET /endpoints/{endpoint_id}`` and ``DELETE /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
     :param model_arch_id: id of the architecture. (templated)
-    :param keep_last: how many synced versions stay at least; 1 or more.
+    :param keep_last: how many synced versions stay at least; 1 or more. (templated)
     :param keep_aliases: patterns of protected aliases, as of a shell (``*``, ``?``, ``[...]``). (templated)
-    :param dry_run: whether to say what would be deleted, and delete nothing; default False.
+    :param dry_run: whether to say what would be deleted, and delete nothing; default False. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.
     """
 
-    template_fields: Sequence[str] = ("model_arch_id", "keep_aliases", "org_name", "cerebras_conn_id")
+    arguments = takes(
+        model_arch_id=IDENTIFIER,
+        keep_last=COUNT,
+        keep_aliases=PATTERNS.or_none,
+        dry_run=BOOLEAN,
+    )
 
     def __init__(
         self,
@@ -379,16 +400,13 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # rendered before execute
         self.keep_last = keep_last
         self.keep_aliases = keep_aliases
-        # BaseOperator has a method of this name.
-        self._dry_run = dry_run
+        # It hides a method of BaseOperator, which only ``airflow tasks test --dry-run`` of Airflow 2 calls: Airflow
+        # renders the attribute of the argument's own name.
+        self.dry_run = dry_run  # type: ignore[method-assign,assignment]
 
     def execute(self, context: Context) -> dict[str, list[str] | dict[str, str]]:
         """Look what there is, decide, and delete."""
-        if self.keep_last < 1:
-            raise ValueError(f"keep_last: must be 1 or more, not {self.keep_last!r}.")
-        if isinstance(self.keep_aliases, str):
-            raise TypeError(f"keep_aliases: must be a list of patterns, not the text {self.keep_aliases!r}.")
-        validate_identifier(self.model_arch_id, "model_arch_id")
+        dry_run: bool = vars(self)["dry_run"]
         client = self.hook.get_conn()
         with permanent_errors_fail():
             versions = self.hook.list_model_versions(self.model_arch_id)
@@ -399,7 +417,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
                 keep_aliases=self.keep_aliases or (),
             )
             kept = dict(selection.keep)
-            for name in selection.delete if not self._dry_run else ():
+            for name in selection.delete if not dry_run else ():
                 try:
                     client.send(operations.delete_model_version(name))
                 except NotFound:
@@ -409,7 +427,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         deleted = [name for name in selection.delete if name not in kept]
         for name, reason in kept.items():
             self.log.info("Kept model version %s: it %s.", name, reason)
-        self.log.info("%s: %s.", "Would delete" if self._dry_run else "Deleted", ", ".join(deleted) or "nothing")
+        self.log.info("%s: %s.", "Would delete" if dry_run else "Deleted", ", ".join(deleted) or "nothing")
         return {"deleted": deleted, "kept": kept}
 
 

@@ -14,6 +14,8 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from airflow_provider_cerebras.arguments.declared import DeclaresArguments
+from airflow_provider_cerebras.arguments.kinds import AIRFLOWS_OWN, BOOLEAN, CONN_ID, SECONDS_OR_ZERO, takes
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
@@ -25,6 +27,7 @@ from airflow_provider_cerebras.version_compat import default_deferrable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
 
@@ -33,22 +36,48 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.triggers._base import WaitTrigger
 
 
-class WaitSensor(BaseSensorOperator):
+class WaitSensor(DeclaresArguments, BaseSensorOperator):
     """Wait until what a subclass watches has ended.
 
-    :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
+    :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+        (templated)
+    :param poke_interval: the longest interval between two looks, in seconds; default 60. (templated)
+    :param timeout: how long to wait, in seconds; default: ``[sensors] default_timeout``. (templated)
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
+    arguments = takes(
+        cerebras_conn_id=CONN_ID,
+        deferrable=BOOLEAN,
+        poke_interval=SECONDS_OR_ZERO,
+        timeout=SECONDS_OR_ZERO,
+        mode=AIRFLOWS_OWN,
+        soft_fail=AIRFLOWS_OWN,
+        never_fail=AIRFLOWS_OWN,
+        silent_fail=AIRFLOWS_OWN,
+        exponential_backoff=AIRFLOWS_OWN,
+        max_wait=AIRFLOWS_OWN.or_none,
+    )
     # The last one is what the task returns.
     event_ids: ClassVar[tuple[str, ...]]
     errors: ClassVar[dict[Status, type[AirflowException]]]
 
     def __init__(
-        self, *, cerebras_conn_id: str = CerebrasHook.default_conn_name, deferrable: bool | None = None, **kwargs: Any
+        self,
+        *,
+        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        deferrable: bool | None = None,
+        poke_interval: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # Airflow would take no template here.
+        if poke_interval is not None:
+            self.poke_interval: float = poke_interval  # type: ignore[assignment]  # read before execute
+        if timeout is not None:
+            self.timeout: float = timeout  # type: ignore[assignment]  # likewise
         self.cerebras_conn_id = cerebras_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self._poller: Poller[Any] | None = None
@@ -65,8 +94,8 @@ class WaitSensor(BaseSensorOperator):
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""
-        super().pre_execute(context)
         persist_links(self, context)
+        super().pre_execute(context)
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the chosen mode."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.arguments.kinds import IDENTIFIER, takes
 from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
@@ -11,8 +12,6 @@ from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.providers.common.compat.sdk import XComArg
 
     from airflow_provider_cerebras.assets.provenance import Provenance
@@ -29,6 +28,7 @@ class CerebrasDeploymentSensor(WaitSensor):
     :param deployment_id: UUID of the deployment, as the deploy operator returns it. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+        (templated)
     :raises DeploymentFailed: if the rollout failed.
     :raises DeploymentLost: if the endpoint no longer lists the deployment. In reschedule mode, where no poke knows
         what an earlier one saw, such a deployment counts as going on until the timeout.
@@ -36,7 +36,7 @@ class CerebrasDeploymentSensor(WaitSensor):
     :raises AirflowSensorTimeout: after ``timeout`` seconds.
     """
 
-    template_fields: Sequence[str] = ("endpoint_id", "deployment_id", "cerebras_conn_id")
+    arguments = takes(endpoint_id=IDENTIFIER, deployment_id=IDENTIFIER)
     event_ids = ("endpoint_id", "deployment_id")
     errors = DEPLOYMENT_ERRORS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.arguments.kinds import MODEL_VERSION, takes
 from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
@@ -11,8 +12,6 @@ from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.providers.common.compat.sdk import XComArg
 
     from airflow_provider_cerebras.assets.provenance import Provenance
@@ -28,13 +27,14 @@ class CerebrasModelVersionSensor(WaitSensor):
     :param model_version: full name, by number or alias, as the upload operator returns it. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
+        (templated)
     :raises ModelVersionFailed: if the service could not take the weights over.
     :raises ModelVersionLost: if the service does not know the version.
     :raises RequestRefused: if asking can never succeed, because of the key, the organization or the name.
     :raises AirflowSensorTimeout: after ``timeout`` seconds.
     """
 
-    template_fields: Sequence[str] = ("model_version", "cerebras_conn_id")
+    arguments = takes(model_version=MODEL_VERSION)
     event_ids = ("model_version",)
     errors = MODEL_VERSION_ERRORS
 
