@@ -89,6 +89,7 @@ def get_provider_info() -> dict[str, Any]:
             f"{_PACKAGE}.links.weights.CerebrasWeightsLink",
             f"{_PACKAGE}.links.console.CerebrasConsoleLink",
         ],
+        "cli": [f"{_PACKAGE}.cli.definition.get_cerebras_cli_commands"],
         "asset-uris": uris,
         "dataset-uris": uris,  # the same, as Airflow 2 calls it
         "config": {

@@ -1,0 +1,160 @@
+"""What each command reads and prints. No command sends anything but GET."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_provider_cerebras.api.errors import NotFound
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_entry, classify_version, serving_model
+from airflow_provider_cerebras.durable.identity import OWN_ALIAS
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pydantic import JsonValue
+
+    from airflow_provider_cerebras.api.models import Endpoint
+
+Row = dict[str, "JsonValue"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has found.
+
+    :param data: all of it, for ``json`` and ``yaml``.
+    :param rows: the rows of the table.
+    :param nothing: what to print if there are no rows.
+    :param summary: a line below the table.
+    :param exit_code: 0: all is well; 1: something is wrong with what was looked at.
+    """
+
+    data: JsonValue
+    rows: Sequence[Row] = ()
+    nothing: str = "Nothing was found."
+    summary: str = ""
+    exit_code: int = 0
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Row], *, nothing: str) -> Result:
+        """Make one of rows that are all there is to say."""
+        listed = list(rows)
+        return cls(data=list(listed), rows=listed, nothing=nothing)
+
+
+def status(args: argparse.Namespace) -> Result:
+    """What serves and what rolls out on each endpoint of the organization."""
+    hook = _hook(args)
+    ids = [summary.endpoint_id for summary in hook.list_endpoints()]
+    rows = [_endpoint_row(hook, hook.get_endpoint(endpoint_id)) for endpoint_id in ids if endpoint_id]
+    return Result.of_rows(rows, nothing=f"Organization {hook.org_name!r} has no endpoints.")
+
+
+def versions(args: argparse.Namespace) -> Result:
+    """The versions of an architecture, newest first."""
+    hook = _hook(args)
+    rows: list[Row] = []
+    for version in hook.list_model_versions(args.model_arch_id):
+        verdict = classify_version(version)
+        rows.append(
+            {
+                "version": _number(version.name),
+                "state": verdict.progress.value,
+                "aliases": _aliases(version.details.version_aliases),
+                "weight_uri": version.details.customer_s3_uri,
+                "detail": verdict.words,
+                "name": version.name,
+            }
+        )
+    rows.sort(key=lambda row: row["version"] if isinstance(row["version"], int) else 0, reverse=True)
+    return Result.of_rows(rows, nothing=f"There are no versions of {args.model_arch_id!r}.")
+
+
+def history(args: argparse.Namespace) -> Result:
+    """What has been deployed to an endpoint, as the endpoint lists it, newest first."""
+    endpoint = _hook(args).get_endpoint(args.endpoint_id)
+    serving = serving_model(endpoint)
+    rows: list[Row] = [
+        {
+            "submitted": _time(entry.created),
+            "version": _number(entry.model),
+            "state": classify_entry(entry).progress.value,
+            "serves": entry is serving,
+            "deployment_id": entry.id,
+            "detail": classify_entry(entry).words,
+            "model_version": entry.model,
+        }
+        for entry in sorted(endpoint.deployed_models or (), key=lambda entry: entry.created or 0, reverse=True)
+    ]
+    return Result.of_rows(rows, nothing=f"Endpoint {args.endpoint_id!r} lists no deployments.")
+
+
+def doctor(args: argparse.Namespace) -> Result:
+    """What is wrong with the set-up, and what to do about it."""
+    from airflow_provider_cerebras.cli.doctor import Level, examine
+
+    rows: list[Row] = [
+        {"check": line.check, "level": line.level.value, "found": line.found, "remedy": line.remedy}
+        for line in examine(args.conn_id, args.org_name)
+    ]
+    failed = any(row["level"] == Level.ERROR for row in rows)
+    return Result(data=list(rows), rows=rows, exit_code=1 if failed else 0)
+
+
+def _hook(args: argparse.Namespace) -> CerebrasHook:
+    return CerebrasHook(cerebras_conn_id=args.conn_id, org_name=args.org_name)
+
+
+def _endpoint_row(hook: CerebrasHook, endpoint: Endpoint) -> Row:
+    serving = serving_model(endpoint)
+    under_way = [
+        entry for entry in endpoint.deployed_models or () if classify_entry(entry).progress is Progress.PENDING
+    ]
+    return {
+        "endpoint": endpoint.name,
+        "architecture": endpoint.model_arch_id,
+        "serves": _number(serving.model) if serving else None,
+        "aliases": _aliases_of(hook, serving.model) if serving else None,
+        "since": _time(serving.created) if serving else None,
+        "rolls_out": [_number(entry.model) for entry in under_way],
+        "model_version": serving.model if serving else None,
+    }
+
+
+def _aliases_of(hook: CerebrasHook, model_version: str | None) -> JsonValue:
+    if model_version is None:
+        return None
+    try:
+        return _aliases(hook.get_model_version(model_version).details.version_aliases)
+    except NotFound:
+        return None
+
+
+def _aliases(aliases: Iterable[str] | None) -> JsonValue:
+    return None if aliases is None else [alias for alias in aliases if not OWN_ALIAS.fullmatch(alias)]
+
+
+def _number(model_version: str | None) -> JsonValue:
+    if model_version is None:
+        return None
+    try:
+        return ModelVersionName.parse(model_version).number
+    except ValueError:
+        return model_version
+
+
+def _time(created: float | None) -> JsonValue:
+    return None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], Result]] = {
+    "status": status,
+    "versions": versions,
+    "history": history,
+    "doctor": doctor,
+}

@@ -1,0 +1,137 @@
+"""The commands against the emulator over a real socket: what they print, and with which exit code they end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from airflow_provider_cerebras.cli.definition import COMMANDS, main
+from airflow_provider_cerebras.cli.run import NOT_READ, WRONG_USE
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_2_PLUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.conftest import Service
+
+Run = "Callable[..., tuple[int, str, str]]"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; its exit code, and what it printed."""
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(argv)
+        out, err = capsys.readouterr()
+        code = end.value.code
+        assert isinstance(code, int)
+        return code, out, err
+
+    return run
+
+
+def read(run: Callable[..., tuple[int, str, str]], *argv: str) -> Any:
+    code, out, err = run(*argv, "-o", "json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+class TestStatus:
+    def test_it_says_what_serves_and_what_rolls_out(self, service: Service, run: Any) -> None:
+        service.new_deployment()
+        service.new_deployment(done=False)
+        (row,) = [row for row in read(run, "status") if row["endpoint"] == service.endpoint_id]
+        assert (row["serves"], row["rolls_out"]) == (1, [2])
+        assert row["model_version"] == service.version_name(1)
+        assert row["since"].endswith("+00:00")
+
+    def test_aliases_are_those_of_the_user(self, service: Service, run: Any) -> None:
+        name = service.new_version("production", f"airflow-{'0' * 40}-0")
+        service.api("POST", f"/endpoints/{service.endpoint_id}:deployModel", {"model": name})
+        service.finish()
+        (row,) = [row for row in read(run, "status") if row["endpoint"] == service.endpoint_id]
+        assert row["aliases"] == ["production"]
+
+    def test_nothing_but_get_is_sent(self, service: Service, run: Any) -> None:
+        service.new_deployment()
+        before = len(service.requests())
+        for argv in (["status"], ["versions", service.arch], ["history", service.endpoint_id], ["doctor"]):
+            run(*argv)
+        assert {method for method, _ in service.sent_since(before)} == {"GET"}
+
+
+def test_versions_are_listed_newest_first(service: Service, run: Any) -> None:
+    service.new_version("first")
+    service.new_version(fail="AccessDenied")
+    rows = read(run, "versions", service.arch)
+    assert [(row["version"], row["state"]) for row in rows] == [(2, "failed"), (1, "succeeded")]
+    assert "AccessDenied" in rows[0]["detail"]
+
+
+def test_the_history_says_which_deployment_serves(service: Service, run: Any) -> None:
+    service.new_deployment()
+    service.new_deployment(fail="no capacity")
+    rows = read(run, "history", service.endpoint_id)
+    assert {row["version"]: (row["state"], row["serves"]) for row in rows} == {
+        1: ("succeeded", True),
+        2: ("failed", False),
+    }
+
+
+class TestOutput:
+    def test_table_yaml_and_json_say_the_same(self, service: Service, run: Any) -> None:
+        service.new_version("first")
+        _, table, _ = run("versions", service.arch)
+        _, text, _ = run("versions", service.arch, "-o", "yaml")
+        assert yaml.safe_load(text) == read(run, "versions", service.arch)
+        assert "s3://my-bucket/weights" in table
+        assert "first" in table
+
+    def test_where_there_is_nothing_the_table_says_so(self, service: Service, run: Any) -> None:
+        code, out, _ = run("versions", service.arch)
+        assert (code, out) == (0, f"There are no versions of {service.arch!r}.\n")
+
+
+class TestExitCodes:
+    def test_a_connection_that_is_not_defined_is_wrong_use(self, service: Service, run: Any) -> None:
+        code, out, err = run("status", "--conn-id", "missing")
+        assert (code, out) == (WRONG_USE, "")
+        assert "missing" in err
+
+    def test_a_service_that_refuses_is_not_read(self, service: Service, run: Any) -> None:
+        service.add_fault("list_endpoints", status=403)
+        code, out, _ = run("status")
+        assert (code, out) == (NOT_READ, "")
+
+    @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+    def test_each_command_explains_itself(self, run: Any, command: Any) -> None:
+        code, out, _ = run(command.name, "--help")
+        assert code == 0
+        assert "Exit codes" in out
+
+
+def test_no_output_holds_a_key(service: Service, run: Any) -> None:
+    service.new_deployment()
+    printed = "".join(
+        "".join(run(*argv)[1:])
+        for argv in (["status"], ["versions", service.arch], ["doctor"], ["doctor", "-o", "json"])
+    )
+    assert service.settings.management_key not in printed
+    assert service.settings.inference_key not in printed
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_2_PLUS, reason="a provider's commands exist since Airflow 3.2")
+def test_airflow_has_the_same_commands() -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    parser = get_parser()
+    for command in COMMANDS:
+        required = ["name"] * sum(not argument.flags[0].startswith("-") for argument in command.arguments)
+        for argument in command.arguments:
+            required += [argument.flags[0], "value"] if argument.options.get("required") else []
+        assert parser.parse_args(["cerebras", command.name, *required]).func

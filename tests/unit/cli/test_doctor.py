@@ -1,0 +1,105 @@
+"""What `doctor` says of set-ups that are broken in one way each."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_cerebras.cli import airflow_checks
+from airflow_provider_cerebras.cli.doctor import Level, Line, examine
+from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.conftest import Service
+
+    Examine = Callable[..., dict[str, Line]]
+
+
+@pytest.fixture
+def examined(service: Service, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    """The lines by check, for the emulator's connection with other fields."""
+
+    def examined(*, define: bool = True, **changes: Any) -> dict[str, Line]:
+        if define:
+            monkeypatch.setenv("AIRFLOW_CONN_OTHER", service.connection(**changes))
+        return {line.check: line for line in examine("other", None)}
+
+    return examined
+
+
+def test_all_is_well(examined: Examine) -> None:
+    lines = examined()
+    assert {line.level for check, line in lines.items() if check not in {"Airflow", "triggerer"}} == {Level.OK}
+    assert "gpt-oss-120b" in lines["organization"].found
+    assert "my-org-gpt-oss-120b" in lines["endpoints"].found
+
+
+EXTRA = {"org_name": "my-org", "inference_api_key": INFERENCE_KEY}
+
+BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
+    "not defined": ({"define": False}, "connection", "other"),
+    "no management key": ({"password": ""}, "connection", "password"),
+    "a field of the wrong kind": ({"extra": {**EXTRA, "request_timeout": "soon"}}, "connection", "request_timeout"),
+    "plain http across the network": ({"host": "http://emulator:8900"}, "connection", "host"),
+    "a wrong key": ({"password": "nobody"}, "management key", "management API key"),
+    "the keys swapped": (
+        {"password": INFERENCE_KEY, "extra": {**EXTRA, "inference_api_key": MANAGEMENT_KEY}},
+        "management key",
+        "swapped",
+    ),
+    "one key for both": (
+        {"extra": {**EXTRA, "inference_api_key": MANAGEMENT_KEY}},
+        "inference key",
+        "different kinds",
+    ),
+    "no organization": ({"extra": {**EXTRA, "org_name": None}}, "organization", "org_name"),
+    "another organization": ({"extra": {**EXTRA, "org_name": "org-12345"}}, "organization", "org_id"),
+    "nothing listens": ({"host": "http://127.0.0.1:9"}, "reachability", "host"),
+}
+
+
+@pytest.mark.parametrize(("changes", "check", "words"), BROKEN.values(), ids=BROKEN)
+def test_what_is_broken_is_named_with_its_remedy(
+    examined: Examine, changes: dict[str, Any], check: str, words: str
+) -> None:
+    line = examined(**changes)[check]
+    assert line.level is Level.ERROR
+    assert words in f"{line.found} {line.remedy}"
+    assert line.remedy
+    assert MANAGEMENT_KEY not in f"{line}"
+    assert INFERENCE_KEY not in f"{line}"
+
+
+def test_without_an_inference_key_there_is_a_warning(examined: Examine) -> None:
+    line = examined(extra={"inference_api_key": None})["inference key"]
+    assert line.level is Level.WARNING
+    assert "inference_api_key" in line.remedy
+
+
+def task(**fields: Any) -> Any:
+    given = {"dag_id": "nightly", "task_id": "deploy", "retries": 3, "pool": "rollouts"}
+    return SimpleNamespace(**{**given, "task_type": "CerebrasDeployModelOperator", **fields})
+
+
+class TestDags:
+    def test_rollouts_without_a_pool_are_named(self) -> None:
+        found = airflow_checks._pools([task(), task(task_id="other", pool="default_pool")])
+        assert found[1] == "warning"
+        assert "nightly.other" in found[2]
+        assert "nightly.deploy" not in found[2]
+
+    def test_operators_without_retries_are_named(self) -> None:
+        found = airflow_checks._retries([task(), task(task_id="other", retries=0)])
+        assert found[1] == "warning"
+        assert "nightly.other" in found[2]
+
+    def test_all_is_well(self) -> None:
+        assert [airflow_checks._pools([task()])[1], airflow_checks._retries([task()])[1]] == ["ok", "ok"]
+
+    def test_a_long_list_is_cut(self) -> None:
+        found = airflow_checks._pools([task(task_id=f"t{number}", pool="default_pool") for number in range(40)])
+        assert "and 30 more" in found[2]
