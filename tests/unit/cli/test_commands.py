@@ -25,6 +25,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
     """Run a command; its exit code, and what it printed."""
 
     def run(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()  # what Airflow 2 logs of the test's own requests
         with pytest.raises(SystemExit) as end:
             main(argv)
         out, err = capsys.readouterr()
