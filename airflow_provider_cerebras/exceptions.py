@@ -30,6 +30,14 @@ class AliasInUse(AirflowFailException):
     """Another model version holds an alias that this one shall have; the message names it."""
 
 
+class IdentityInUse(AirflowFailException):
+    """A version carries the alias that stands for this task run, but is not what it uploads; the message names both."""
+
+
+class AliasesUnsettled(AirflowException):
+    """The aliases of a version did not stay as they were set: another task wants them. A retry tries again."""
+
+
 class ModelVersionLost(AirflowException):
     """The service no longer knows the version that was waited for. A retry of the upload makes a new one."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, UnexpectedResponse
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias
-from airflow_provider_cerebras.durable.identity import OWN_ALIAS
+from airflow_provider_cerebras.durable.identity import OWN_ALIAS, refuse_reserved
 from airflow_provider_cerebras.exceptions import AliasInUse
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AliasChange(NamedTuple):
     ) -> AliasChange:
         """Make one of what a user gave.
 
-        :raises ValueError: if it contradicts itself, says nothing, or one of them is no alias.
+        :raises ValueError: if it contradicts itself, says nothing, or one of them is no alias or is reserved.
         :raises TypeError: if one of them is a text instead of a list.
         """
         given = {"add": add, "remove": remove, "replace": replace}
@@ -53,6 +53,8 @@ class AliasChange(NamedTuple):
                 raise TypeError(f"{argument}: must be a list of aliases, not the text {aliases!r}.")
             for alias in aliases or ():
                 validate_alias(alias, argument)
+            if argument != "remove":
+                refuse_reserved(aliases or (), argument)
         if replace is not None and (add or remove):
             raise ValueError("replace: excludes add and remove.")
         if replace is None and not add and not remove:

@@ -10,11 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_cerebras.exceptions import InvalidArgument
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from airflow.providers.common.compat.sdk import Context
 
 OWN_ALIAS = re.compile(r"airflow-([0-9a-f]{40})-([0-9]+)(?:-([0-9]+))?")
 """The aliases that this package makes: base, generation, and in a claim the attempt."""
+_RESERVED = re.compile(r"airflow-[0-9a-f]{40}-.*")
+
+
+def refuse_reserved(aliases: Iterable[str], argument: str) -> None:
+    """Keep users from giving a version an alias by which a task run would take it for its own.
+
+    :param aliases: aliases as given by the user.
+    :param argument: the name of the argument that they came in, for the message.
+    :raises InvalidArgument: if one of them has the form that this package keeps for itself.
+    """
+    for alias in aliases:
+        if _RESERVED.fullmatch(alias):
+            raise InvalidArgument(
+                f"{argument}: {alias!r} is reserved. A task run finds its own model version by an alias of this form "
+                "(airflow-<40 hexadecimal digits>-...), so nobody else may set one."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +68,7 @@ class Identity:
         """Tell whether an alias is the identity or a claim of this generation."""
         return alias == self.alias or alias.startswith(f"{self.alias}-")
 
-    def generations(self, aliases: list[str]) -> list[int]:
+    def generations(self, aliases: Sequence[str]) -> list[int]:
         """Generations of this task run that a version with these aliases belongs to."""
         matches = filter(None, map(OWN_ALIAS.fullmatch, aliases))
         return [int(match[2]) for match in matches if match[1] == self.base]

@@ -1,197 +1,63 @@
 """One model version for each task run: look, decide, do, and look again until nothing is left to do.
 
-:func:`decide` is the whole policy, and pure. :class:`Upload` does what it says. It may be killed at any instant:
-whoever runs next looks, and goes on from what is there.
+:mod:`.upload_steps` is the whole policy, and pure. :class:`Upload` does what it says. It may be killed at any instant:
+the next attempt looks, and goes on from what is there.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, OutcomeUnknown
-from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.api.status import Progress, classify_version
-from airflow_provider_cerebras.durable.aliases import find_version, move_alias, set_aliases, without
-from airflow_provider_cerebras.durable.identity import OWN_ALIAS
-from airflow_provider_cerebras.exceptions import AliasInUse
+from airflow_provider_cerebras.api.errors import (
+    BadRequest,
+    CerebrasError,
+    Conflict,
+    NotFound,
+    OutcomeUnknown,
+    UnexpectedResponse,
+)
+from airflow_provider_cerebras.api.status import classify_version
+from airflow_provider_cerebras.durable.aliases import find_version, move_alias, set_aliases
+from airflow_provider_cerebras.durable.upload_steps import (
+    ChangeAliases,
+    Create,
+    Finish,
+    MoveAlias,
+    Refuse,
+    Seen,
+    decide,
+    is_noted_version,
+    known_aliases,
+    mismatch,
+)
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, IdentityInUse
 from airflow_provider_cerebras.metrics import MODEL_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from airflow_provider_cerebras.api.client import CerebrasClient
     from airflow_provider_cerebras.api.models import ModelVersion
-    from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.durable.task_state import TaskState
+    from airflow_provider_cerebras.durable.upload_steps import Step, UploadRequest
     from airflow_provider_cerebras.polling.log import Log
 
 MAX_DOUBTS = 5
-"""How often a creation may end in doubt before the task gives up; its retry goes on from there."""
+"""How often a creation may end in an unknown outcome before the task gives up; its retry goes on from there."""
+MAX_REFUSALS = 6
+"""How often an upload whose alias is said to be taken is repeated; the pauses outlast a read lag of 30 s."""
+MAX_REPETITIONS = 10
+"""How often the same change of aliases is made again because it does not show, or because another task undid it."""
 _MAX_STEPS = 50
-
-
-# Named tuples, since a frozen dataclass would cost each parse of a DAG's file half a millisecond.
-class UploadRequest(NamedTuple):
-    """What a task wants uploaded.
-
-    :param org_name: name of the organization.
-    :param model_arch_id: id of the architecture.
-    :param weight_uri: where the weights lie.
-    :param system_fingerprint_suffix: as given by the user.
-    :param version_aliases: the aliases that the user wants on the version.
-    :param move_aliases: whether an alias is taken from a version that has nothing to do with this task run.
-    :param identity: who is asking; None: nothing is adopted.
-    :param claims: whether the version shall say which attempt waits for it, for the sake of a kill.
-    """
-
-    org_name: str
-    model_arch_id: str
-    weight_uri: str
-    system_fingerprint_suffix: str | None = None
-    version_aliases: tuple[str, ...] = ()
-    move_aliases: bool = False
-    identity: Identity | None = None
-    claims: bool = False
-
-    @property
-    def own_aliases(self) -> tuple[str, ...]:
-        """The aliases that the version carries for us."""
-        if self.identity is None:
-            return ()
-        return (self.identity.alias, self.identity.claim) if self.claims else (self.identity.alias,)
-
-    def name(self, version_id: str) -> str:
-        """Full name of a version of the same organization and architecture."""
-        return str(ModelVersionName(self.org_name, self.model_arch_id, version_id))
-
-
-class Seen(NamedTuple):
-    """What a look at the service showed.
-
-    :param mine: the version of this identity, if there is one.
-    :param holders: the versions that hold the aliases that the user wants.
-    :param just_made: whether this very attempt has made ``mine``. If that one fails, it is not replaced: the weights
-        are the same, and so would the failure be.
-    """
-
-    mine: ModelVersion | None
-    holders: Mapping[str, ModelVersion]
-    just_made: bool = False
-
-
-class Create(NamedTuple):
-    """Make a version with these aliases."""
-
-    aliases: tuple[str, ...]
-
-
-class SetAliases(NamedTuple):
-    """Give a version this list of aliases, for this reason."""
-
-    model_version: str
-    aliases: tuple[str, ...]
-    reason: str
-
-
-class MoveAlias(NamedTuple):
-    """Take an alias from its holder and give it to a version."""
-
-    alias: str
-    holder: ModelVersion
-    target: ModelVersion
-
-
-class Refuse(NamedTuple):
-    """Fail, since another version holds an alias."""
-
-    alias: str
-    holder: str
-    made: str | None
-
-
-class Finish(NamedTuple):
-    """Nothing is left to do."""
-
-    version: ModelVersion
-
-
-Step = Create | SetAliases | MoveAlias | Refuse | Finish
-
-
-def decide(request: UploadRequest, seen: Seen) -> Step:
-    """Say what is to be done next.
-
-    :param request: what is wanted.
-    :param seen: what is there.
-    """
-    mine = seen.mine
-    if mine is not None and classify_version(mine).progress is Progress.FAILED:
-        if seen.just_made or request.identity is None:
-            return Finish(mine)
-        kept = without(mine, *request.version_aliases, *filter(request.identity.owns, mine.details.version_aliases))
-        return SetAliases(mine.name, kept, "it failed to sync and makes room for another")
-    left_out: set[str] = set()
-    for alias in request.version_aliases:
-        holder = seen.holders.get(alias)
-        if holder is None or (mine is not None and holder.name == mine.name):
-            continue
-        generation = _generation(request, holder)
-        if generation is None and not request.move_aliases:
-            return Refuse(alias, holder.name, mine.name if mine else None)
-        if generation is None and mine is not None:
-            return MoveAlias(alias, holder, mine)
-        if generation is not None and generation <= _own_generation(request):
-            return SetAliases(
-                holder.name, without(holder, alias), f"alias {alias!r} goes to what replaces it in the same task run"
-            )
-        # Either it is moved once there is something to move it to, or the task was cleared since and a newer attempt
-        # has it: that is where it belongs.
-        left_out.add(alias)
-    wanted = [alias for alias in (*request.own_aliases, *request.version_aliases) if alias not in left_out]
-    if mine is None:
-        return Create(tuple(wanted))
-    missing = [alias for alias in wanted if alias not in mine.details.version_aliases]
-    if missing:
-        return SetAliases(mine.name, (*mine.details.version_aliases, *missing), f"it lacked {', '.join(missing)}")
-    return Finish(mine)
-
-
-def _generation(request: UploadRequest, holder: ModelVersion) -> int | None:
-    """The newest generation of this task run that a version belongs to, or None if it is not of this task run."""
-    if request.identity is None:
-        return None
-    return max(request.identity.generations(holder.details.version_aliases), default=None)
-
-
-def _own_generation(request: UploadRequest) -> int:
-    return request.identity.generation if request.identity else 0
-
-
-def _may_be_mine(request: UploadRequest, version: ModelVersion) -> bool:
-    """Tell whether a version that only a note names can be what this request has made; the note may be stale."""
-    details = version.details
-    return (
-        (details.customer_s3_uri or request.weight_uri) == request.weight_uri
-        and (details.system_fingerprint_suffix or "") in {"", request.system_fingerprint_suffix or ""}
-        and not any(OWN_ALIAS.fullmatch(alias) for alias in details.version_aliases if not _owns(request, alias))
-        and classify_version(version).progress is not Progress.FAILED
-    )
-
-
-def _owns(request: UploadRequest, alias: str) -> bool:
-    return request.identity is not None and request.identity.owns(alias)
-
-
-def _carries_identity(request: UploadRequest, version: ModelVersion) -> bool:
-    return request.identity is not None and request.identity.alias in version.details.version_aliases
+_LONGEST_PAUSE = 16.0
 
 
 class Upload:
-    """Brings about that the version exists that a task wants, and that there is one of it.
+    """Makes sure that the version exists that a task wants, and that there is one of it.
 
-    :param client: whom to talk to.
+    :param client: how to reach the service.
     :param request: what is wanted.
     :param task_state: notes of earlier attempts.
     :param log: where it says what it found and did.
@@ -213,23 +79,27 @@ class Upload:
         self._log = log
         self._sleep = sleep
         self._doubts = 0
+        self._refusals = 0
+        self._repetitions: dict[Step, int] = {}
         self._in_doubt = False
         self._made: str | None = None
+        self._found_by = ""
 
     def run(self) -> ModelVersion:
         """Do it, and return the version.
 
         :raises AliasInUse: if another version holds an alias that the user wants.
-        :raises OutcomeUnknown: if the service left us in doubt too often; a retry of the task goes on from there.
+        :raises IdentityInUse: if a version carries the alias of this task run, and is not what it uploads.
+        :raises AliasesUnsettled: if aliases did not stay as they were set; a retry of the task goes on from there.
+        :raises OutcomeUnknown: if it stayed unknown whether a version was made; a retry of the task goes on from there.
         :raises CerebrasError: if a request failed in another way.
         """
         seen = self._look()
         if seen.mine is not None:
-            by_alias = _carries_identity(self._request, seen.mine)
             self._log.info(
                 "Model version %s is of this task run: %s (%s). An earlier attempt made it.",
                 seen.mine.name,
-                f"it carries the alias {self._request.own_aliases[0]}" if by_alias else "the task state store names it",
+                self._found_by,
                 classify_version(seen.mine).words,
             )
         for _ in range(_MAX_STEPS):
@@ -238,11 +108,9 @@ class Upload:
                 self._finish(step.version)
                 return step.version
             seen = self._do(step, seen)
-        raise Conflict(
-            "the aliases of this upload keep changing hands; does another task want the same ones?",
-            status_code=409,
-            method="PATCH",
-            url=self._request.name(""),
+        raise AliasesUnsettled(
+            f"The aliases of {self._request.name('')} keep changing, so the upload cannot end. Does another task want "
+            "the same ones?"
         )
 
     def _finish(self, version: ModelVersion) -> None:
@@ -255,23 +123,49 @@ class Upload:
             self._log.info("Adopted model version %s; nothing was uploaded again.", version.name)
         MODEL_VERSION.count(how, self._request.model_arch_id)
 
-    def _do(self, step: Create | SetAliases | MoveAlias | Refuse, seen: Seen) -> Seen:
+    def _do(self, step: ChangeAliases | MoveAlias | Create | Refuse, seen: Seen) -> Seen:
         if isinstance(step, Create):
             return self._create(step, seen)
         if isinstance(step, Refuse):
             raise AliasInUse(_in_use(step))
+        self._pause_if_repeated(step)
         try:
-            if isinstance(step, SetAliases):
-                self._log.info(
-                    "Model version %s shall have the aliases %s: %s.", step.model_version, step.aliases, step.reason
-                )
-                set_aliases(self._client, step.model_version, step.aliases)
+            if isinstance(step, ChangeAliases):
+                self._change_aliases(step)
             else:
-                self._log.info("Alias %s moves from %s to %s.", step.alias, step.holder.name, step.target.name)
-                move_alias(self._client, step.alias, holder=step.holder, target=step.target)
+                self._move_alias(step)
         except (BadRequest, Conflict, NotFound) as error:
-            self._doubt(error)  # somebody else took an alias or deleted a version in between; the next look shows it
+            self._doubt(error)  # another client took an alias or deleted a version in between; the next look shows it
         return self._look()
+
+    def _change_aliases(self, step: ChangeAliases) -> None:
+        version = self._get(step.model_version)
+        if version is None:
+            return
+        # Read just before it is written: the list is shared with others, and the whole of it is replaced.
+        held = _certain_aliases(version)
+        wanted = [alias for alias in dict.fromkeys((*held, *step.add)) if alias not in step.remove]
+        self._log.info("Setting the aliases %s of model version %s: %s.", wanted, version.name, step.reason)
+        set_aliases(self._client, version.name, wanted)
+
+    def _move_alias(self, step: MoveAlias) -> None:
+        holder, target = self._get(step.holder), self._get(step.target)
+        if holder is None or target is None or step.alias not in _certain_aliases(holder):
+            return
+        _certain_aliases(target)
+        self._log.info("Moving alias %s from %s to %s.", step.alias, holder.name, target.name)
+        move_alias(self._client, step.alias, holder=holder, target=target)
+
+    def _pause_if_repeated(self, step: ChangeAliases | MoveAlias) -> None:
+        """Give a change time to show, or another task time to end, before the same change is made once more."""
+        done = self._repetitions[step] = self._repetitions.get(step, -1) + 1
+        if done > MAX_REPETITIONS:
+            raise AliasesUnsettled(
+                f"{_described(step)}, {done} times, and the service still shows something else. Does another task want "
+                "the same aliases? A retry of this task goes on from there."
+            )
+        if done:
+            self._sleep(_pause(done))
 
     def _create(self, step: Create, seen: Seen) -> Seen:
         request = self._request
@@ -292,10 +186,11 @@ class Upload:
             return self._look()
         except (BadRequest, Conflict) as refusal:
             # It may be that an alias was taken in between, for which the status is not documented. If nothing has
-            # changed, it is about something else.
+            # changed, it is about something else, or the service does not show yet what an earlier request has made.
             now_seen = self._look()
             if decide(request, now_seen) == step:
-                self._doubt(refusal, final=isinstance(refusal, BadRequest) or not step.aliases)
+                self._wait_for_lag(refusal, step)
+                return self._look()
             return now_seen
         self._made = version.name
         self._task_state.update(model_version=version.name)
@@ -304,28 +199,61 @@ class Upload:
         made = version.model_copy(update={"response": details})
         return Seen(made, {**seen.holders, **dict.fromkeys(step.aliases, made)}, just_made=True)
 
-    def _doubt(self, error: CerebrasError, *, final: bool = False) -> None:
+    def _wait_for_lag(self, refusal: BadRequest | Conflict, step: Create) -> None:
+        """Wait longer each time if the refusal can be about an alias, else give up at once."""
+        named = any(alias in refusal.message for alias in step.aliases)
+        earlier = self._request.identity is not None and (self._in_doubt or self._request.identity.attempt > 1)
+        about_aliases = bool(step.aliases) and (isinstance(refusal, Conflict) or named or earlier)
+        if not about_aliases or self._refusals >= MAX_REFUSALS:
+            raise refusal
+        self._refusals += 1
+        self._log.warning("%s Perhaps the service does not show yet what an earlier request made.", refusal)
+        self._sleep(_pause(self._refusals))
+
+    def _doubt(self, error: CerebrasError) -> None:
         """Wait longer each time before the next look, and give up in the end."""
         self._doubts += 1
-        if final or self._doubts > MAX_DOUBTS:
+        if self._doubts > MAX_DOUBTS:
             raise error
-        self._log.warning("%s Looking what has become of it.", error)
-        self._sleep(2.0 ** (self._doubts - 1))
+        self._log.warning("%s Checking the service.", error)
+        self._sleep(_pause(self._doubts))
 
     def _look(self) -> Seen:
         request = self._request
         mine = self._get(request.name(request.identity.alias)) if request.identity else None
         looks = {alias: self._get(request.name(alias)) for alias in request.version_aliases}
         holders = {alias: holder for alias, holder in looks.items() if holder is not None}
-        if mine is None:
+        if mine is None and request.identity is not None:
             # Another attempt may have made it between the looks, and what it gave the version must stay there.
-            mine = next((holder for holder in holders.values() if _carries_identity(request, holder)), None)
+            alias = request.identity.alias
+            mine = next((holder for holder in holders.values() if alias in (known_aliases(holder) or ())), None)
+        if mine is not None and request.identity is not None:
+            if mine.name != self._made:
+                self._check(mine, request.identity.alias)
+            self._found_by = f"it carries the alias {request.identity.alias}"
         if mine is None:
             mine = self._look_by_number()
         return Seen(mine, holders, just_made=mine is not None and mine.name == self._made)
 
+    def _check(self, found: ModelVersion, alias: str) -> None:
+        """Make sure that what carries our alias is what this task run uploads: anybody can compute the alias."""
+        problem = mismatch(self._request, found, by_alias=True)
+        if problem is None:
+            return
+        if problem.found is None or problem.field == "version_aliases":
+            raise UnexpectedResponse(
+                f"Model version {found.name} was found by the alias {alias} of this task run, but the response does "
+                f"not show {problem.wanted} as its {problem.field}, so it cannot be told whether it is what this task "
+                f"uploads ({self._request.weight_uri}). Nothing was adopted or uploaded."
+            )
+        raise IdentityInUse(
+            f"Model version {found.name} carries the alias {alias} of this task run, but its {problem.field} is "
+            f"{problem.found}, and this task uploads {self._request.weight_uri} with {problem.wanted}. Nothing was "
+            "adopted or uploaded. Find out who made that version, and take the alias off it."
+        )
+
     def _look_by_number(self) -> ModelVersion | None:
-        """Find the version although somebody has replaced all aliases of it, ours among them."""
+        """Find the version although another client has replaced all aliases of it, ours among them."""
         if self._made is not None:
             return self._get(self._made)
         noted = self._task_state.read().get("model_version", "") if self._request.identity else ""
@@ -333,10 +261,34 @@ class Upload:
         if not (number.isascii() and number.isdecimal()):
             return None
         version = self._get(noted)
-        return version if version is not None and _may_be_mine(self._request, version) else None
+        if version is None or version.name != noted or not is_noted_version(self._request, version):
+            return None
+        self._found_by = "the task state store names it"
+        return version
 
     def _get(self, model_version: str) -> ModelVersion | None:
         return find_version(self._client, model_version)
+
+
+def _certain_aliases(version: ModelVersion) -> tuple[str, ...]:
+    aliases = known_aliases(version)
+    if aliases is None:
+        raise UnexpectedResponse(
+            f"The response does not say which aliases model version {version.name} holds. Writing a list without them "
+            "would take them away, so nothing was changed."
+        )
+    return aliases
+
+
+def _pause(number: int) -> float:
+    return min(2.0 ** (number - 1), _LONGEST_PAUSE)
+
+
+def _described(step: ChangeAliases | MoveAlias) -> str:
+    if isinstance(step, MoveAlias):
+        return f"Alias {step.alias!r} was moved from {step.holder} to {step.target}"
+    changes = [f"{', '.join(aliases)} {done}" for aliases, done in ((step.add, "added"), (step.remove, "removed"))]
+    return f"Aliases of model version {step.model_version} were changed ({'; '.join(changes)})"
 
 
 def _in_use(refusal: Refuse) -> str:

@@ -93,6 +93,7 @@ class WaitingOperator(CerebrasOperator):
         super().__init__(cerebras_conn_id=cerebras_conn_id, org_name=org_name, **kwargs)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self._deferrable_given = deferrable is not None
         self.poll_interval = poll_interval
         self.timeout = timeout
         self._provenance: Provenance | None = None
@@ -115,6 +116,12 @@ class WaitingOperator(CerebrasOperator):
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
         return self._conclude(read_event(event, *self.event_ids), context)
+
+    def _warn_of_options_without_effect(self, **options: bool) -> None:
+        """Say in the log which options do nothing, since the task does not wait."""
+        for name, is_set in {"deferrable": self._deferrable_given and self.deferrable, **options}.items():
+            if is_set and not self.wait_for_completion:
+                self.log.warning("%s has no effect without wait_for_completion=True: the task does not wait.", name)
 
     def _wait(self, poller: Poller[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""

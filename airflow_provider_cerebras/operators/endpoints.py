@@ -194,6 +194,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         """Deploy, or adopt the rollout that an earlier attempt has begun, and wait if asked to."""
         if self.rollback_on_failure and not self.wait_for_completion:
             raise InvalidArgument("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
+        self._warn_of_options_without_effect()
         with permanent_errors_fail():
             deployment_id = self._deploy(self._numbered(self.model_version), self._task_state(context))
         return self._go_on(deployment_id, context)

@@ -27,10 +27,11 @@ from airflow_provider_cerebras.arguments.kinds import (
 from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
-from airflow_provider_cerebras.durable.identity import identify
+from airflow_provider_cerebras.durable.identity import identify, refuse_reserved
 from airflow_provider_cerebras.durable.on_kill import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.durable.uploads import Upload, UploadRequest
+from airflow_provider_cerebras.durable.upload_steps import UploadRequest
+from airflow_provider_cerebras.durable.uploads import Upload
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionInUse, permanent_errors_fail
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
@@ -79,6 +80,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
+    :raises IdentityInUse: if a version that is not what this task uploads carries the alias of this task run.
+    :raises AliasesUnsettled: if another task takes the same aliases all the time; a retry goes on from there.
     :raises RequestRefused: if the service refuses the request, and would again.
     :raises OutcomeUnknown: if the service left it in doubt whether a version was made; a retry finds out.
     :raises ModelVersionFailed: if the service could not take the weights over.
@@ -138,6 +141,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
 
     def execute(self, context: Context) -> str:
         """Upload, or adopt what an earlier attempt has uploaded, and wait if asked to."""
+        self._warn_of_options_without_effect(delete_on_kill=self.delete_on_kill)
         request = self._request = self._new_request(context)
         task_state = TaskState(
             context, key="cerebras_upload", fingerprint=request.own_aliases[0] if self.durable else ""
@@ -172,6 +176,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         operations.upload_model_version(
             org_name, self.model_arch_id, self.weight_uri, self.version_aliases, self.system_fingerprint_suffix
         )
+        refuse_reserved(self.version_aliases or (), "version_aliases")
         identity = identify(
             context,
             org_name=org_name,
@@ -296,6 +301,7 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
 
     def execute(self, context: Context) -> str:
         """Move the alias."""
+        refuse_reserved([self.alias], "alias")
         client = self.hook.get_conn()
         with permanent_errors_fail():
             name = promote(client, self.model_version, self.alias, log=self.log)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_cerebras.api.client import CerebrasClient, ClientSettings
 from airflow_provider_cerebras.durable.identity import Identity
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.durable.uploads import Upload, UploadRequest
+from airflow_provider_cerebras.durable.upload_steps import UploadRequest
+from airflow_provider_cerebras.durable.uploads import Upload
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api.names import is_alias
-from airflow_provider_cerebras.durable.identity import Identity, identify
+from airflow_provider_cerebras.durable.aliases import AliasChange
+from airflow_provider_cerebras.durable.identity import Identity, identify, refuse_reserved
 from airflow_provider_cerebras.provider_info import get_provider_info
 
 if TYPE_CHECKING:
@@ -107,6 +108,24 @@ def test_airflow_is_told_of_the_namespace() -> None:
     option = get_provider_info()["config"]["cerebras"]["options"]["idempotency_namespace"]
     assert option["default"] == ""
     assert option["type"] == "string"
+
+
+@given(attempt=st.none() | st.integers(1, 99), generation=st.integers(0, 99))
+def test_nobody_may_give_a_version_the_alias_of_a_task_run(attempt: int | None, generation: int) -> None:
+    made = identity(max_tries=generation, try_number=attempt or 1)
+    alias = made.claim if attempt else made.alias
+    with pytest.raises(ValueError, match=f"version_aliases: '{alias}' is reserved"):
+        refuse_reserved(["latest", alias], "version_aliases")
+    for argument in ("add", "replace"):
+        with pytest.raises(ValueError, match=f"{argument}: '{alias}' is reserved"):
+            AliasChange.checked(**{"add": None, "remove": None, "replace": None, argument: [alias]})
+    # What a run has left behind can be taken off.
+    assert AliasChange.checked(add=None, remove=[alias], replace=None).remove == (alias,)
+
+
+@pytest.mark.parametrize("alias", ["airflow", "airflow-nightly", f"airflow-{'0' * 39}-1", f"xairflow-{'0' * 40}-1"])
+def test_what_only_resembles_a_reserved_alias_is_free(alias: str) -> None:
+    refuse_reserved([alias], "version_aliases")
 
 
 @given(

@@ -24,7 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from airflow_provider_cerebras.api.client import CerebrasClient, ClientSettings
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.durable.identity import OWN_ALIAS, Identity
-from airflow_provider_cerebras.durable.uploads import Upload, UploadRequest
+from airflow_provider_cerebras.durable.upload_steps import UploadRequest
+from airflow_provider_cerebras.durable.uploads import Upload
 from airflow_provider_cerebras.emulator.api.operations import OperationName, operation_of
 from airflow_provider_cerebras.exceptions import AliasInUse
 from tests.unit.durable.world import (

@@ -14,10 +14,11 @@ from airflow_provider_cerebras.api.errors import (
     Forbidden,
     OutcomeUnknown,
     ServerError,
+    UnexpectedResponse,
 )
-from airflow_provider_cerebras.durable.uploads import MAX_DOUBTS
+from airflow_provider_cerebras.durable.uploads import MAX_DOUBTS, MAX_REFUSALS, MAX_REPETITIONS
 from airflow_provider_cerebras.emulator.api.operations import OperationName
-from airflow_provider_cerebras.exceptions import AliasInUse
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, IdentityInUse
 from tests.unit.durable.world import (
     CLEARED,
     FIRST,
@@ -147,7 +148,7 @@ def test_a_conflict_that_no_look_explains_is_raised_in_the_end(identity: Any, se
     attempt = Attempt(service, [Mishap(UPLOAD, refusal, worked=False, times=99)])
     with pytest.raises(Conflict, match="come back later"):
         attempt.upload(request(identity, "latest"))
-    assert attempt.network.count("upload_model_version") == MAX_DOUBTS + 1
+    assert attempt.network.count("upload_model_version") == MAX_REFUSALS + 1
 
 
 def test_a_conflict_cannot_be_about_an_alias_where_there_is_none(service: Service) -> None:
@@ -155,6 +156,136 @@ def test_a_conflict_cannot_be_about_an_alias_where_there_is_none(service: Servic
     with pytest.raises(Conflict):
         attempt.upload(request(None))
     assert attempt.network.count("upload_model_version") == 1
+
+
+# The service lags: what was made is not shown for a while, and to make it again is refused.
+
+
+@pytest.mark.parametrize("status", CLASH_STATUSES)
+@pytest.mark.parametrize("lag", [1, 29, 30])
+def test_a_read_lag_after_an_unknown_outcome_ends_in_adoption(
+    lag: float, status: int, new_service: Callable[..., Service]
+) -> None:
+    service = new_service(alias_clash_status=status)
+    service.read_lag = lag
+    attempt = Attempt(service, [Mishap(UPLOAD, broken("dropped"))])
+    assert attempt.upload(request(FIRST, "latest")) == name(1)
+    assert service.aliases() == {1: [FIRST.alias, "latest"]}
+
+
+@pytest.mark.parametrize("status", CLASH_STATUSES)
+@pytest.mark.parametrize("lag", [1, 29, 30])
+def test_a_read_lag_after_a_crash_ends_in_adoption(
+    lag: float, status: int, new_service: Callable[..., Service]
+) -> None:
+    service = new_service(alias_clash_status=status)
+    service.read_lag = lag
+    with pytest.raises(KeyboardInterrupt):
+        Attempt(service, [Mishap(UPLOAD, KeyboardInterrupt())]).upload(request(FIRST, "latest"))
+    assert Attempt(service).upload(request(RETRY, "latest")) == name(1)
+    assert service.aliases() == {1: [FIRST.alias, "latest"]}
+
+
+# What carries our alias is adopted only if it is what this task uploads.
+
+
+def plant(service: Service, **changes: Any) -> None:
+    """Give another version the identity alias, as anybody can who knows the ids."""
+    model = {"weight_uri": URI, "version_aliases": [FIRST.alias], **changes}
+    service.api("POST", "/orgs/my-org/models:upload", {"model_arch_id": "gpt-oss-120b", "model": model})
+
+
+@pytest.mark.parametrize("failed", [False, True], ids=["alive", "failed"])
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"weight_uri": "s3://elsewhere/other"}, "s3://elsewhere/other"),
+        ({"system_fingerprint_suffix": "other"}, "other"),
+        ({"system_fingerprint_suffix": ""}, "run-1"),
+    ],
+    ids=["weights", "suffix", "no suffix"],
+)
+def test_a_planted_version_is_neither_adopted_nor_touched(
+    changes: dict[str, Any], found: str, failed: bool, service: Service
+) -> None:
+    if failed:
+        service.api_control("/faults", {"operation": "upload_model_version", "fail_sync": "broken"})
+    plant(service, **{"system_fingerprint_suffix": "run-1", **changes})
+    service.now += 1000
+    attempt = Attempt(service)
+    with pytest.raises((IdentityInUse, UnexpectedResponse)) as caught:
+        attempt.upload(request(FIRST, "latest", system_fingerprint_suffix="run-1"))
+    for words in (name(1), FIRST.alias, found, URI):
+        assert words in str(caught.value)
+    assert {operation for operation, _, _ in attempt.network.sent} == {"get_model_version"}
+
+
+def test_a_final_slash_makes_no_other_weights(service: Service) -> None:
+    plant(service, weight_uri=f"{URI}/")
+    assert Attempt(service).upload(request(FIRST)) == name(1)
+
+
+FIELDS = ["customer_s3_uri", "version_aliases", "system_fingerprint_suffix"]
+
+
+def altered(service: Service, field: str, value: Any) -> httpx.Response:
+    """What the service answers about version 1, with another value in one field; ``...``: without it."""
+    answer = service.api("GET", f"/{name(1)}")
+    if value is ...:
+        del answer["response"][field]
+    else:
+        answer["response"][field] = value
+    return httpx.Response(200, json=answer)
+
+
+@pytest.mark.parametrize("value", [..., None], ids=["absent", "null"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_the_service_leaves_out_is_unknown_and_nothing_is_sent(field: str, value: Any, service: Service) -> None:
+    Attempt(service).upload(request(FIRST, "latest", system_fingerprint_suffix="run-1"))
+    service.set_aliases(name(1), FIRST.alias, "golden")
+    answer = altered(service, field, value)
+    retry = Attempt(service, [Mishap(LOOK, answer, times=99)])
+    with pytest.raises(UnexpectedResponse, match=field):
+        retry.upload(request(RETRY, "latest", system_fingerprint_suffix="run-1"))
+    assert {operation for operation, _, _ in retry.network.sent} == {"get_model_version"}
+
+
+@pytest.mark.parametrize(
+    "answered", [name(7), name(1).replace("my-org", "other-org"), name(1).replace("gpt-oss-120b", "llama3.1-8b")]
+)
+def test_an_answer_about_another_version_is_not_adopted(answered: str, service: Service) -> None:
+    Attempt(service).upload(request(FIRST))
+    answer = service.api("GET", f"/{name(1)}")
+    answer |= {"name": answered}
+    answer["response"] |= {"version_aliases": [STRANGER.alias]}
+    retry = Attempt(service, [Mishap(LOOK, httpx.Response(200, json=answer), times=99)])
+    with pytest.raises((IdentityInUse, UnexpectedResponse), match=answered):
+        retry.upload(request(RETRY))
+    assert {operation for operation, _, _ in retry.network.sent} == {"get_model_version"}
+
+
+def test_an_unknown_list_of_aliases_is_not_written_back(service: Service) -> None:
+    """The holder of an alias that is to move may hold more than the service says."""
+    service.upload("s3://weights/other", "latest", "golden")
+    Attempt(service).upload(request(FIRST))
+    holder = service.api("GET", f"/{name(1)}")
+    del holder["response"]["version_aliases"]
+    attempt = Attempt(service, [Mishap(LOOK, httpx.Response(200, json=holder), skip=1, times=2)])
+    with pytest.raises(UnexpectedResponse, match=r"which aliases .*/versions/1 holds"):
+        attempt.upload(request(RETRY, "latest", move_aliases=True))
+    assert attempt.network.count("update_model_version_aliases") == 0
+    assert service.aliases() == {1: ["latest", "golden"], 2: [FIRST.alias]}
+
+
+def test_a_change_of_aliases_that_does_not_show_is_repeated_with_pauses_and_ends(service: Service) -> None:
+    Attempt(service).upload(request(FIRST))
+    done = httpx.Response(200, json={"name": name(1), "version_aliases": [FIRST.alias, "latest"]})
+    attempt = Attempt(service, [Mishap(SET_ALIASES, done, worked=False, times=99)])
+    with pytest.raises(AliasesUnsettled, match="latest added"):
+        attempt.upload(request(RETRY, "latest"))
+    assert attempt.network.count("update_model_version_aliases") == MAX_REPETITIONS + 1
+    assert len(attempt.pauses) == MAX_REPETITIONS
+    assert service.aliases() == {1: [FIRST.alias]}
 
 
 # Somebody was faster.
@@ -225,9 +356,11 @@ def test_two_tasks_that_take_an_alias_from_each_other_without_end_are_told_so(se
             service.set_aliases(other, "latest")
 
     attempt = Attempt(service, [Mishap(LOOK, meanwhile=take_back, skip=2, times=10**6)])
-    with pytest.raises(Conflict, match="keep changing hands"):
+    with pytest.raises(AliasesUnsettled, match="Does another task want the same aliases"):
         attempt.upload(request(FIRST, "latest", move_aliases=True))
     assert list(service.aliases()) == [1, 2]
+    assert len(attempt.pauses) == MAX_REPETITIONS
+    assert min(attempt.pauses) > 0
 
 
 # The aliases that the user wants.

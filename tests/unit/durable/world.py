@@ -15,7 +15,8 @@ from airflow_provider_cerebras.api.client import CerebrasClient, ClientSettings
 from airflow_provider_cerebras.durable.deployments import Deploy
 from airflow_provider_cerebras.durable.identity import Identity
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.durable.uploads import Upload, UploadRequest
+from airflow_provider_cerebras.durable.upload_steps import UploadRequest
+from airflow_provider_cerebras.durable.uploads import Upload
 from airflow_provider_cerebras.emulator.api.operations import OperationName, operation_of
 from airflow_provider_cerebras.emulator.app import create_app
 from airflow_provider_cerebras.emulator.settings import Settings
@@ -70,6 +71,9 @@ class Service:
         self._app.emulator.reset()
         self._transport = httpx.ASGITransport(self._app)
         self._loop = asyncio.new_event_loop()
+        self.read_lag = 0.0
+        """Seconds for which a new version is not found."""
+        self._made_at: dict[str, float] = {}
 
     @property
     def now(self) -> float:
@@ -91,7 +95,22 @@ class Service:
             )
             return httpx.Response(response.status_code, headers=response.headers, content=await response.aread())
 
-        return self._loop.run_until_complete(call())
+        response = self._loop.run_until_complete(call())
+        return self._lagging(request, response) if self.read_lag else response
+
+    def _lagging(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        operation = operation_of(request.method, request.url.path)
+        if not response.is_success or operation not in (
+            OperationName.UPLOAD_MODEL_VERSION,
+            OperationName.GET_MODEL_VERSION,
+        ):
+            return response
+        made = response.json()["name"]
+        if operation is OperationName.UPLOAD_MODEL_VERSION:
+            self._made_at[made] = self.now
+        elif self.now < self._made_at.get(made, 0) + self.read_lag:
+            return httpx.Response(404, json={"detail": "Model version not found"})
+        return response
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Send a request as somebody else would."""
@@ -296,6 +315,6 @@ class Attempt:
                 request,
                 task_state=memory_of(self.store, "cerebras_upload", fingerprint),
                 log=self.journal,
-                sleep=self.pauses.append,
+                sleep=self._pass_time,
             )
             return upload.run().name

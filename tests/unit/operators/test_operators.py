@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,12 @@ from airflow_provider_cerebras.exceptions import (
     WaitTimeout,
 )
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
-from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.operators.model_versions import (
+    CerebrasPromoteModelVersionOperator,
+    CerebrasUploadModelVersionOperator,
+)
 from tests.task_instance import TaskInstance
+from tests.unit.durable.world import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 ARCH, ENDPOINT, DEPLOYMENT = "gpt-oss-120b", "my-org-gpt-oss-120b", "550e8400-e29b-41d4-a716-446655440000"
 V1 = "orgs/my-org/models/gpt-oss-120b/versions/1"
 CONTEXT: Any = {"ti": TaskInstance()}
+RESERVED = f"airflow-{'0' * 40}-3"
 
 
 def upload(**changes: Any) -> CerebrasUploadModelVersionOperator:
@@ -66,6 +72,11 @@ class TestArguments:
             ("poll_interval", -1),
             ("timeout", 0),
             ("timeout", float("nan")),
+            ("timeout", float("inf")),
+            ("timeout", 1e12),
+            ("poll_interval", float("inf")),
+            ("version_aliases", ["latest", RESERVED]),
+            ("version_aliases", [f"{RESERVED}-1"]),
         ],
     )
     def test_an_upload_with_a_wrong_one_sends_nothing(
@@ -96,6 +107,7 @@ class TestArguments:
             ("model_version", None),
             ("poll_interval", 0),
             ("timeout", -1),
+            ("timeout", float("inf")),
             ("rollback_on_failure", True),
         ],
     )
@@ -104,6 +116,29 @@ class TestArguments:
     ) -> None:
         with pytest.raises(ValueError, match=rf"^{argument}: "):
             deploy(durable=durable, **{argument: value}).execute(CONTEXT)
+        assert service.requests() == []
+
+    @pytest.mark.parametrize(
+        ("argument", "value", "told"),
+        [("delete_on_kill", True, True), ("deferrable", True, True), ("deferrable", None, False)],
+    )
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_an_option_that_has_no_effect_without_waiting_is_said_so(
+        self, service: Service, argument: str, value: Any, told: bool, waits: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Airflow's own loggers keep what they are told to themselves.
+        monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+        operator, journal = upload(wait_for_completion=waits, **{argument: value}), Journal()
+        monkeypatch.setattr(type(operator), "log", journal, raising=False)
+        with suppress(TaskDeferred):
+            operator.execute(CONTEXT)
+        words = f"{argument} has no effect without wait_for_completion=True"
+        assert (words in journal.text) is (told and not waits)
+
+    def test_a_promotion_of_a_reserved_alias_sends_nothing(self, service: Service) -> None:
+        promotion = CerebrasPromoteModelVersionOperator(task_id="task", model_version=V1, alias=RESERVED)
+        with pytest.raises(ValueError, match=rf"^alias: '{RESERVED}' is reserved"):
+            promotion.execute(CONTEXT)
         assert service.requests() == []
 
     @pytest.mark.parametrize("make", [upload, deploy])

@@ -1,0 +1,236 @@
+"""What an upload does next: one pure decision from what the service shows.
+
+:func:`decide` is the whole policy; :class:`~.uploads.Upload` carries it out. :func:`mismatch` says whether a version
+that was found is what the task run uploads: only such a version is adopted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_version
+from airflow_provider_cerebras.durable.identity import OWN_ALIAS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_cerebras.api.models import ModelVersion
+    from airflow_provider_cerebras.durable.identity import Identity
+
+
+# Named tuples, since a frozen dataclass would cost each parse of a DAG's file half a millisecond.
+class UploadRequest(NamedTuple):
+    """What a task wants uploaded.
+
+    :param org_name: name of the organization.
+    :param model_arch_id: id of the architecture.
+    :param weight_uri: where the weights lie.
+    :param system_fingerprint_suffix: as given by the user.
+    :param version_aliases: the aliases that the user wants on the version.
+    :param move_aliases: whether an alias is taken from a version that has nothing to do with this task run.
+    :param identity: who is asking; None: nothing is adopted.
+    :param claims: whether the version says which attempt waits for it, for the sake of a kill.
+    """
+
+    org_name: str
+    model_arch_id: str
+    weight_uri: str
+    system_fingerprint_suffix: str | None = None
+    version_aliases: tuple[str, ...] = ()
+    move_aliases: bool = False
+    identity: Identity | None = None
+    claims: bool = False
+
+    @property
+    def own_aliases(self) -> tuple[str, ...]:
+        """The aliases that the version carries for us."""
+        if self.identity is None:
+            return ()
+        return (self.identity.alias, self.identity.claim) if self.claims else (self.identity.alias,)
+
+    def name(self, version_id: str) -> str:
+        """Full name of a version of the same organization and architecture."""
+        return str(ModelVersionName(self.org_name, self.model_arch_id, version_id))
+
+
+class Seen(NamedTuple):
+    """What the service shows.
+
+    :param mine: the version of this identity, if there is one.
+    :param holders: the versions that hold the aliases that the user wants.
+    :param just_made: whether this very attempt has made ``mine``. If that one fails, it is not replaced: the weights
+        are the same, and so would the failure be.
+    """
+
+    mine: ModelVersion | None
+    holders: Mapping[str, ModelVersion]
+    just_made: bool = False
+
+
+class Create(NamedTuple):
+    """Make a version with these aliases."""
+
+    aliases: tuple[str, ...]
+
+
+class ChangeAliases(NamedTuple):
+    """Add aliases to a version and remove others, for this reason; all others stay."""
+
+    model_version: str
+    add: tuple[str, ...]
+    remove: tuple[str, ...]
+    reason: str
+
+
+class MoveAlias(NamedTuple):
+    """Take an alias from its holder and give it to a version."""
+
+    alias: str
+    holder: str
+    target: str
+
+
+class Refuse(NamedTuple):
+    """Fail, since another version holds an alias."""
+
+    alias: str
+    holder: str
+    made: str | None
+
+
+class Finish(NamedTuple):
+    """Nothing is left to do."""
+
+    version: ModelVersion
+
+
+Step = Create | ChangeAliases | MoveAlias | Refuse | Finish
+
+
+def decide(request: UploadRequest, seen: Seen) -> Step:
+    """Say what is to be done next.
+
+    :param request: what is wanted.
+    :param seen: what is there; ``mine`` has no :func:`mismatch`.
+    """
+    mine = seen.mine
+    if mine is not None and classify_version(mine).progress is Progress.FAILED:
+        if seen.just_made or request.identity is None:
+            return Finish(mine)
+        held = known_aliases(mine) or ()
+        given_up = [alias for alias in held if alias in request.version_aliases or request.identity.owns(alias)]
+        return ChangeAliases(mine.name, (), tuple(given_up), "it failed to sync and makes room for another")
+    left_out: set[str] = set()
+    for alias in request.version_aliases:
+        holder = seen.holders.get(alias)
+        if holder is None or (mine is not None and holder.name == mine.name):
+            continue
+        generation = _generation(request, holder)
+        if generation is None and not request.move_aliases:
+            return Refuse(alias, holder.name, mine.name if mine else None)
+        if generation is None and mine is not None:
+            return MoveAlias(alias, holder.name, mine.name)
+        if generation is not None and generation <= _own_generation(request):
+            return ChangeAliases(
+                holder.name, (), (alias,), f"alias {alias!r} goes to what replaces it in the same task run"
+            )
+        # Either it is moved once there is something to move it to, or the task was cleared since and a newer attempt
+        # has it: that is where it belongs.
+        left_out.add(alias)
+    wanted = [alias for alias in (*request.own_aliases, *request.version_aliases) if alias not in left_out]
+    if mine is None:
+        return Create(tuple(wanted))
+    missing = tuple(alias for alias in wanted if alias not in (known_aliases(mine) or ()))
+    if missing:
+        return ChangeAliases(mine.name, missing, (), f"it lacked {', '.join(missing)}")
+    return Finish(mine)
+
+
+def known_aliases(version: ModelVersion) -> tuple[str, ...] | None:
+    """The aliases that a version holds; None: the response does not say, which is not the same as none.
+
+    :param version: what the service answered.
+    """
+    details = version.details
+    if "version_aliases" not in details.model_fields_set or details.version_aliases is None:
+        return None
+    return tuple(details.version_aliases)
+
+
+class Mismatch(NamedTuple):
+    """Why a version that was found is not adopted.
+
+    :param field: what differs.
+    :param wanted: what it would have to be.
+    :param found: what it is; None: the response does not say, so it may be the right one.
+    """
+
+    field: str
+    wanted: str
+    found: str | None
+
+
+def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -> Mismatch | None:
+    """Tell whether a version that was found is what the request uploads. Anybody can give a version our alias.
+
+    :param request: what is wanted.
+    :param version: what was found.
+    :param by_alias: whether it was found by the identity alias, which it must carry then.
+    """
+    details = version.details
+    name = _parsed(version.name)
+    if (
+        name is None
+        or name.number is None
+        or (name.org_name, name.model_arch_id) != (request.org_name, request.model_arch_id)
+    ):
+        return Mismatch("name", request.name("<number>"), version.name)
+    aliases = known_aliases(version)
+    if by_alias and request.identity is not None and request.identity.alias not in (aliases or ()):
+        return Mismatch(
+            "version_aliases", request.identity.alias, None if aliases is None else ", ".join(aliases) or "none"
+        )
+    if (details.customer_s3_uri or "").rstrip("/") != request.weight_uri.rstrip("/"):
+        return Mismatch("customer_s3_uri", request.weight_uri, details.customer_s3_uri)
+    suffix = details.system_fingerprint_suffix
+    if (suffix or "") != (request.system_fingerprint_suffix or ""):
+        return Mismatch("system_fingerprint_suffix", request.system_fingerprint_suffix or "none", suffix)
+    return None
+
+
+def is_noted_version(request: UploadRequest, version: ModelVersion) -> bool:
+    """Tell whether a version that only a note names is what this request has made; the note may be stale.
+
+    :param request: what is wanted.
+    :param version: what was found.
+    """
+    aliases = known_aliases(version)
+    return (
+        mismatch(request, version, by_alias=False) is None
+        and aliases is not None
+        and not any(OWN_ALIAS.fullmatch(alias) for alias in aliases if not _owns(request, alias))
+        and classify_version(version).progress is not Progress.FAILED
+    )
+
+
+def _parsed(name: str) -> ModelVersionName | None:
+    try:
+        return ModelVersionName.parse(name)
+    except ValueError:
+        return None
+
+
+def _generation(request: UploadRequest, holder: ModelVersion) -> int | None:
+    """The newest generation of this task run that a version belongs to, or None if it is not of this task run."""
+    if request.identity is None:
+        return None
+    return max(request.identity.generations(known_aliases(holder) or ()), default=None)
+
+
+def _own_generation(request: UploadRequest) -> int:
+    return request.identity.generation if request.identity else 0
+
+
+def _owns(request: UploadRequest, alias: str) -> bool:
+    return request.identity is not None and request.identity.owns(alias)
