@@ -101,6 +101,15 @@ def matrix(session: nox.Session, airflow: str) -> None:
 
 
 @nox.session(python=PYTHON, default=False)
+def airflow_main(session: nox.Session) -> None:
+    """The tests on the main branch of Airflow, which needs a network that reaches its repository."""
+    repository = "git+https://github.com/apache/airflow"
+    session.install("--editable", ".[test]")
+    session.install("--upgrade", *(f"{repository}#subdirectory={part}" for part in ("task-sdk", "airflow-core")))
+    session.run("pytest", *IN_PARALLEL, "tests/unit", "tests/integration", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
 def compatibility(session: nox.Session) -> None:
     """The page on what the matrix has found."""
     pairs = [f"{airflow}-{python}" for airflow, python in MATRIX]
