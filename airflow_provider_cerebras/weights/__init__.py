@@ -6,18 +6,28 @@ Amazon provider, which the extra ``s3`` installs. Nothing here imports Airflow b
 
 from __future__ import annotations
 
+from airflow_provider_cerebras.weights.check import CHECKS, check_weights
 from airflow_provider_cerebras.weights.digest import digest_of
 from airflow_provider_cerebras.weights.errors import S3ExtraMissing, WeightsNotFound, WeightsUnreadable
+from airflow_provider_cerebras.weights.findings import Finding, Level
 from airflow_provider_cerebras.weights.objects import Listing, Location, StoredObject
+from airflow_provider_cerebras.weights.policy import bucket_policy
 from airflow_provider_cerebras.weights.reader import list_weights, weights_digest
+from airflow_provider_cerebras.weights.report import Report
 
 __all__ = [
+    "CHECKS",
+    "Finding",
+    "Level",
     "Listing",
     "Location",
+    "Report",
     "S3ExtraMissing",
     "StoredObject",
     "WeightsNotFound",
     "WeightsUnreadable",
+    "bucket_policy",
+    "check_weights",
     "digest_of",
     "list_weights",
     "weights_digest",

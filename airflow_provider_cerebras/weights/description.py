@@ -101,6 +101,16 @@ def wanted(description: Description) -> dict[str, int]:
     return result
 
 
+def lacks_something(description: Description) -> bool:
+    """Whether something is not there that a model has, so that it is worth asking if a delete marker hides it.
+
+    :param description: what is known of the weights.
+    """
+    keys = {each.key for each in description.listing.objects}
+    has_weights = any("/" not in key and key.endswith(SAFETENSORS) for key in keys)
+    return not has_weights or CONFIG not in keys or not _named_by_indexes(description) <= keys
+
+
 def _needs(description: Description) -> Iterator[tuple[StoredObject, int]]:
     """What each object is to be read of, in the order of importance."""
     for each in description.listing.objects:

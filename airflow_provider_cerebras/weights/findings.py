@@ -179,6 +179,10 @@ KINDS: dict[str, Kind] = {
         "quantization_config and the dtypes of the tensors contradict each other.",
         "Save the model and its configuration together.",
     ),
+    "digest-differs": _error(
+        "The objects under the prefix are not those that the digest was made of.",
+        "Find out what wrote there since; if it was meant, give the new digest.",
+    ),
     # Values
     "not-finite": _error("Each value of a sample is NaN or infinite.", "Train again: the run diverged."),
     "some-not-finite": _warning("Some values of a sample are NaN or infinite.", "Look at the training's loss."),

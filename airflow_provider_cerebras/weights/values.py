@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from sys import byteorder
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.weights.files import Model
 
-TENSORS_OF_A_SHARD = 4
+TENSORS_OF_A_SHARD = 2
 BYTES_OF_A_TENSOR = 8 * 1024
+# A mask may be infinite on purpose.
+_BUFFER = re.compile(r"mask|inv_freq|cache|attn\.bias$")
 
 # Of each dtype: the code of an unsigned integer of its size, the bits of its exponent, and for the one type that has no
 # infinity the bits that all have to be set.
@@ -58,7 +61,7 @@ def samples_of(model: Model) -> list[Sample]:
             if tensor.dtype in _NOT_FINITE and tensor.end > tensor.begin
         ]
         # Weights tell more than buffers, in which an infinite value may be meant.
-        floats.sort(key=lambda each: (not each.tensor.endswith(".weight"), each.begin))
+        floats.sort(key=lambda each: (bool(_BUFFER.search(each.tensor)), each.begin))
         count = min(len(floats), TENSORS_OF_A_SHARD)
         chosen = [floats[position * len(floats) // count] for position in range(count)]
         result += [each._replace(end=min(each.end, each.begin + BYTES_OF_A_TENSOR)) for each in chosen]
@@ -75,7 +78,7 @@ def examine_values(contents: Mapping[Sample, bytes]) -> Iterator[Finding]:
         if not bad:
             continue
         what = f"{bad} of {count} values of a sample are NaN or infinite."
-        everywhere = bad == count and sample.tensor.endswith(".weight")
+        everywhere = bad == count and not _BUFFER.search(sample.tensor)
         code = "not-finite" if everywhere else "some-not-finite"
         yield finding(code, what, key=sample.key, tensor=sample.tensor)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_cerebras.weights.check import examine, report_of
 from airflow_provider_cerebras.weights.description import FIRST_BYTES, wanted
+from airflow_provider_cerebras.weights.examine import examine, report_of
 from airflow_provider_cerebras.weights.findings import KINDS, MAX_OF_A_KIND, Level
 from tests.unit.weights.damages import DAMAGES, model_files
 from tests.unit.weights.layouts import (

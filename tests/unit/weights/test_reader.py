@@ -5,21 +5,43 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_cerebras.weights import (
+    Level,
     StoredObject,
     WeightsNotFound,
     WeightsUnreadable,
+    bucket_policy,
+    check_weights,
     digest_of,
     list_weights,
     weights_digest,
 )
+from airflow_provider_cerebras.weights.description import FIRST_BYTES
+from airflow_provider_cerebras.weights.examine import examine, report_of
+from airflow_provider_cerebras.weights.reader import S3Reader
+from airflow_provider_cerebras.weights.values import Sample
+from tests.unit.weights.damages import model_files
+from tests.unit.weights.layouts import (
+    LAYOUTS,
+    Files,
+    Tensors,
+    config,
+    describe,
+    from_one,
+    llama_tensors,
+    safetensors,
+    sharded,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from airflow_provider_cerebras.weights import Report
 
 RUN = "s3://models/run"
 
@@ -88,7 +110,9 @@ def test_a_service_that_is_not_there_is_an_error_that_names_the_connection(monke
     extra = {"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 0}}}
     connection = {"conn_type": "aws", "login": "test", "password": "secret-of-aws", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_NOT_THERE", json.dumps(connection))
-    with pytest.raises(WeightsUnreadable, match=r"s3://models/run/ cannot be read: .*'not_there'") as error:
+    with pytest.raises(
+        WeightsUnreadable, match=r"s3://models/run/ cannot be read by .*'not_there': Could not"
+    ) as error:
         weights_digest(RUN, aws_conn_id="not_there")
     assert "secret-of-aws" not in str(error.value)
 
@@ -115,3 +139,169 @@ def test_without_the_amazon_provider_the_error_names_the_extra() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "pip install 'airflow-provider-cerebras[s3]'" in finished.stdout
+
+
+ROLE = "arn:aws:iam::999999999999:role/cerebras-reader"
+
+
+def put_files(s3: S3Client, files: Files) -> None:
+    for key, content in files.items():
+        s3.put_object(Bucket="models", Key=f"run/{key}", Body=content)
+
+
+def codes(report: Report) -> set[tuple[str, str, str | None]]:
+    return {(each.level.value, each.code, each.object) for each in report.findings}
+
+
+@pytest.mark.parametrize("layout", ["gpt-oss-20b", "llama, FP8, no index"])
+def test_what_is_read_is_what_the_checks_get_from_the_bytes_themselves(s3: S3Client, layout: str) -> None:
+    arch, make = LAYOUTS[layout]
+    files = make()
+    put_files(s3, files)
+    report = check_weights(RUN, arch)
+    description = describe(files)
+    model, found = examine(description, arch)
+    assert report == report_of(description, model, arch, ("files", "index", "config"), found)
+    assert report.errors == ()
+    assert report.digest == weights_digest(RUN)
+
+
+def test_a_large_header_is_read_by_ranges_and_no_more_of_the_file(s3: S3Client) -> None:
+    tensors: Tensors = {f"model.layers.0.mlp.experts.{number}.w.weight": ("BF16", (64, 8)) for number in range(1000)}
+    put_files(s3, {"model.safetensors": safetensors(tensors), "config.json": b"{}", "tokenizer.json": b"{}"})
+    reader = S3Reader(RUN)
+    description = reader.describe(reader.list_objects())
+    read = description.beginnings["model.safetensors"]
+    assert len(read) == 8 + int.from_bytes(read[:8], "little") > FIRST_BYTES
+    # The listing, config.json, the tokenizer, and the header in two steps.
+    assert reader.requests == 5
+
+
+def test_an_object_that_is_replaced_after_the_listing_is_told_and_not_mixed_up(s3: S3Client) -> None:
+    files = LAYOUTS["llama, tied"][1]()
+    put_files(s3, files)
+    reader = S3Reader(RUN)
+    listing = reader.list_objects()
+    put_files(s3, {"model.safetensors": files["model.safetensors"][::-1]})
+    s3.delete_object(Bucket="models", Key="run/config.json")
+    description = reader.describe(listing)
+    assert description.changed == {"model.safetensors", "config.json"}
+    sample = Sample("model.safetensors", "a.weight", "BF16", 0, 8)
+    assert reader.read(listing, [sample]) == {}
+
+
+def test_a_delete_marker_is_told(s3: S3Client) -> None:
+    s3.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
+    arch, make = LAYOUTS["qwen-3, MoE"]
+    put_files(s3, make())
+    s3.delete_object(Bucket="models", Key="run/model-00002-of-00005.safetensors")
+    (missing,) = check_weights(RUN, arch).errors
+    assert (missing.code, missing.object) == ("shard-missing", "model-00002-of-00005.safetensors")
+    assert "A delete marker hides it" in missing.message
+
+
+def test_an_archived_shard_is_told(s3: S3Client) -> None:
+    arch, make = LAYOUTS["qwen-3, MoE"]
+    files = make()
+    put_files(s3, files)
+    key = "model-00002-of-00005.safetensors"
+    s3.put_object(Bucket="models", Key=f"run/{key}", Body=files[key], StorageClass="GLACIER")
+    assert ("error", "archived", key) in codes(check_weights(RUN, arch))
+
+
+def test_the_uri_of_a_file_is_told(s3: S3Client) -> None:
+    put(s3, **{"run/model.safetensors": b"1", "run/model.safetensors.bak": b"2"})
+    report = check_weights(f"{RUN}/model.safetensors", "llama3.1-8b")
+    assert codes(report) == {("error", "uri-of-a-file", "model.safetensors")}
+    assert report.digest is None
+    assert codes(check_weights(f"{RUN}/model", "llama3.1-8b")) == {("error", "nothing-there", None)}
+    assert codes(check_weights("s3://nowhere/run", "llama3.1-8b")) == {("error", "bucket-missing", None)}
+
+
+def test_another_digest_ends_the_check(s3: S3Client) -> None:
+    arch, make = LAYOUTS["llama, tied"]
+    put_files(s3, make())
+    digest = weights_digest(RUN)
+    assert check_weights(RUN, arch, weights_digest=digest).errors == ()
+    report = check_weights(RUN, arch, weights_digest="0" * 64)
+    assert [each.code for each in report.findings] == ["digest-differs"]
+    assert report.digest == digest
+    assert [each.code for each in check_weights(f"{RUN}-2", arch, weights_digest=digest).findings] == ["digest-differs"]
+
+
+def test_a_run_that_diverged_is_told_if_asked_for(s3: S3Client) -> None:
+    arch, make = LAYOUTS["llama-3.1-8b"]
+    files = make()
+    key = model_files(files)[1]
+    header_end = 8 + int.from_bytes(files[key][:8], "little")
+    files[key] = files[key][:header_end] + b"\xff" * (len(files[key]) - header_end)
+    put_files(s3, files)
+    assert check_weights(RUN, arch).errors == ()
+    report = check_weights(RUN, arch, sample_values=True)
+    assert report.checks == ("files", "index", "config", "values")
+    assert {(each.code, each.object) for each in report.errors} == {("not-finite", key)}
+
+
+def test_the_bucket_is_checked_for_a_role(s3: S3Client) -> None:
+    arch, make = LAYOUTS["llama, tied"]
+    put_files(s3, make())
+
+    def of_the_bucket() -> set[tuple[str, str]]:
+        report = check_weights(RUN, arch, reader_role_arn=ROLE, checks=["bucket"])
+        return {(each.level.value, each.code) for each in report.findings}
+
+    assert of_the_bucket() == {("error", "no-bucket-policy")}
+    policy = bucket_policy("models", ROLE)
+    s3.put_bucket_policy(Bucket="models", Policy=json.dumps(policy))
+    assert of_the_bucket() == {("ok", "bucket")}
+    other = bucket_policy("models", ROLE.replace("reader", "writer"))
+    s3.put_bucket_policy(Bucket="models", Policy=json.dumps(other))
+    assert of_the_bucket() == {("error", "access-not-granted")}
+    s3.put_bucket_policy(Bucket="models", Policy=json.dumps(policy))
+    rule: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "key-of-mine"}}
+    s3.put_bucket_encryption(Bucket="models", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert of_the_bucket() == {("warning", "kms"), ("ok", "bucket")}
+
+
+def test_checks_are_chosen(s3: S3Client) -> None:
+    arch, make = LAYOUTS["llama, tied"]
+    put_files(s3, {**make(), "config.json": b"[]"})
+    assert [each.code for each in check_weights(RUN, arch, checks=["files"]).findings] == ["files"]
+    assert [each.code for each in check_weights(RUN, arch, checks=["config", "files"]).errors] == ["bad-config"]
+    for checks, message in (
+        (["all"], "'all' is none of files, index, config, values, bucket"),
+        ("files", "must be a list of names, not 'files'"),
+        (["values"], "'values' needs sample_values=True"),
+        (["bucket"], "'bucket' needs reader_role_arn"),
+    ):
+        with pytest.raises(ValueError, match=f"^checks: {message}"):
+            check_weights(RUN, arch, checks=checks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model_arch_id": ""}, "model_arch_id: must be"),
+        ({"weights_digest": "none"}, "weights_digest: 'none' is not a digest"),
+        ({"weights_digest": ""}, "weights_digest: '' is not a digest"),
+        ({"reader_role_arn": ""}, "reader_role_arn: '' is not of the form"),
+        ({"weight_uri": "run"}, "weight_uri: 'run' is not of the form"),
+    ],
+)
+def test_wrong_arguments_are_refused(s3: S3Client, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_weights(**{"weight_uri": RUN, "model_arch_id": "llama3.1-8b", **arguments})
+
+
+def test_three_hundred_shards_take_seconds(s3: S3Client) -> None:
+    tensors = llama_tensors(300)
+    files = {**sharded(tensors, 300, from_one(300)), "config.json": config("llama", "LlamaForCausalLM", 300)}
+    put_files(s3, files)
+    begin = time.monotonic()
+    reader = S3Reader(RUN)
+    description = reader.describe(reader.list_objects())
+    findings = examine(description, "llama3.1-8b")[1]
+    seconds = time.monotonic() - begin
+    assert not [each for each in findings if each.level is Level.ERROR]
+    assert reader.requests == 303  # the listing, the configuration, the index, and a range of each shard
+    assert seconds < 30  # it takes a tenth of it, where nothing else runs
