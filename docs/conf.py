@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +68,17 @@ def _purpose(name: str) -> str:
     return " ".join(docstring.split("\n\n")[0].split())
 
 
+def draw_benchmarks(app: Sphinx) -> None:
+    """Draw the figures of the benchmarks from their data; the repository holds the data and the tables only."""
+    root = Path(__file__).parents[1]
+    sys.path.insert(0, str(root))
+    from tests.benchmarks.plots import write_plots
+
+    folder = root / "docs" / "benchmarks"
+    write_plots(json.loads((folder / "results.json").read_text(encoding="utf-8")), folder)
+
+
 def setup(app: Sphinx) -> None:
-    """Make the directive known."""
+    """Make the directive known, and the figures."""
     app.add_directive("layers", Layers)
+    app.connect("builder-inited", draw_benchmarks)

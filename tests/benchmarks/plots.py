@@ -1,4 +1,4 @@
-"""The plots, as SVG files. Matplotlib is imported where it is used: only `make bench` installs it."""
+"""The plots, as SVG files. Matplotlib is imported where it is used: only the extra `docs` installs it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.intervals import POLL_INTERVAL, expected_looks
-from tests.benchmarks.plots import write_plots
 from tests.benchmarks.server import COLLECTIONS
 
 if TYPE_CHECKING:
@@ -55,12 +54,11 @@ class Mark:
 
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
-    """Write ``index.md`` and the plots.
+    """Write ``index.md``; the build of the docs draws the figures that it shows.
 
     :param results: what ``results.json`` holds.
     :param folder: where to write to.
     """
-    write_plots(results, folder)
     sections = [
         _INTRODUCTION.format(**results["scale"]),
         *(["**A quick run: nothing here is to be judged by.**\n"] if results["quick"] else []),
