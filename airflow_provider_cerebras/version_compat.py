@@ -17,3 +17,8 @@ AIRFLOW_V_3_3_PLUS = _RELEASE >= (3, 3)
 def default_deferrable() -> bool:
     """Whether what can wait on the triggerer does so unless told otherwise: ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def default_sensor_timeout() -> float:
+    """How long sensors wait unless told otherwise, in seconds: ``[sensors] default_timeout``."""
+    return float(conf.getfloat("sensors", "default_timeout"))

@@ -15,8 +15,13 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _MODEL_VERSION = re.compile(r"orgs/([^/]+)/models/([^/]+)/versions/([^/]+)")
 _MAX_LENGTH = 1024
 _MAX_SHOWN = 200
-# Buckets made before 2018 may have capitals, underscores and up to 255 characters.
-_WEIGHT_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/.{1,1024}")
+# Buckets made before 2018 may have capitals and up to 255 characters.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{1,253}[A-Za-z0-9]")
+_MAX_KEY = 1024
+# Spark's and Hadoop's names for S3, and the id of an Airflow connection, as ObjectStoragePath has it, mean no other
+# place. What has a colon is no id but a key and a secret.
+_SCHEME = re.compile(r"s3[an]?://(?:[\w!().-]+@(?=[^/@]*(?:/|$)))?")
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
 def is_alias(text: str) -> bool:
@@ -64,15 +69,43 @@ def validate_identifier(value: object, argument: str) -> str:
 
 
 def validate_weight_uri(weight_uri: object, argument: str = "weight_uri") -> str:
-    """Return ``weight_uri`` if it is ``s3://bucket/prefix``.
+    """Return ``weight_uri`` as ``s3://bucket/prefix``.
+
+    ``s3a://`` and ``s3n://`` are read as ``s3://``, and the id of an Airflow connection, as in
+    ``s3://aws_default@bucket/prefix``, is left out: the service reads with rights of its own.
 
     :param weight_uri: where the weights lie.
     :param argument: the name of the argument that it came in, for the message.
-    :raises ValueError: if it has another scheme, a name that no bucket can have, or no key.
+    :raises ValueError: if it has another scheme, a name that no bucket can have or no key, if it holds a template that
+        was not rendered, or if a part of it is ``None``.
     """
-    if not isinstance(weight_uri, str) or not _WEIGHT_URI.fullmatch(weight_uri) or not weight_uri.isprintable():
-        raise ValueError(f"{argument}: {shown(weight_uri)} is not of the form s3://bucket/prefix.")
-    return weight_uri
+    scheme = _SCHEME.match(weight_uri) if isinstance(weight_uri, str) else None
+    if not isinstance(weight_uri, str) or scheme is None:
+        raise ValueError(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix.")
+    bucket, _, key = weight_uri[scheme.end() :].partition("/")
+    if problem := _problem_of_location(bucket, key):
+        raise ValueError(f"{argument}: {_shown_uri(weight_uri)} {problem}. It must be of the form s3://bucket/prefix.")
+    return f"s3://{bucket}/{key}"
+
+
+def _problem_of_location(bucket: str, key: str) -> str | None:
+    if "{{" in key or "{%" in key or "{" in bucket:
+        return "holds a template that was not rendered"
+    if "None" in (bucket, *key.split("/")):
+        return "holds None in place of a name: a value that it was made of is missing"
+    if "_" in bucket:
+        return f"has an underscore in the bucket's name, {bucket!r}, which no bucket has"
+    if not _BUCKET.fullmatch(bucket):
+        return "has something else in place of a bucket's name"
+    if not key.strip("/"):
+        return "is the root of a bucket, and the weights must lie under a prefix"
+    if len(key) > _MAX_KEY or not key.isprintable():
+        return f"has a prefix of more than {_MAX_KEY} characters, or one that is not printable"
+    return "ends with white space" if key != key.rstrip() else None
+
+
+def _shown_uri(weight_uri: object) -> str:
+    return _CREDENTIALS.sub("//***@", shown(weight_uri)) if isinstance(weight_uri, str) else shown(weight_uri)
 
 
 def validate_suffix(suffix: object, argument: str = "system_fingerprint_suffix") -> str | None:
@@ -82,7 +115,7 @@ def validate_suffix(suffix: object, argument: str = "system_fingerprint_suffix")
     :param argument: the name of the argument that it came in, for the message.
     :raises ValueError: if it is not.
     """
-    if not suffix:
+    if suffix is None or suffix == "":
         return None
     if not isinstance(suffix, str) or len(suffix) > _MAX_LENGTH or not suffix.isprintable():
         raise ValueError(f"{argument}: {shown(suffix)} is not a text of at most {_MAX_LENGTH} printable characters.")

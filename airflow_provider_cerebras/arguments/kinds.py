@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0", ""})
 _MAX_SECONDS = 10 * 365 * 86400
 _MAX_COUNT = 10**9
+_TIMEDELTA = re.compile(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _TEMPLATE = re.compile(r"\{\{|\{%")
 
 
@@ -89,23 +91,20 @@ def read_number(value: object, argument: str) -> float:
     return number
 
 
-def at_least(minimum: float, *, exclusive: bool = False, maximum: float | None = None) -> Callable[[Any, str], float]:
-    """Make a function that reads a number within bounds.
+def read_positive(value: object, argument: str) -> float:
+    """Read a number that is more than 0, or its text."""
+    number = read_number(value, argument)
+    if not number > 0:
+        raise ValueError(f"{argument}: must be more than 0, not {shown(value)}.")
+    return number
 
-    :param minimum: the smallest number that is taken.
-    :param exclusive: whether ``minimum`` itself is refused.
-    :param maximum: the largest number that is taken; None: any.
-    """
 
-    def read(value: Any, argument: str) -> float:
-        number = read_number(value, argument)
-        if number < minimum or (exclusive and number == minimum) or (maximum is not None and number > maximum):
-            rule = f"more than {minimum:g}" if exclusive else f"{minimum:g} or more"
-            rule += "" if maximum is None else f" and at most {maximum:g}"
-            raise ValueError(f"{argument}: must be {rule}, not {shown(value)}.")
-        return number
-
-    return read
+def read_share(value: object, argument: str) -> float:
+    """Read a number from 0 to 1, or its text."""
+    number = read_number(value, argument)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{argument}: must be a number from 0 to 1, not {shown(value)}.")
+    return number
 
 
 def read_seconds(value: object, argument: str) -> float:
@@ -118,7 +117,7 @@ def read_seconds(value: object, argument: str) -> float:
 
 def read_seconds_or_zero(value: object, argument: str) -> float:
     """Read a time in seconds, 0 or more: a number, its text, or a ``timedelta``."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+    seconds = value.total_seconds() if isinstance(value, timedelta) else _duration(value)
     if seconds is None or seconds < 0:
         raise ValueError(f"{argument}: must be more than 0 seconds, as a number or a timedelta, not {shown(value)}.")
     if seconds > _MAX_SECONDS:
@@ -129,7 +128,7 @@ def read_seconds_or_zero(value: object, argument: str) -> float:
 def read_count(value: object, argument: str) -> int:
     """Read a whole number that is 1 or more, or its text."""
     number = _number(value)
-    if number is None or not 1 <= number <= _MAX_COUNT or number != int(number):
+    if number is None or not 1 <= number <= _MAX_COUNT or not number.is_integer():
         raise ValueError(f"{argument}: must be 1 or more, a whole number, not {shown(value)}.")
     return int(number)
 
@@ -141,7 +140,9 @@ def read_identifier(value: object, argument: str) -> str:
 
 def read_conn_id(value: object, argument: str) -> str:
     """Read the id of a connection."""
-    return validate_conn_id(_text(value, argument))
+    text = _text(value, argument)
+    with _named(argument):
+        return validate_conn_id(text)
 
 
 def read_model_version(value: object, argument: str) -> str:
@@ -190,7 +191,7 @@ def read_list(value: object, argument: str, what: str) -> list[Any]:
     :param argument: name of the argument, for the message.
     :param what: the word for the elements, for the message.
     """
-    read = _literal(value, "[(")
+    read = _literal(value, "[({")
     if isinstance(read, str | bytes):
         raise TypeError(f"{argument}: must be a list of {what}, not the text {shown(value)}.")
     if isinstance(read, Set):
@@ -208,9 +209,11 @@ def read_mapping(value: object, argument: str) -> dict[str, Any]:
     return dict(read)
 
 
-def read_messages(value: object, _argument: str = "messages") -> list[Any]:
+def read_messages(value: object, argument: str) -> list[Any]:
     """Read one chat, or several."""
-    return [[_read_message(message) for message in chat] for chat in read_chats(_plain(_literal(value, "[")))]
+    with _named(argument):
+        chats = read_chats(_plain(_literal(value, "[")))
+    return [[_read_message(message) for message in chat] for chat in chats]
 
 
 def read_expectation(value: object, argument: str) -> object:
@@ -234,7 +237,8 @@ def as_it_is(value: object, _argument: str) -> object:
 
 BOOLEAN = Kind("true or false; or a text: true, yes, on, 1, or false, no, off, 0 and the empty text", read_boolean)
 CONN_ID = Kind("the id of a connection", read_conn_id, text=True)
-POSITIVE = Kind("a number, more than 0, or its text", at_least(0, exclusive=True))
+POSITIVE = Kind("a number, more than 0, or its text", read_positive)
+SHARE = Kind("a number from 0 to 1, or its text", read_share)
 NUMBER = Kind("a number or its text", read_number)
 SECONDS = Kind("seconds, more than 0: a number, its text, or a `timedelta`", read_seconds)
 SECONDS_OR_ZERO = Kind("seconds, 0 or more: a number, its text, or a `timedelta`", read_seconds_or_zero)
@@ -254,6 +258,23 @@ CLASS = Kind("a class", read_class, templated=False)
 AIRFLOWS_OWN = Kind("what Airflow's sensors take", as_it_is, templated=False)
 
 
+@contextmanager
+def _named(argument: str) -> Iterator[None]:
+    """Put the argument's name in front of what is wrong, in place of the name that it has elsewhere."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{argument}: {str(error).partition(': ')[2]}") from None
+
+
+def _duration(value: object) -> float | None:
+    """Seconds from a number, its text, or the text of a ``timedelta``, which is what a template makes of one."""
+    if isinstance(value, str) and (match := _TIMEDELTA.fullmatch(value)):
+        days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return _number(value)
+
+
 def _number(value: object) -> float | None:
     """A finite number, or None for what is none. Booleans are none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -271,8 +292,11 @@ def _text(value: object, argument: str) -> object:
     """Text for what native rendering has made a number of; other values stay, and are refused by who reads them."""
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, str) and _TEMPLATE.search(value):
-        raise ValueError(f"{argument}: {shown(value)} holds a template that was not rendered.")
+    if isinstance(value, str):
+        if _TEMPLATE.search(value):
+            raise ValueError(f"{argument}: {shown(value)} holds a template that was not rendered.")
+        if value == "None":
+            raise ValueError(f"{argument}: is the text 'None', which a template makes of a value that is missing.")
     return value
 
 

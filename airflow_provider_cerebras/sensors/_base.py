@@ -23,7 +23,7 @@ from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import look
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
-from airflow_provider_cerebras.version_compat import default_deferrable
+from airflow_provider_cerebras.version_compat import default_deferrable, default_sensor_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -68,16 +68,14 @@ class WaitSensor(DeclaresArguments, BaseSensorOperator):
         *,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         deferrable: bool | None = None,
-        poke_interval: float | timedelta | None = None,
+        poke_interval: float | timedelta = 60,
         timeout: float | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        # Airflow would take no template here.
-        if poke_interval is not None:
-            self.poke_interval: float = poke_interval  # type: ignore[assignment]  # read before execute
-        if timeout is not None:
-            self.timeout: float = timeout  # type: ignore[assignment]  # likewise
+        # Airflow's class takes no template for these two, and would find one in default_args unless it is given both.
+        super().__init__(poke_interval=60, timeout=60, **kwargs)
+        self.poke_interval: float = poke_interval  # type: ignore[assignment]  # read before execute
+        self.timeout: float = default_sensor_timeout() if timeout is None else timeout  # type: ignore[assignment]  # likewise
         self.cerebras_conn_id = cerebras_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self._poller: Poller[Any] | None = None

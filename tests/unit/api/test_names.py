@@ -163,7 +163,7 @@ def test_an_id_becomes_one_segment_of_a_path_without_a_character_of_meaning(valu
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://my-bucket/model-weights", "s3://my.bucket/a/b/c/", "s3://b-1/ä b?c#d", "s3://OLD_Bucket/x"]
+    "uri", ["s3://my-bucket/model-weights", "s3://my.bucket/a/b/c/", "s3://b-1/ä b?c#d", "s3://OLD.Bucket/x"]
 )
 def test_a_weight_uri_is_a_bucket_and_a_prefix(uri: str) -> None:
     assert validate_weight_uri(uri) == uri
