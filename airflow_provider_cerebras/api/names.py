@@ -84,7 +84,7 @@ def validate_weight_uri(weight_uri: object, argument: str = "weight_uri") -> str
         raise ValueError(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix.")
     bucket, _, key = weight_uri[scheme.end() :].partition("/")
     if problem := _problem_of_location(bucket, key):
-        raise ValueError(f"{argument}: {_shown_uri(weight_uri)} {problem}. It must be of the form s3://bucket/prefix.")
+        raise ValueError(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix: it {problem}.")
     return f"s3://{bucket}/{key}"
 
 

@@ -48,8 +48,10 @@ class CerebrasOperator(DeclaresArguments, BaseOperator):
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""
-        persist_links(self, context)
-        super().pre_execute(context)
+        try:
+            super().pre_execute(context)
+        finally:
+            persist_links(self, context)
 
     @cached_property
     def hook(self) -> CerebrasHook:

@@ -92,8 +92,10 @@ class WaitSensor(DeclaresArguments, BaseSensorOperator):
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""
-        persist_links(self, context)
-        super().pre_execute(context)
+        try:
+            super().pre_execute(context)
+        finally:
+            persist_links(self, context)
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the chosen mode."""

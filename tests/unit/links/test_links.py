@@ -25,6 +25,7 @@ def test_the_weights_are_shown_in_the_console_of_s3() -> None:
     assert weights_url("s3://my-bucket/fine-tunes/2026-01-01") == (
         "https://console.aws.amazon.com/s3/buckets/my-bucket?prefix=fine-tunes%2F2026-01-01/"
     )
+    assert weights_url("s3://aws_default@my-bucket/fine-tunes") == weights_url("s3://my-bucket/fine-tunes")
     assert weights_url("s3://my-bucket/fine-tunes/") == weights_url("s3://my-bucket/fine-tunes")
 
 
@@ -38,7 +39,8 @@ def test_the_weights_are_shown_in_the_console_of_s3() -> None:
         "javascript:alert(1)",
         "gs://my-bucket/weights",
         "s3://my-bucket",
-        "s3://user@evil.example/weights",
+        "s3://user:password@evil.example/weights",
+        "s3://my-bucket/None",
         "s3://my-bucket\n/weights",
         "s3://my-bucket/weights\r\nSet-Cookie: a=b",
         "{{ params.weight_uri }}",
@@ -48,7 +50,7 @@ def test_what_is_not_a_folder_of_s3_has_no_link(weight_uri: object) -> None:
     assert weights_url(weight_uri) == ""
 
 
-@given(st.from_regex(r"s3://[a-z0-9]{3,9}/.{1,99}", fullmatch=True).filter(str.isprintable))
+@given(st.from_regex(r"s3://[a-z0-9]{3,9}/.{1,98}[^/{%\s]", fullmatch=True).filter(str.isprintable))
 def test_no_prefix_leaves_its_place(weight_uri: str) -> None:
     parts = urlsplit(weights_url(weight_uri))
     bucket, _, prefix = weight_uri.removeprefix("s3://").partition("/")
