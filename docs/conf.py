@@ -68,7 +68,7 @@ def _purpose(name: str) -> str:
     return " ".join(docstring.split("\n\n")[0].split())
 
 
-def draw_benchmarks(app: Sphinx) -> None:
+def draw_benchmarks(app: Sphinx) -> None:  # noqa: ARG001  Sphinx gives it
     """Draw the figures of the benchmarks from their data; the repository holds the data and the tables only."""
     root = Path(__file__).parents[1]
     sys.path.insert(0, str(root))

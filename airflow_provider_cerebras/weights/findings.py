@@ -1,6 +1,6 @@
 """What a check finds: a level, a code, the object and the tensor it is about, and what to do.
 
-:data:`KINDS` holds every code once, with its level, its meaning and its remedy; the table in the documentation is made
+``KINDS`` holds every code once, with its level, its meaning and its remedy; the table in the documentation is made
 from it. What is certainly broken is an error. What is unusual, or what nobody has documented, is a warning.
 """
 
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
     """One thing that a check has found.
 
     :param level: how bad it is.
-    :param code: its kind, a key of :data:`KINDS`.
+    :param code: its kind, a key of ``KINDS``.
     :param object: the object it is about, as its key relative to the prefix; None: the prefix or the bucket.
     :param tensor: the tensor it is about, or None.
     :param message: what is wrong, and what to do.
