@@ -1,24 +1,63 @@
 """What a kill of a waiting task may do to the version that the task waits for.
 
-A kill can come late: Airflow may have given the task up before, and a newer attempt has adopted the version. So an
-attempt that would delete on a kill claims the version by one more alias, and only the newest claim counts. And it can
-be none: what looks like one to a triggerer may be another triggerer that has taken over.
+Airflow calls ``on_kill`` for more than a user's kill: on the SIGTERM of an eviction, on ``execution_timeout``, and when
+another triggerer has taken over a trigger. So a version is deleted only on evidence, each part of which is asked for
+as close to the DELETE as can be:
+
+* Airflow says that a user has failed or cleared the task (:func:`judge`);
+* the attempt that is killed is the newest that has claimed the version, and still waits for it (:func:`may_delete`):
+  the claim, one more alias, comes off when the wait has ended;
+* no endpoint lists the version (:func:`deletion`).
+
+What cannot be asked is not deleted.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.durable.aliases import find_version, set_aliases, without
 from airflow_provider_cerebras.durable.identity import OWN_ALIAS
+from airflow_provider_cerebras.durable.upload_steps import known_aliases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
+
+    from airflow_provider_cerebras.api.client import CerebrasClient
+    from airflow_provider_cerebras.api.models import Endpoint, EndpointList, ModelVersion
+    from airflow_provider_cerebras.polling.log import Log
 
 NOT_CANCELLED = "An upload cannot be cancelled: model version %s goes on syncing at the service."
-CLAIMED_SINCE = "Model version %s is left alone: it is no longer only this attempt's."
-STILL_AWAITED = "Model version %s is left alone: its task is deferred as before, so another triggerer waits for it."
-NOT_DELETED = "Model version %s is not deleted, though its task was killed and delete_on_kill is set. %s"
-DELETED = "Deleted model version %s, since the task was killed and delete_on_kill is set."
+NOT_DELETED = "Model version %s is not deleted, although delete_on_kill is set: %s"
+DELETED = "Deleted model version %s, since a user ended the task and delete_on_kill is set."
+
+_LATER = frozenset({"scheduled", "queued", "running"})
+
+
+class Judgement(Enum):
+    """What the state of a task says about a call of ``on_kill``."""
+
+    KILLED = "a user has failed or cleared the task"
+    NOT_KILLED = "nobody has failed or cleared it"
+    NOT_YET_KNOWN = "a clear or the end of its wait has made it run again"
+
+
+def judge(state: str | None, *, was_deferred: bool, cleared: bool) -> Judgement:
+    """Say whether a user has ended a task, by the state in which Airflow has it now.
+
+    :param state: the state; None: it has none.
+    :param was_deferred: whether the task was deferred when it was killed; if not, it held a worker.
+    :param cleared: whether a later generation of the same task run has made a version; see :func:`was_cleared`.
+    """
+    # Nothing but a clear makes a running task "restarting", and takes the state from a deferred one.
+    of_users: set[str | None] = {"failed", None} if was_deferred else {"failed", "restarting"}
+    if cleared or state in of_users:
+        return Judgement.KILLED
+    return Judgement.NOT_YET_KNOWN if was_deferred and state in _LATER else Judgement.NOT_KILLED
 
 
 def may_delete(claim: str | None, aliases: Sequence[str]) -> bool:
@@ -34,12 +73,12 @@ def may_delete(claim: str | None, aliases: Sequence[str]) -> bool:
     if mine is None or claim not in aliases:
         return False
     others = filter(None, map(OWN_ALIAS.fullmatch, aliases))
-    attempts = [int(other[3]) for other in others if other[3] and other.group(1, 2) == mine.group(1, 2)]
-    return max(attempts) == int(mine[3])
+    attempts = [(int(other[2]), int(other[3])) for other in others if other[3] and other[1] == mine[1]]
+    return max(attempts) == (int(mine[2]), int(mine[3]))
 
 
 def was_cleared(claim: str | None, aliases: Iterable[Sequence[str]]) -> bool:
-    """Tell whether a task that is deferred waits for another version by now, since a user has cleared it.
+    """Tell whether a task waits for another version by now, since a user has cleared it.
 
     :param claim: alias by which the attempt has claimed its version; None: its upload is not durable, so it cannot be
         told.
@@ -50,3 +89,85 @@ def was_cleared(claim: str | None, aliases: Iterable[Sequence[str]]) -> bool:
         return False
     own = filter(None, (OWN_ALIAS.fullmatch(alias) for held in aliases for alias in held))
     return any(other[1] == mine[1] and int(other[2]) > int(mine[2]) for other in own)
+
+
+def claims_on(version: ModelVersion, base: str) -> tuple[str, ...]:
+    """The claims that attempts of a task run have on a version.
+
+    :param version: what the service answered.
+    :param base: the base of the task run's identity.
+    """
+    matches = filter(None, map(OWN_ALIAS.fullmatch, known_aliases(version) or ()))
+    return tuple(match[0] for match in matches if match[1] == base and match[3])
+
+
+def release_claims(client: CerebrasClient, model_version: str, base: str, *, log: Log) -> None:
+    """Take the claims of a task run off a version, since its wait is over. A failure of that fails no task.
+
+    :param client: how to reach the service.
+    :param model_version: full name of the version.
+    :param base: the base of the task run's identity.
+    :param log: where a failure goes.
+    """
+    try:
+        version = find_version(client, model_version)
+        claims = claims_on(version, base) if version else ()
+        if version and claims:
+            set_aliases(client, version.name, without(version, *claims))
+    except CerebrasError as error:
+        log.warning("The claim of this task stays on model version %s: %s", model_version, error)
+
+
+def is_cleared_since(model_version: str, claim: str | None) -> Generator[Any, Any, bool]:
+    """Ask the service whether a later generation has made a version; yields calls and is sent their responses.
+
+    :param model_version: full name, by number.
+    :param claim: see :func:`was_cleared`.
+    """
+    if claim is None:
+        return False
+    name = ModelVersionName.parse(model_version)
+    listed = yield operations.list_model_versions(name.org_name, name.model_arch_id)
+    return was_cleared(claim, [known_aliases(version) or () for version in listed.model_versions])
+
+
+def deletion(model_version: str, claim: str | None) -> Generator[Any, Any, str | None]:
+    """Delete a version unless it is in use or claimed since; yields calls and is sent their responses.
+
+    :param model_version: full name, by number.
+    :param claim: see :func:`may_delete`.
+    :return: why it was not deleted; None: it was.
+    """
+    name = ModelVersionName.parse(model_version)
+    if name.number is None:
+        return "it is known by an alias only, which may have moved."
+    endpoints: EndpointList = yield operations.list_endpoints(name.org_name)
+    for summary in endpoints.endpoints:
+        if summary.model_arch_id not in {None, name.model_arch_id}:
+            continue  # a version serves on endpoints of its own architecture only
+        if not summary.endpoint_id:
+            return "the list of endpoints has an entry without endpoint_id, so it is not known what that one serves."
+        endpoint = yield operations.get_endpoint(summary.endpoint_id)
+        if reason := _use(endpoint, model_version):
+            return reason
+    version: ModelVersion = yield operations.get_model_version(model_version)
+    aliases = known_aliases(version)
+    if version.name != model_version or aliases is None:
+        return "the response about it does not say which aliases it holds."
+    if not may_delete(claim, aliases):
+        return "its wait is over, or another attempt waits for it since."
+    yield operations.delete_model_version(model_version)
+    return None
+
+
+def _use(endpoint: Endpoint, model_version: str) -> str | None:
+    """Why a version may be in use on an endpoint, or None if it is not."""
+    entries = endpoint.deployed_models
+    if "deployed_models" not in endpoint.model_fields_set or entries is None:
+        return f"the response about endpoint {endpoint.name} does not say what serves there."
+    for entry in entries:
+        if entry.model is None or not entry.model.rpartition("/")[2].isdecimal():
+            return f"endpoint {endpoint.name} lists a deployment of which it is not known which version it is."
+        if entry.model == model_version:
+            return f"endpoint {endpoint.name} lists it (state {entry.state})."
+    return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
-from airflow_provider_cerebras.api.errors import Conflict, NotFound
+from airflow_provider_cerebras.api.errors import CerebrasError, Conflict, NotFound
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import models_in_use
 from airflow_provider_cerebras.arguments.kinds import (
@@ -28,7 +28,7 @@ from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
 from airflow_provider_cerebras.durable.identity import identify, refuse_reserved
-from airflow_provider_cerebras.durable.on_kill import CLAIMED_SINCE, DELETED, NOT_CANCELLED, may_delete
+from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
 from airflow_provider_cerebras.durable.uploads import Upload
@@ -36,6 +36,7 @@ from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionIn
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
+from airflow_provider_cerebras.operators._on_kill import delete, find_out_why_not
 from airflow_provider_cerebras.operators._pruning import select
 from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.durable.identity import Identity
+    from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
@@ -75,8 +78,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         no alias of ours, and each attempt makes a version. (templated)
     :param move_aliases: whether an alias in ``version_aliases`` is taken from another version that holds it; default
         False, and the task fails before anything is uploaded. (templated)
-    :param delete_on_kill: whether the version is deleted when a user ends or clears the task while it waits; default
-        False. While it is deferred, that needs Airflow 3.3. (templated)
+    :param delete_on_kill: whether the version is deleted when a user fails or clears the task while it waits; default
+        False. It is deleted only if Airflow confirms that, and no endpoint lists the version. While the task is
+        deferred, that needs Airflow 3.3. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
@@ -138,6 +142,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         self.delete_on_kill = delete_on_kill
         self._request: UploadRequest | None = None
         self._model_version: str | None = None
+        self._ti: object = None
 
     def execute(self, context: Context) -> str:
         """Upload, or adopt what an earlier attempt has uploaded, and wait if asked to."""
@@ -150,25 +155,38 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             version = Upload(self.hook.get_conn(), request, task_state=task_state, log=self.log).run()
         if not self.wait_for_completion:
             return self._succeed(version.name, context)
-        self._model_version = version.name
+        self._ti, self._model_version = context["ti"], version.name
         now = time.time()
         return self._wait(ModelVersionPoller(version.name, deadline=now + self.timeout, started=now), context)
 
     def on_kill(self) -> None:
-        """Airflow calls this when the task is ended from outside while it holds a worker."""
+        """Airflow calls this when a user ends the task while it holds a worker, and also when a pod is evicted."""
         if self._model_version is None:
             return
         if not self.delete_on_kill:
             self.log.info(NOT_CANCELLED, self._model_version)
             return
-        # A client of its own: the other one may be in the middle of a request.
-        with CerebrasClient(self.hook.get_conn().settings) as client:
-            version = client.send(operations.get_model_version(self._model_version))
-            if not may_delete(self._claim, version.details.version_aliases):
-                self.log.info(CLAIMED_SINCE, version.name)
-                return
-            client.send(operations.delete_model_version(version.name))
-        self.log.info(DELETED, version.name)
+        reason = find_out_why_not(self._ti)
+        if reason is None:
+            try:
+                # A client of its own: the other one may be in the middle of a request.
+                with CerebrasClient(self.hook.get_conn().settings) as client:
+                    reason = delete(client, self._model_version, self._claim)
+            except CerebrasError as error:
+                reason = str(error)
+        if reason is None:
+            self.log.info(DELETED, self._model_version)
+        else:
+            self.log.warning(NOT_DELETED, self._model_version, reason)
+
+    def _conclude(self, outcome: Outcome, context: Context) -> str:
+        # The wait is over: what kills the task from here on, or a trigger that comes back late, deletes nothing.
+        self._model_version = None
+        if self.delete_on_kill and self.durable:
+            release_claims(
+                self.hook.get_conn(), outcome.ids["model_version"], self._identity(context).base, log=self.log
+            )
+        return super()._conclude(outcome, context)
 
     def _new_request(self, context: Context) -> UploadRequest:
         # Makes the call once without sending it, so that every argument is checked before the first request.
@@ -177,13 +195,6 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             org_name, self.model_arch_id, self.weight_uri, self.version_aliases, self.system_fingerprint_suffix
         )
         refuse_reserved(self.version_aliases or (), "version_aliases")
-        identity = identify(
-            context,
-            org_name=org_name,
-            model_arch_id=self.model_arch_id,
-            weight_uri=self.weight_uri,
-            system_fingerprint_suffix=self.system_fingerprint_suffix,
-        )
         return UploadRequest(
             org_name=org_name,
             model_arch_id=self.model_arch_id,
@@ -191,8 +202,17 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             system_fingerprint_suffix=self.system_fingerprint_suffix,
             version_aliases=tuple(dict.fromkeys(self.version_aliases or ())),
             move_aliases=self.move_aliases,
-            identity=identity if self.durable else None,
+            identity=self._identity(context) if self.durable else None,
             claims=self.delete_on_kill,
+        )
+
+    def _identity(self, context: Context) -> Identity:
+        return identify(
+            context,
+            org_name=self.hook.org_name,
+            model_arch_id=self.model_arch_id,
+            weight_uri=self.weight_uri,
+            system_fingerprint_suffix=self.system_fingerprint_suffix,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""What a call of ``on_kill`` means, and how to do as it asks.
+"""How a trigger finds out what a call of ``on_kill`` means, and does what it asks for.
 
 Airflow calls it for each trigger that its triggerer must not run any more. That is so when a user has ended or cleared
 the task, but also when the triggerer was silent for longer than ``[triggerer] triggerer_health_check_threshold`` and
@@ -9,31 +9,22 @@ time that it compares its triggers with the database, so that whatever takes lon
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_provider_cerebras._airflow_internals import TaskStateUnknown, ask_task_state
+from airflow_provider_cerebras.durable.on_kill import Judgement, deletion, is_cleared_since, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from typing import Any
 
-    from airflow.providers.common.compat.sdk import TaskInstance
+    from airflow_provider_cerebras._airflow_internals import TaskKey
+    from airflow_provider_cerebras.api.client import AsyncCerebrasClient
 
+ResultT = TypeVar("ResultT")
+
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _under_way: set[asyncio.Task[None]] = set()
-
-
-async def is_deferred(ti: TaskInstance | None) -> bool:
-    """Tell whether a task is deferred at this moment, by Airflow's database.
-
-    :param ti: the task; None: a trigger that belongs to none.
-    """
-    if ti is None:
-        return False
-    # As the triggers of other providers ask, and only where on_kill is ever called (Airflow 3.3 and later).
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    from asgiref.sync import sync_to_async
-
-    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-    )
-    return "deferred" in states.get(ti.run_id, {}).values()
 
 
 async def see_through(work: Coroutine[None, None, None]) -> None:
@@ -46,3 +37,50 @@ async def see_through(work: Coroutine[None, None, None]) -> None:
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
     await asyncio.shield(task)
+
+
+async def delete_if_killed(
+    client: AsyncCerebrasClient,
+    key: TaskKey,
+    model_version: str,
+    claim: str | None,
+    *,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> str | None:
+    """Delete the version that a deferred task waited for, if it is known that a user has ended the task.
+
+    A task that was cleared runs again at once, and looks like one whose wait has ended until it makes a version. So for
+    a minute that is looked for.
+
+    :param client: how to reach the service.
+    :param key: which task.
+    :param model_version: full name, by number.
+    :param claim: alias by which the attempt that waited has claimed the version.
+    :param sleep: how to spend the seconds in between.
+    :return: why it was not deleted; None: it was.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            state = await asyncio.to_thread(ask_task_state, key)
+        except TaskStateUnknown as error:
+            return str(error)
+        judgement = judge(state, was_deferred=True, cleared=False)
+        if judgement is not Judgement.KILLED and await _send(client, is_cleared_since(model_version, claim)):
+            judgement = Judgement.KILLED
+        if judgement is Judgement.KILLED:
+            return await _send(client, deletion(model_version, claim))
+        if judgement is Judgement.NOT_KILLED or claim is None or pause is None:
+            return f"its task is {state}, and it is not known that a user has failed or cleared it."
+        await sleep(pause)
+    return None
+
+
+async def _send(client: AsyncCerebrasClient, calls: Generator[Any, Any, ResultT]) -> ResultT:
+    response: Any = None
+    while True:
+        try:
+            call = calls.send(response)
+        except StopIteration as end:
+            result: ResultT = end.value
+            return result
+        response = await client.send(call)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras._airflow_internals import TaskStateUnknown, triggers_task
 from airflow_provider_cerebras.api.errors import CerebrasError
-from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.durable.on_kill import (
-    CLAIMED_SINCE,
-    DELETED,
-    NOT_CANCELLED,
-    NOT_DELETED,
-    STILL_AWAITED,
-    may_delete,
-    was_cleared,
-)
+from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED
 from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 from airflow_provider_cerebras.triggers._base import WaitTrigger
-from airflow_provider_cerebras.triggers._on_kill import is_deferred, see_through
+from airflow_provider_cerebras.triggers._on_kill import delete_if_killed, see_through
 
 
 class CerebrasModelVersionTrigger(WaitTrigger):
@@ -31,10 +22,11 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     :param model_version: full name of the version, by number or alias.
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
-    :param delete_on_kill: whether the version is deleted when a user ends or clears the task meanwhile (Airflow 3.3
-        and later). Neither a restart of the triggerer nor its replacement by another one ever does that.
-    :param claim: alias by which the attempt that waits has claimed the version; if it has been claimed by a newer
-        attempt since, a kill leaves it alone.
+    :param delete_on_kill: whether the version is deleted when a user fails or clears the task meanwhile (Airflow 3.3
+        and later), and Airflow confirms that. Neither a restart of the triggerer nor its replacement by another one
+        ever does that.
+    :param claim: alias by which the attempt that waits has claimed the version; without it on the version, or with one
+        of a newer attempt, the version is not deleted.
     """
 
     def __init__(
@@ -72,25 +64,18 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     async def _try_to_delete(self) -> None:
         # Airflow would not say why it failed, and may have given up waiting for it.
         try:
-            await self._delete()
-        except CerebrasError as error:
-            self.log.error(NOT_DELETED, self.model_version, error)
+            reason = await self._delete()
+        except (CerebrasError, TaskStateUnknown, ValueError) as error:
+            reason = str(error)
+        if reason is None:
+            self.log.info(DELETED, self.model_version)
+        else:
+            self.log.warning(NOT_DELETED, self.model_version, reason)
 
-    async def _delete(self) -> None:
-        deferred = await is_deferred(getattr(self, "task_instance", None))
+    async def _delete(self) -> str | None:
+        key = triggers_task(self)
         async with await self._hook().get_async_conn() as client:
-            version = await client.send(operations.get_model_version(self.model_version))
-            if not may_delete(self.claim, version.details.version_aliases):
-                self.log.info(CLAIMED_SINCE, version.name)
-                return
-            if deferred:
-                name = ModelVersionName.parse(version.name)
-                listed = await client.send(operations.list_model_versions(name.org_name, name.model_arch_id))
-                if not was_cleared(self.claim, [other.details.version_aliases for other in listed.model_versions]):
-                    self.log.info(STILL_AWAITED, version.name)
-                    return
-            await client.send(operations.delete_model_version(version.name))
-        self.log.info(DELETED, version.name)
+            return await delete_if_killed(client, key, self.model_version, self.claim)
 
     def _ids(self) -> dict[str, str]:
         return {"model_version": self.model_version}

@@ -103,10 +103,10 @@ def stall_triggerer(field: Field, name: str) -> Figures:
             release.wait_until("another triggerer", is_taken_over)
             release.wait_until_polled("upload")
         # Airflow calls on_kill, though nobody has done anything to the task.
-        left_alone = f"{release.service.version_name(1)} is left alone: its task is deferred as before"
+        kept = f"{release.service.version_name(1)} is not deleted, although delete_on_kill is set: its task is"
         release.wait_until(
             "the call of on_kill",
-            lambda: left_alone in stack.log_of(release.dag_id, name, "release.upload", held.tries),
+            lambda: kept in stack.log_of(release.dag_id, name, "release.upload", held.tries),
         )
         return release.conclude()
 
@@ -317,14 +317,15 @@ def intervene(field: Field, name: str, *, how: str, delete: bool) -> Figures:
             stack.clear(dag_id, name, task, downstream=True)
         else:
             stack.mark(dag_id, name, task, how)
+        if how == "success":
+            figures = release.conclude()
+            assert not service.requests("delete_model_version")
+            return figures
         if delete:
             stack.wait_until(f"{name}: the deletion", lambda: first not in service.versions(), timeout=STEP_SECONDS)
         if how == "failed":
             stack.wait_until(f"{name}: the failure", lambda: stack.run_state(name) == "failed", timeout=STEP_SECONDS)
-        if how == "failed" or (how == "success" and delete):
             stack.clear(dag_id, name, task, downstream=True)
-        if how == "success" and not delete:
-            return release.conclude()
         # What a user clears is uploaded anew, since the weights may be others; the service cannot cancel the old one.
         figures = release.conclude(versions=(2,) if delete else (1, 2))
         assert bool(service.requests("delete_model_version")) == delete
@@ -430,7 +431,7 @@ _INTERVENTIONS = {
     ("cleared", False): "clears the deferred upload. The first version stays",
     ("cleared", True): "does the same with `delete_on_kill=True`. The first version is deleted",
     ("success", False): "marks the deferred upload as success. The release goes on with the version",
-    ("success", True): "does the same with `delete_on_kill=True`, and clears it later. The first version is deleted",
+    ("success", True): "does the same with `delete_on_kill=True`. The version stays, and the release goes on with it",
 }
 
 RELEASE_DRILLS = [

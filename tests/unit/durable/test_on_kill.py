@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cerebras.durable.on_kill import may_delete, was_cleared
-from tests.unit.durable.world import CLEARED, FIRST, RETRY, STRANGER
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.durable.on_kill import Judgement, judge, may_delete, release_claims, was_cleared
+from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.operators._on_kill import delete
+from tests.unit.durable.world import (
+    ARCH,
+    CLEARED,
+    ENDPOINT,
+    FIRST,
+    ORG,
+    RETRY,
+    STRANGER,
+    Attempt,
+    Journal,
+    Mishap,
+    broken,
+    name,
+    request,
+)
+
+if TYPE_CHECKING:
+    from tests.unit.durable.world import Service
 
 TENTH = f"{FIRST.alias}-10"
 SECOND_TO_LAST = f"{FIRST.alias}-9"
@@ -28,6 +54,8 @@ SECOND_TO_LAST = f"{FIRST.alias}-9"
             FIRST.claim, [FIRST.alias, FIRST.claim, STRANGER.claim], True, id="a claim of another task run is not of it"
         ),
         pytest.param("latest", ["latest"], False, id="what is no claim allows nothing"),
+        pytest.param(CLEARED.claim, [FIRST.claim, CLEARED.claim], True, id="a later generation is the newer one"),
+        pytest.param(FIRST.claim, [FIRST.claim, CLEARED.claim], False, id="and an earlier one is not"),
     ],
 )
 def test_may_delete(claim: str | None, aliases: list[str], allowed: bool) -> None:
@@ -48,3 +76,123 @@ def test_may_delete(claim: str | None, aliases: list[str], allowed: bool) -> Non
 )
 def test_was_cleared(claim: str | None, aliases: list[list[str]], cleared: bool) -> None:
     assert was_cleared(claim, aliases) is cleared
+
+
+@given(state=st.none() | st.text(), was_deferred=st.booleans())
+def test_an_unheard_of_state_is_no_evidence(state: str | None, was_deferred: bool) -> None:
+    known = {None, "failed", "restarting", "scheduled", "queued", "running"}
+    if state not in known:
+        assert judge(state, was_deferred=was_deferred, cleared=False) is Judgement.NOT_KILLED
+
+
+def delete_version_1(service: Service, *mishaps: Mishap, claim: str | None = FIRST.claim) -> tuple[str | None, Attempt]:
+    """Delete as an attempt does that was killed; why it did not, and what it sent."""
+    Attempt(service).upload(request(FIRST, "latest", claims=True))
+    attempt = Attempt(service, list(mishaps))
+    with closing(attempt.client()) as client:
+        return delete(client, name(1), claim), attempt
+
+
+def test_a_version_that_nobody_uses_is_deleted(service: Service) -> None:
+    reason, attempt = delete_version_1(service)
+    assert reason is None
+    assert service.aliases() == {}
+    # Both checks are as close to the deletion as can be.
+    assert [operation for operation, _, _ in attempt.network.sent] == [
+        "list_endpoints",
+        "get_endpoint",
+        "get_model_version",
+        "delete_model_version",
+    ]
+
+
+LISTED = {"endpoint_id": ENDPOINT, "model_arch_id": ARCH, "created": 1, "updated": 1, "org_name": ORG}
+ENTRY = {"id": "5", "model": name(7), "version_alias": "latest", "created": 1, "state": "complete"}
+ENDPOINT_ROW = {"name": ENDPOINT, "model_arch_id": ARCH, "created": 1, "updated": 1, "deployed_models": [ENTRY]}
+VERSION = {"name": name(1), "done": False, "response": {"version_aliases": [FIRST.alias, FIRST.claim]}}
+
+
+def without(body: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
+    changed = {key: each for key, each in body.items() if key != field}
+    return changed if value is ... else {**changed, field: value}
+
+
+UNKNOWN: dict[str, tuple[OperationName, dict[str, Any]]] = {}
+for word, value in {"absent": ..., "null": None, "a number": 5, "a list": [None], "a text": "text"}.items():
+    UNKNOWN |= {
+        f"endpoints {word}": (OperationName.LIST_ENDPOINTS, without({}, "endpoints", value)),
+        f"endpoint_id {word}": (
+            OperationName.LIST_ENDPOINTS,
+            {"endpoints": [without(LISTED, "endpoint_id", value)]},
+        ),
+        f"deployed_models {word}": (OperationName.GET_ENDPOINT, without(ENDPOINT_ROW, "deployed_models", value)),
+        f"model {word}": (
+            OperationName.GET_ENDPOINT,
+            without(ENDPOINT_ROW, "deployed_models", [without(ENTRY, "model", value)]),
+        ),
+        f"name {word}": (OperationName.GET_MODEL_VERSION, without(VERSION, "name", value)),
+        f"response {word}": (OperationName.GET_MODEL_VERSION, without(VERSION, "response", value)),
+        f"version_aliases {word}": (
+            OperationName.GET_MODEL_VERSION,
+            {**VERSION, "response": without({}, "version_aliases", value)},
+        ),
+    }
+del UNKNOWN["endpoint_id a text"]  # it is one
+for word in ("endpoints null", "deployed_models null"):  # the models read these as empty
+    del UNKNOWN[word]
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_what_is_not_known_to_be_unused_and_unclaimed_is_not_deleted(case: str, service: Service) -> None:
+    operation, body = UNKNOWN[case]
+    answer = Mishap(operation, httpx.Response(200, json=body), times=99)
+    reason: str | None = "an error"
+    with suppress(CerebrasError):
+        reason, _ = delete_version_1(service, answer)
+    assert reason is not None
+    assert list(service.aliases()) == [1]
+
+
+@pytest.mark.parametrize("state", ["complete", "in_progress", "failed", "whatever"])
+def test_a_version_that_an_endpoint_lists_is_not_deleted(state: str, service: Service) -> None:
+    entries = [ENTRY, {**ENTRY, "model": name(1), "state": state}]
+    answer = httpx.Response(200, json={**ENDPOINT_ROW, "deployed_models": entries})
+    reason, _ = delete_version_1(service, Mishap(OperationName.GET_ENDPOINT, answer))
+    assert reason is not None
+    assert ENDPOINT in reason
+    assert list(service.aliases()) == [1]
+
+
+def test_an_answer_about_another_version_deletes_neither(service: Service) -> None:
+    service.upload("s3://weights/other", "golden")
+    answer = httpx.Response(200, json=VERSION)
+    Attempt(service).upload(request(FIRST, claims=True))
+    with closing(Attempt(service, [Mishap(OperationName.GET_MODEL_VERSION, answer)]).client()) as client:
+        assert delete(client, name(2), FIRST.claim) is not None
+    assert list(service.aliases()) == [1, 2]
+
+
+def test_a_version_known_by_an_alias_alone_is_not_deleted(service: Service) -> None:
+    Attempt(service).upload(request(FIRST, "latest", claims=True))
+    with closing(Attempt(service).client()) as client:
+        assert delete(client, name("latest"), FIRST.claim) is not None
+    assert list(service.aliases()) == [1]
+
+
+def test_the_claims_come_off_and_nothing_else(service: Service) -> None:
+    made = service.upload("s3://weights/1", FIRST.alias, FIRST.claim, RETRY.claim, STRANGER.claim, "latest")
+    journal = Journal()
+    with closing(Attempt(service).client()) as client:
+        release_claims(client, made, FIRST.base, log=journal)
+    assert service.aliases() == {1: [FIRST.alias, STRANGER.claim, "latest"]}
+    assert journal.lines == []
+
+
+def test_claims_that_cannot_be_taken_off_are_said_to_stay(service: Service) -> None:
+    made = service.upload("s3://weights/1", FIRST.alias, FIRST.claim)
+    journal = Journal()
+    refused = Mishap(OperationName.UPDATE_MODEL_VERSION_ALIASES, broken("503"), worked=False, times=9)
+    attempt = Attempt(service, [refused])
+    with closing(attempt.client()) as client:
+        release_claims(client, made, FIRST.base, log=journal)
+    assert f"stays on model version {made}" in journal.text

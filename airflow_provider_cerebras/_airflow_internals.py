@@ -1,0 +1,120 @@
+"""What this package takes from Airflow that Airflow does not promise to keep, each in one place.
+
+Where one of these is gone or fails, the caller is told that the answer is not known, which is logged; and what is not
+known is not acted on. ``tests/unit/test_airflow_internals.py`` says on a new Airflow which of them is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ASKING_TAKES = 3.0
+
+
+class TaskStateUnknown(Exception):
+    """Airflow did not say which state a task is in; the message says why."""
+
+
+class TaskKey(NamedTuple):
+    """Which task of which run."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+
+def task_key(ti: Any) -> TaskKey:
+    """Return which task a task instance is of.
+
+    :param ti: what Airflow gives an operator or a trigger; None: nothing.
+    :raises TaskStateUnknown: if it does not say.
+    """
+    try:
+        return TaskKey(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    except AttributeError as error:
+        raise TaskStateUnknown(f"Airflow did not say which task this is ({error}).") from error
+
+
+def triggers_task(trigger: object) -> TaskKey:
+    """Return the task that waits for a trigger (Airflow 3.3 and later set it).
+
+    :param trigger: the trigger.
+    :raises TaskStateUnknown: if Airflow does not say.
+    """
+    return task_key(getattr(trigger, "task_instance", None))
+
+
+def ask_task_state(key: TaskKey) -> str | None:
+    """Ask Airflow's database for the state of a task; None: it has none, as after a clear.
+
+    This blocks.
+
+    :param key: which task.
+    :raises TaskStateUnknown: if Airflow cannot be asked, or does not know the task.
+    """
+    ask = _ask_supervisor if AIRFLOW_V_3_0_PLUS else _ask_database
+    try:
+        states = ask(key)
+    except Exception as error:
+        raise TaskStateUnknown(f"Airflow cannot be asked ({type(error).__name__}: {error}).") from error
+    if len(states) != 1:
+        raise TaskStateUnknown(f"Airflow knows {len(states)} tasks of this name.")
+    state = states[0]
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def ask_task_state_in_time(key: TaskKey, seconds: float = _ASKING_TAKES) -> str | None:
+    """Ask as :func:`ask_task_state` does, from a signal handler.
+
+    The handler may have interrupted this very process while it held a lock that asking needs. So another thread asks.
+
+    :param key: which task.
+    :param seconds: how long to wait for the answer.
+    :raises TaskStateUnknown: if no answer came in time, or as above.
+    """
+    return _in_time(lambda: ask_task_state(key), seconds)
+
+
+def _in_time(ask: Callable[[], str | None], seconds: float) -> str | None:
+    answers: list[str | None] = []
+    errors: list[TaskStateUnknown] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except TaskStateUnknown as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="ask-task-state", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if answers:
+        return answers[0]
+    raise errors[0] if errors else TaskStateUnknown(f"Airflow did not answer within {seconds:g} s.")
+
+
+def _ask_supervisor(key: TaskKey) -> list[Any]:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    # A map index of -1 finds the task that is not mapped.
+    states: Any = RuntimeTaskInstance.get_task_states(
+        dag_id=key.dag_id, task_ids=[key.task_id], run_ids=[key.run_id], map_index=key.map_index
+    )
+    return list(states.get(key.run_id, {}).values())
+
+
+def _ask_database(key: TaskKey) -> list[Any]:
+    from airflow.models.taskinstance import TaskInstance
+
+    # A function of Airflow 2 that opens a session of its own.
+    ti: Any = TaskInstance.get_task_instance(  # type: ignore[attr-defined,call-arg,unused-ignore]
+        dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
+    )
+    return [] if ti is None else [ti.state]
