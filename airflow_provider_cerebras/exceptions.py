@@ -65,6 +65,13 @@ class EndpointVerificationFailed(AirflowFailException):
     answer: str | None = None
 
 
+class EvaluationFailed(AirflowFailException):
+    """An endpoint is not good enough, or changed while it was evaluated; the message says which.
+
+    An evaluation that could not be carried out ends in another error.
+    """
+
+
 class VersionInUse(AirflowFailException):
     """A model version serves or rolls out, so it is not deleted; the message names the endpoints."""
 

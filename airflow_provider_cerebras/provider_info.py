@@ -82,7 +82,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": modules("hooks.cerebras"),
-        "operators": modules("operators.model_versions", "operators.endpoints"),
+        "operators": modules("operators.model_versions", "operators.endpoints", "operators.evaluation"),
         "sensors": modules("sensors.model_versions", "sensors.endpoints"),
         "triggers": modules("triggers.model_versions", "triggers.endpoints", "triggers.events"),
         "extra-links": [

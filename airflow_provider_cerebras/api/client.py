@@ -69,7 +69,7 @@ _TIMEOUTS_PER_REQUEST = 4
 _MAX_CONNECT_TIMEOUT = 10.0
 _MAX_BACKOFF = 30.0
 # Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow answer.
-_MAX_CONNECTIONS = 2
+_CONNECTIONS_FOR_POLLING = 2
 # Longer than any pause between two polls, so that each does not open a connection of its own.
 _KEEPALIVE_EXPIRY = 300.0
 # The request had not left when these happened.
@@ -387,6 +387,8 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
 
     :param settings: where the API is and how to talk to it.
     :param verify: what :meth:`ClientSettings.ssl_context` made, in a thread; see :meth:`create`.
+    :param max_connections: how many requests are under way at once, each on a connection of its own; default 2, which
+        is enough for polling.
     :param transport: takes the place of the network, for tests.
     :param sleep: how to spend the seconds between two attempts.
     """
@@ -396,13 +398,14 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
         settings: ClientSettings,
         *,
         verify: ssl.SSLContext | bool,
+        max_connections: int = _CONNECTIONS_FOR_POLLING,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(settings, httpx.AsyncClient(transport=transport, verify=verify, **_http_options(settings)))
         self._sleep = sleep
         # What the pool of httpx costs grows with the square of the requests that wait in it, so they wait here.
-        self._turn = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._turn = asyncio.Semaphore(max_connections)
 
     @classmethod
     async def create(cls, settings: ClientSettings) -> Self:

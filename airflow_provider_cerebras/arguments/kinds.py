@@ -223,6 +223,24 @@ def read_expectation(value: object, argument: str) -> object:
     return read_text(value, argument)
 
 
+def read_dataset(value: object, argument: str) -> object:
+    """Read the cases of an evaluation, or the location of a file of them."""
+    read = _literal(value, "[")
+    if isinstance(read, str):
+        return read_text(read, argument)
+    return read if _is_path(read) else read_list(_plain(read), argument, "cases")
+
+
+def read_scorers(value: object, argument: str) -> tuple[Any, ...]:
+    """Read names and functions that score answers."""
+    return tuple(read_list(value, argument, "names and functions"))
+
+
+def read_location(value: object, argument: str) -> object:
+    """Read the path or the URI of a folder."""
+    return value if _is_path(value) else read_text(value, argument)
+
+
 def read_class(value: object, argument: str) -> type:
     """Read a class."""
     if not isinstance(value, type):
@@ -254,6 +272,10 @@ PATTERNS = Kind("a list, a tuple or a set of patterns, or the text of a list", r
 MAPPING = Kind("a mapping with texts as keys, or its text", read_mapping)
 MESSAGES = Kind("a list of messages, or a list of such lists; or the text of one", read_messages, text=True)
 EXPECTATION = Kind("a text, a `re.Pattern` or a function", read_expectation, text=True)
+DATASET = Kind("a list of cases, its text, or the path or URI of a JSONL file", read_dataset, text=True)
+# Not templated: Airflow calls what it finds in a list that it renders.
+SCORERS = Kind("a list of names and functions", read_scorers, templated=False)
+LOCATION = Kind("the path or URI of a folder", read_location, text=True)
 CLASS = Kind("a class", read_class, templated=False)
 AIRFLOWS_OWN = Kind("what Airflow's sensors take", as_it_is, templated=False)
 
@@ -301,7 +323,11 @@ def _text(value: object, argument: str) -> object:
 
 
 def _path_text(value: object) -> object:
-    return str(value) if hasattr(value, "parts") else value
+    return str(value) if _is_path(value) else value
+
+
+def _is_path(value: object) -> bool:
+    return hasattr(value, "parts")
 
 
 def _literal(value: object, opens: str) -> object:

@@ -97,6 +97,15 @@ def identify_rollback(context: Context, endpoint_id: str) -> Identity:
     return _identity(context, ["rollback"], [endpoint_id])
 
 
+def identify_evaluation(context: Context, *subject: str) -> Identity:
+    """Make the identity of the running task's evaluation.
+
+    :param context: the task's context.
+    :param subject: what is evaluated, and with what.
+    """
+    return _identity(context, ["evaluation"], list(subject))
+
+
 def _identity(context: Context, before: list[str], after: list[str]) -> Identity:
     ti: Any = context["ti"]
     namespace = conf.get("cerebras", "idempotency_namespace", fallback="")

@@ -58,7 +58,7 @@ class _Asking:
         self._take = take
         self._max_retries = max_retries
         self._now = asyncio.get_running_loop().time
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._idle: set[asyncio.Task[None]] = set()
         self._paused_until = -math.inf
         self._pauses = 0
@@ -79,7 +79,9 @@ class _Asking:
                 self._take(await self._answer(question))
                 if self._error is not None:
                     return
-        except Exception as error:  # noqa: BLE001  raised again by run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  raised again by run(); Airflow's SIGTERM is not an Exception
             self._error = self._error or error
             # Those who wait would ask once more.
             for each in self._idle:

@@ -76,7 +76,8 @@ def read_rows(rows: object) -> DataSet:
     :param rows: a list of mappings with the fields of a case.
     :raises ValueError: if an item is not a case; the message has its number, counted from 1.
     """
-    if not isinstance(rows, list | tuple):
+    # A mapped task's XComs are a sequence of their own kind.
+    if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
         raise ValueError(f"dataset: must be a list of cases or the location of a JSONL file, not {shown(rows)}.")  # noqa: TRY004
     return _data_set((f"case {number}", row) for number, row in enumerate(rows, start=1))
 

@@ -106,11 +106,20 @@ def _read(name: object, limit: object, tags: Collection[str], scorers: Collectio
         raise ValueError(f"require: {shown(name)}: no case has this tag.")
     if kind == "score" and subject not in scorers:
         raise ValueError(f"require: {shown(name)}: the scorers are {', '.join(scorers)}.")
-    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 <= limit < math.inf:
+    number = _number(limit)
+    if not 0 <= number < math.inf:
         raise ValueError(f"require: {name}: must be a number of at least 0, not {shown(limit)}.")
-    if kind in {"pass_rate", "tag", "score"} and limit > 1:
+    if kind in {"pass_rate", "tag", "score"} and number > 1:
         raise ValueError(f"require: {name}: must be between 0 and 1, not {shown(limit)}.")
-    return Requirement(name, float(limit))
+    return Requirement(name, number)
+
+
+def _number(limit: object) -> float:
+    """A number, which a template renders as a string; NaN for anything else."""
+    try:
+        return float(limit) if isinstance(limit, int | float | str) and not isinstance(limit, bool) else math.nan
+    except ValueError:
+        return math.nan
 
 
 def _is_known(name: str) -> bool:

@@ -49,10 +49,11 @@ class ResultStore:
 
     :param folder: belongs to this evaluation of this task run alone.
     :param attempt: number of the attempt.
+    :ivar folder: the folder.
     """
 
     def __init__(self, folder: Folder, attempt: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._attempt = attempt
         self._part = 0
 
@@ -65,9 +66,9 @@ class ResultStore:
 
     def read(self) -> Iterator[Result]:
         """Return the results that earlier attempts have stored; what cannot be read is left out."""
-        if not self._folder.exists():
+        if not self.folder.exists():
             return
-        for path in sorted(self._folder.iterdir(), key=lambda each: each.name):
+        for path in sorted(self.folder.iterdir(), key=lambda each: each.name):
             if _PART.fullmatch(path.name):
                 for line in path.read_text("utf-8").split("\n"):
                     if (result := Result.from_line(line)) is not None:
@@ -92,4 +93,4 @@ class ResultStore:
         self._write("report.md", markdown)
 
     def _write(self, name: str, content: str) -> None:
-        (self._folder / name).write_text(content, encoding="utf-8")
+        (self.folder / name).write_text(content, encoding="utf-8")

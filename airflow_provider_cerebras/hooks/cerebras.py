@@ -126,6 +126,17 @@ class CerebrasHook(BaseHook):
         with connection_named(self.cerebras_conn_id):
             return await AsyncCerebrasClient.create(settings.client)
 
+    def make_inference_client(self, *, max_connections: int) -> AsyncCerebrasClient:
+        """Make a client for asking an endpoint many questions at once; the caller closes it.
+
+        :param max_connections: how many requests are under way at once.
+        :raises ValueError: if the connection cannot be used, or has no inference API key.
+        """
+        settings = self._settings.client
+        self._check_inference_key()
+        with connection_named(self.cerebras_conn_id):
+            return AsyncCerebrasClient(settings, verify=settings.ssl_context(), max_connections=max_connections)
+
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the organization's architectures, and say in plain words what came of it."""
         try:
@@ -234,12 +245,15 @@ class CerebrasHook(BaseHook):
         :param params: further fields of the request, such as ``temperature`` or ``max_completion_tokens``.
         :raises ValueError: if the connection has no inference API key.
         """
+        self._check_inference_key()
+        return self._client.send(operations.chat_completion(endpoint_id, messages, **params))
+
+    def _check_inference_key(self) -> None:
         if not self._settings.client.inference_key:
             raise ValueError(
                 f"Connection {self.cerebras_conn_id!r}, field extra: has no inference_api_key, which chat completions "
                 "take (the management API key is another)."
             )
-        return self._client.send(operations.chat_completion(endpoint_id, messages, **params))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,21 @@ def test_verify_and_promote(quick: EmulatorClient, run: Callable[[str], DagResul
     assert result["verify"].xcom["chats"] == 2
     assert aliases(quick, new) == ["latest", "production"]
     assert aliases(quick, old) == []
+
+
+def test_gate_a_release(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
+    old = quick.upload("s3://my-bucket/fine-tunes/old")
+    new = quick.upload("s3://my-bucket/fine-tunes/new", "latest")
+    quick.deploy(old)
+    questions = [json.loads(line) for line in (SNIPPETS / "cases.jsonl").read_text().splitlines()]
+    right = {each["messages"][0]["content"]: f"It is {each['expected']}." for each in questions}
+    quick.set_answers(old, right, default="")
+    quick.set_answers(new, right)
+
+    result = run("gate_a_release")
+
+    assert (result["evaluate"].xcom["model_version"], result["evaluate"].xcom["pass_rate"]) == (new, 1.0)
+    assert result["evaluate"].xcom["baseline"]["worse"] == 0
 
 
 def test_change_aliases(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:

@@ -66,6 +66,7 @@ def is_polite(answer: str) -> bool:
 
 
 CHAT = [{"role": "user", "content": "What is 6 times 7?"}]
+CASE = {"id": "a", "messages": CHAT, "expected": "42"}
 PATTERN = re.compile(r"\b42\b")
 
 SAMPLES: dict[Any, list[Sample]] = {
@@ -117,6 +118,16 @@ SAMPLES: dict[Any, list[Sample]] = {
         Sample(LazySequence(CHAT), [CHAT], as_text=False),
         Sample([{"role": "user", "content": 42}], [[{"role": "user", "content": "42"}]]),
     ],
+    kinds.read_dataset: [
+        Sample([CASE], [CASE]),
+        Sample(LazySequence(CASE), [CASE], as_text=False),
+        Sample("s3://my-bucket/cases.jsonl", "s3://my-bucket/cases.jsonl"),
+        Sample(PurePosixPath("/cases.jsonl"), PurePosixPath("/cases.jsonl"), as_text=False),
+    ],
+    kinds.read_location: [
+        Sample("s3://my-bucket/results", "s3://my-bucket/results"),
+        Sample(PurePosixPath("/results"), PurePosixPath("/results"), as_text=False),
+    ],
     kinds.read_expectation: [
         Sample("42", "42"),
         Sample(42, "42"),
@@ -163,6 +174,8 @@ WRONG: dict[Any, list[Any]] = {
     kinds.read_patterns: [None, "prod*", [""], 7],
     kinds.read_mapping: [None, "x", [("a", 1)], {1: 2}],
     kinds.read_messages: [None, "", [], [[]], "Hello", [7], [{"role": "user"}, 7]],
+    kinds.read_dataset: [None, "", 7, {"id": 1}, "{{ x }}", "None"],
+    kinds.read_location: [None, "", 7.5, "{{ x }}", "None"],
     kinds.read_expectation: ["", [], 1.5, "{{ x }}"],
 }
 

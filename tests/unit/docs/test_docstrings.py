@@ -16,6 +16,7 @@ PUBLIC: dict[str, Any] = {
     for module in modules()
     for name, value in names(module).items()
 }
+UNITS = ("seconds", "share of", "how often", "how many")
 OPERATORS = {
     name: value for name, value in PUBLIC.items() if isinstance(value, type) and issubclass(value, BaseOperator)
 }
@@ -72,6 +73,6 @@ def test_a_number_has_a_unit_and_a_default_is_told(name: str) -> None:
     for parameter in inspect.signature(inspect.unwrap(OPERATORS[name].__init__)).parameters.values():
         words = docstring.partition(f":param {parameter.name}:")[2].partition(" :param ")[0].partition(" :raises ")[0]
         if isinstance(parameter.default, float | int) and not isinstance(parameter.default, bool):
-            assert "seconds" in words, parameter.name
+            assert any(unit in words for unit in UNITS), parameter.name
         if isinstance(parameter.default, float | int | str):
             assert str(parameter.default) in words or "Default" in words or "default" in words, parameter.name

@@ -50,7 +50,7 @@ def test_what_was_not_measured_meets_nothing() -> None:
         ({"tag:unknown": 1}, "no case has this tag"),
         ({"score:contains": 1}, "the scorers are exact, judge"),
         ({"pass_rate": 95}, "between 0 and 1"),
-        ({"pass_rate": "0.95"}, "number"),
+        ({"pass_rate": "high"}, "number"),
         ({"pass_rate": True}, "number"),
         ({"pass_rate": None}, "number"),
         ({"latency_p95": -1}, "number"),
@@ -60,6 +60,10 @@ def test_what_was_not_measured_meets_nothing() -> None:
 def test_what_cannot_be_required_is_refused(require: Any, words: str) -> None:
     with pytest.raises(ValueError, match=f"^require: .*{words}"):
         read(require)
+
+
+def test_a_limit_may_come_from_a_template() -> None:
+    assert read({"pass_rate": "0.95"})[0].limit == 0.95
 
 
 def test_nothing_can_be_required() -> None:
