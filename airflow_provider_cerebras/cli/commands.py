@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_cerebras import weights
 from airflow_provider_cerebras.api.errors import NotFound
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_entry, classify_version, serving_model
@@ -94,6 +95,32 @@ def history(args: argparse.Namespace) -> Result:
     return Result.of_rows(rows, nothing=f"Endpoint {args.endpoint_id!r} lists no deployments.")
 
 
+def check_weights(args: argparse.Namespace) -> Result:
+    """What is wrong with weights in S3; an error among the findings makes the exit code 1."""
+    report = weights.check_weights(
+        args.weight_uri,
+        args.arch,
+        reader_role_arn=args.role,
+        sample_values=args.sample_values,
+        aws_conn_id=args.aws_conn_id,
+    )
+    rows: list[Row] = [
+        {"level": each.level.value, "code": each.code, "object": each.object, "found": each.message}
+        for each in report.findings
+    ]
+    return Result(
+        data=report.to_json(),
+        rows=rows,
+        summary=f"digest: {report.digest or 'none'}",
+        exit_code=1 if report.errors else 0,
+    )
+
+
+def bucket_policy(args: argparse.Namespace) -> Result:
+    """The policy that lets Cerebras read a bucket."""
+    return Result(data=weights.bucket_policy(args.bucket, args.role))
+
+
 def doctor(args: argparse.Namespace) -> Result:
     """What is wrong with the set-up, and what to do about it."""
     from airflow_provider_cerebras.cli.doctor import Level, examine
@@ -156,5 +183,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], Result]] = {
     "status": status,
     "versions": versions,
     "history": history,
+    "check-weights": check_weights,
+    "bucket-policy": bucket_policy,
     "doctor": doctor,
 }

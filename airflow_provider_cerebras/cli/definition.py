@@ -6,6 +6,8 @@ Airflow imports this module at every call of ``airflow``, so it imports nothing 
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,6 +149,9 @@ def _function(name: str) -> Callable[[argparse.Namespace], None]:
 
 
 def _run(name: str, args: argparse.Namespace) -> None:
-    from airflow_provider_cerebras.cli.run import run
+    # Airflow logs to standard output, from its import on; a script expects nothing there but the result.
+    with redirect_stdout(sys.stderr):
+        from airflow_provider_cerebras.cli.run import run
 
-    run(name, args)
+        write = run(name, args)
+    write()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import yaml
@@ -18,7 +18,7 @@ from airflow_provider_cerebras.weights.errors import S3ExtraMissing, WeightsUnre
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import JsonValue
 
@@ -26,15 +26,20 @@ WRONG_USE = 2
 NOT_READ = 3
 
 
-def run(name: str, args: argparse.Namespace) -> None:
-    """Run a command and leave the process with its exit code.
+def run(name: str, args: argparse.Namespace) -> Callable[[], NoReturn]:
+    """Run a command.
 
     :param name: name of the command.
     :param args: its arguments.
+    :return: prints what was found and leaves the process with the exit code.
     """
-    with _errors_as_exit_codes(), _without_logs():
+    with _errors_as_exit_codes():
         result = COMMANDS[name](args)
-    _print(result, getattr(args, "output", "json"))
+    return partial(_finish, result, getattr(args, "output", "json"))
+
+
+def _finish(result: Result, output: str) -> NoReturn:
+    _print(result, output)
     sys.exit(result.exit_code)
 
 
@@ -46,17 +51,6 @@ def _errors_as_exit_codes() -> Iterator[None]:
         _fail(error, NOT_READ)
     except (ValueError, S3ExtraMissing, AirflowException) as error:
         _fail(error, WRONG_USE)
-
-
-@contextmanager
-def _without_logs() -> Iterator[None]:
-    """Keep log lines out of the output, where Airflow 2 would print them among the JSON."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
