@@ -26,6 +26,14 @@ class ModelVersionFailed(AirflowFailException):
     """The service could not take the weights over; the message carries its words."""
 
 
+class WeightsRejected(AirflowFailException):
+    """Something about the weights is certainly broken; the message names the first errors and counts the others."""
+
+
+class WeightsChanged(AirflowFailException):
+    """The weights in S3 are not those that were meant: something was added, removed or replaced there."""
+
+
 class AliasInUse(AirflowFailException):
     """Another model version holds an alias that this one shall have; the message names it."""
 

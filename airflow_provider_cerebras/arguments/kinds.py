@@ -26,6 +26,10 @@ from airflow_provider_cerebras.api.names import (
 )
 from airflow_provider_cerebras.evaluation.smoke import read_chats
 from airflow_provider_cerebras.hooks.connection import validate_conn_id
+from airflow_provider_cerebras.weights.checks import CHECKS as NAMES_OF_CHECKS
+from airflow_provider_cerebras.weights.checks import validate_checks
+from airflow_provider_cerebras.weights.digest import validate_digest
+from airflow_provider_cerebras.weights.policy import Role
 
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0", ""})
@@ -241,6 +245,21 @@ def read_location(value: object, argument: str) -> object:
     return value if _is_path(value) else read_text(value, argument)
 
 
+def read_digest(value: object, argument: str) -> str:
+    """Read a digest of weights."""
+    return validate_digest(_text(value, argument), argument)
+
+
+def read_role_arn(value: object, argument: str) -> str:
+    """Read the ARN of a role of AWS."""
+    return Role.parse(_text(value, argument), argument).arn
+
+
+def read_checks(value: object, argument: str) -> list[str]:
+    """Read a list of checks of weights."""
+    return validate_checks(read_list(value, argument, "checks"), argument)
+
+
 def read_class(value: object, argument: str) -> type:
     """Read a class."""
     if not isinstance(value, type):
@@ -276,6 +295,9 @@ DATASET = Kind("a list of cases, its text, or the path or URI of a JSONL file", 
 # Not templated: Airflow calls what it finds in a list that it renders.
 SCORERS = Kind("a list of names and functions", read_scorers, templated=False)
 LOCATION = Kind("the path or URI of a folder", read_location, text=True)
+DIGEST = Kind("a digest of weights, 64 hexadecimal digits", read_digest, text=True)
+ROLE_ARN = Kind("the ARN of a role", read_role_arn, text=True)
+CHECKS = Kind("a list of names out of " + ", ".join(f"`{each}`" for each in NAMES_OF_CHECKS), read_checks)
 CLASS = Kind("a class", read_class, templated=False)
 AIRFLOWS_OWN = Kind("what Airflow's sensors take", as_it_is, templated=False)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api.names import shown, validate_identifier
 from airflow_provider_cerebras.weights.bucket import examine_bucket
+from airflow_provider_cerebras.weights.checks import CHECKS, validate_checks
 from airflow_provider_cerebras.weights.description import Description
-from airflow_provider_cerebras.weights.digest import digest_of
+from airflow_provider_cerebras.weights.digest import digest_of, validate_digest
 from airflow_provider_cerebras.weights.errors import WeightsNotFound
 from airflow_provider_cerebras.weights.examine import examine, or_sound, report_of
 from airflow_provider_cerebras.weights.files import Model
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.weights.findings import Finding
     from airflow_provider_cerebras.weights.report import Report
-
-CHECKS = ("files", "index", "config", "values", "bucket")
-"""What can be checked. ``values`` needs ``sample_values``, ``bucket`` a role."""
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def check_weights(
@@ -56,8 +52,8 @@ def check_weights(
     validate_identifier(model_arch_id, "model_arch_id")
     role = None if reader_role_arn is None else Role.parse(reader_role_arn)
     chosen = _chosen(checks, sample_values=sample_values, role=role)
-    if weights_digest is not None and not _DIGEST.fullmatch(str(weights_digest)):
-        raise ValueError(f"weights_digest: {shown(weights_digest)} is not a digest of 64 hexadecimal digits.")
+    if weights_digest is not None:
+        validate_digest(weights_digest)
 
     reader = S3Reader(weight_uri, aws_conn_id)
     try:
@@ -86,10 +82,8 @@ def _chosen(checks: Iterable[str] | None, *, sample_values: bool, role: Role | N
         return tuple(possible)
     if isinstance(checks, str):
         raise ValueError(f"checks: must be a list of names, not {shown(checks)}.")  # noqa: TRY004  as all others
-    wanted = list(checks)
+    wanted = validate_checks(list(checks))
     for each in wanted:
-        if each not in CHECKS:
-            raise ValueError(f"checks: {shown(each)} is none of {', '.join(CHECKS)}.")
         if each not in possible:
             needed = "sample_values=True" if each == "values" else "reader_role_arn"
             raise ValueError(f"checks: {each!r} needs {needed}.")

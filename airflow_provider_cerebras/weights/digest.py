@@ -13,12 +13,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
+
+from airflow_provider_cerebras.api.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_cerebras.weights.objects import StoredObject
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def validate_digest(digest: object, argument: str = "weights_digest") -> str:
+    """Return ``digest`` if it is one.
+
+    :param digest: the digest as given by the user.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises ValueError: if it is not 64 hexadecimal digits.
+    """
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{argument}: {shown(digest)} is not a digest of 64 hexadecimal digits.")
+    return digest
 
 
 def digest_of(objects: Iterable[StoredObject]) -> str:

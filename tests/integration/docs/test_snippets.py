@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from airflow_provider_cerebras.weights import bucket_policy
+from tests.s3 import aws_connection, empty_bucket, put, s3_service
+from tests.unit.weights.layouts import gpt_oss_20b
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +125,22 @@ def test_ask_the_api(quick: EmulatorClient, run: Callable[[str], DagResult]) -> 
     version = quick.upload("s3://my-bucket/fine-tunes/1", "latest")
 
     assert run("ask_the_api")["versions"].xcom == [f"{version}: latest"]
+
+
+def test_check_weights(quick: EmulatorClient, run: Callable[[str], DagResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_service() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(url))
+        s3 = empty_bucket(url, "my-bucket")
+        for date in (datetime.now(UTC), datetime.now(UTC) - timedelta(days=1)):
+            put(s3, "my-bucket", f"fine-tunes/{date:%Y-%m-%d}", gpt_oss_20b())
+        policy = bucket_policy("my-bucket", "arn:aws:iam::123456789012:role/cerebras-reader")
+        s3.put_bucket_policy(Bucket="my-bucket", Policy=json.dumps(policy))
+
+        result = run("check_weights")
+
+    assert result["check"].xcom["digest"] == result["train"].xcom["digest"]
+    assert "bucket" in {each["code"] for each in result["check"].xcom["findings"]}
+    assert len(quick.versions()) == 1
 
 
 def test_every_snippet_is_run() -> None:

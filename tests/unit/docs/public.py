@@ -22,7 +22,12 @@ OTHERS = (
     "api.operations",
     "api.status",
     "retry_policies",
-    "weights",
+    "weights.check",
+    "weights.digest",
+    "weights.objects",
+    "weights.policy",
+    "weights.reader",
+    "weights.report",
 )
 NOT_TYPED = {"RolloutOperator", "create_asset", "may_be_sent_again"}
 """What is public among the modules of the package only."""

@@ -1,14 +1,12 @@
-"""An S3 service (moto's server) that Airflow's connection ``aws_default`` leads to."""
+"""An S3 service that Airflow's connection ``aws_default`` leads to."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-import boto3
-import httpx
 import pytest
-from moto.server import ThreadedMotoServer
+
+from tests.s3 import aws_connection, empty_bucket, s3_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,29 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_service() as url:
+        yield url
 
 
 @pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> S3Client:
     """A client of an S3 service with the one bucket `models`, which is empty."""
-    names = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    connection = {
-        "conn_type": "aws",
-        "login": "test",
-        "password": "test",
-        "extra": {
-            "endpoint_url": s3_url,
-            "region_name": "us-east-1",
-            "config_kwargs": {"retries": {"max_attempts": 0}},
-        },
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    client = boto3.client("s3", endpoint_url=s3_url, **names)  # type: ignore[call-overload]
-    client.create_bucket(Bucket="models")
-    yield client
-    httpx.post(f"{s3_url}/moto-api/reset").raise_for_status()
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3_url))
+    return empty_bucket(s3_url, "models")

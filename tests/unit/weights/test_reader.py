@@ -25,6 +25,8 @@ from airflow_provider_cerebras.weights.description import FIRST_BYTES
 from airflow_provider_cerebras.weights.examine import examine, report_of
 from airflow_provider_cerebras.weights.reader import S3Reader
 from airflow_provider_cerebras.weights.values import Sample
+from tests.s3 import aws_connection
+from tests.s3 import put as put_into
 from tests.unit.weights.damages import model_files
 from tests.unit.weights.layouts import (
     LAYOUTS,
@@ -107,12 +109,8 @@ def test_what_is_no_uri_is_refused(s3: S3Client, weight_uri: str) -> None:
 
 
 def test_a_service_that_is_not_there_is_an_error_that_names_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 0}}}
-    connection = {"conn_type": "aws", "login": "test", "password": "secret-of-aws", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_NOT_THERE", json.dumps(connection))
-    with pytest.raises(
-        WeightsUnreadable, match=r"s3://models/run/ cannot be read by .*'not_there': Could not"
-    ) as error:
+    monkeypatch.setenv("AIRFLOW_CONN_NOT_THERE", aws_connection("http://127.0.0.1:1"))
+    with pytest.raises(WeightsUnreadable, match=r"models/run/ cannot be read by .*'not_there': Could not") as error:
         weights_digest(RUN, aws_conn_id="not_there")
     assert "secret-of-aws" not in str(error.value)
 
@@ -145,8 +143,7 @@ ROLE = "arn:aws:iam::999999999999:role/cerebras-reader"
 
 
 def put_files(s3: S3Client, files: Files) -> None:
-    for key, content in files.items():
-        s3.put_object(Bucket="models", Key=f"run/{key}", Body=content)
+    put_into(s3, "models", "run", files)
 
 
 def codes(report: Report) -> set[tuple[str, str, str | None]]:
