@@ -33,6 +33,7 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from airflow_provider_cerebras._version import __version__
+from airflow_provider_cerebras.api._subjects import AnotherSubject
 from airflow_provider_cerebras.api.bodies import Body, BodyRefused, check_values, without_secrets
 from airflow_provider_cerebras.api.errors import (
     CerebrasAPIError,
@@ -240,8 +241,9 @@ class _BaseClient(Generic[HttpT]):
             # The service's words go into errors, logs and events, be it the reason of a failure that repeats a key.
             body = without_secrets(body, self.settings.secrets)
             # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
-            return cast("Any", call.answer).model_validate_json(body)  # type: ignore[no-any-return]
-        except (BodyRefused, ValidationError) as error:
+            answer: AnswerT = cast("Any", call.answer).model_validate_json(body)
+            return call.check(answer) if call.check else answer
+        except (BodyRefused, AnotherSubject, ValidationError) as error:
             url = self._url(call)
             problem = _problems(error) if isinstance(error, ValidationError) else f"it {error}"
             if not call.may_be_resent:
@@ -483,8 +485,8 @@ def _deleted_by_earlier_attempt(call: Call[Any], state: RetryCallState) -> Itera
     """Pass over "not found" where an earlier attempt of the same deletion may have found and deleted it."""
     try:
         yield
-    except NotFound:
-        if call.method != "DELETE" or state.attempt_number == 1:
+    except NotFound as error:
+        if call.method != "DELETE" or state.attempt_number == 1 or not error.is_from_api:
             raise
 
 

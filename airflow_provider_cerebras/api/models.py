@@ -1,14 +1,16 @@
 """Requests and answers of the API as pydantic models.
 
-The API is in Private Preview: an answer may gain fields, leave out or null optional ones, and use status words that
-nobody has seen. All of that is read without complaint; only what nothing can be done without is required.
+The API is in Private Preview: an answer may gain fields, leave out or null optional ones, use status words that
+nobody has seen, and give a field another type than documented. All of that is read without complaint; only what nothing
+can be done without is required. A field that is absent, null or of another type is None, which says *unknown* and never
+*empty*. Whoever waits can go on with that; whoever deletes or overwrites reads by :mod:`.evidence`, which raises.
 Source: the examples and schemas of each operation's page; see :mod:`.operations` for which belongs to which.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,23 +20,47 @@ from pydantic import (
     Field,
     JsonValue,
     PlainValidator,
+    PrivateAttr,
+    StrictBool,
+    StrictInt,
+    StrictStr,
     StringConstraints,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
 )
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 
+if TYPE_CHECKING:
+    from typing import Self
+
 ItemT = TypeVar("ItemT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_MAX_NAME_LENGTH = 2048
 # A list that may be absent or null is empty. One mistake in it tells enough; to tell of a million takes a minute.
 _ListOrNull = Annotated[list[ItemT], FailFast(), BeforeValidator(lambda value: [] if value is None else value)]
-# An operation that does not say that it has ended is going on.
-_BoolOrNull = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
-
-
 # Names and ids go into paths, logs and links, where what cannot be seen could pass for something else.
-_Name = Annotated[str, StringConstraints(pattern=r"\A[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*\z", max_length=2048)]
+_Name = Annotated[str, StringConstraints(pattern=r"\A[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*\z", max_length=_MAX_NAME_LENGTH)]
+
+
+def _or_none(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError:
+        return None
+
+
+_Unknown = WrapValidator(_or_none)
+_NameOrUnknown = Annotated[_Name | None, _Unknown]
+_TextOrUnknown = Annotated[StrictStr | None, _Unknown]
+_IntOrUnknown = Annotated[StrictInt | None, _Unknown]
+_NamesOrUnknown = Annotated[list[_Name] | None, FailFast(), _Unknown]
+_DictOrUnknown = Annotated[dict[str, JsonValue] | None, _Unknown]
+# An operation that does not say that it has ended is going on.
+_Done = Annotated[StrictBool, WrapValidator(lambda value, handler: _or_none(value, handler) or False)]
 
 
 class _Model(BaseModel):
@@ -42,11 +68,38 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), defer_build=True)
 
 
+class _Details(_Model):
+    """A part of an answer in which no field can be relied on; a part that is no object says nothing."""
+
+    _unreadable: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_unreadable(cls, value: object, handler: ValidatorFunctionWrapHandler) -> Self:
+        if not isinstance(value, dict):
+            model: Self = value if isinstance(value, cls) else handler({})
+            model._unreadable = frozenset(() if value is None or model is value else cls.model_fields)
+            return model
+        model = handler(value)
+        # None that was not sent as None.
+        model._unreadable = frozenset(  # noqa: SLF001  of this very class
+            name for name in cls.model_fields if getattr(model, name) is None and value.get(name) is not None
+        )
+        return model
+
+    def is_unreadable(self, field: str) -> bool:
+        """Tell whether a field came with a value that is not of the documented type. It is None then, too.
+
+        :param field: name of the field.
+        """
+        return field in self._unreadable
+
+
 def _rows_by(key: str, listed: object) -> dict[str | None, Any]:
-    if not isinstance(listed, list | None):
+    if not isinstance(listed, list):
         raise ValueError("must be a list")  # noqa: TRY004  pydantic takes it for a wrong answer
     rows: dict[str | None, Any] = {}
-    for row in listed or ():
+    for row in listed:
         name = row.get(key) if isinstance(row, dict) else None
         rows[name if isinstance(name, str) else None] = row
     return rows
@@ -116,8 +169,8 @@ class ModelVersionUpload(_Model):
     model: UploadedWeights
 
 
-class ModelVersionDetails(_Model):
-    """What is known of a version.
+class ModelVersionDetails(_Details):
+    """What is known of a version; None: unknown.
 
     :param customer_s3_uri: where its weights were read.
     :param version_aliases: the aliases that it holds.
@@ -125,10 +178,10 @@ class ModelVersionDetails(_Model):
     :param system_fingerprint_suffix: as given in the upload.
     """
 
-    customer_s3_uri: str | None = None
-    version_aliases: _ListOrNull[_Name] = []
-    sync_status: str | None = None
-    system_fingerprint_suffix: str | None = None
+    customer_s3_uri: _TextOrUnknown = None
+    version_aliases: _NamesOrUnknown = None
+    sync_status: _TextOrUnknown = None
+    system_fingerprint_suffix: _TextOrUnknown = None
 
 
 class ModelVersion(_Model):
@@ -141,7 +194,7 @@ class ModelVersion(_Model):
     """
 
     name: _Name
-    done: _BoolOrNull = False
+    done: _Done = False
     response: ModelVersionDetails | None = None
     error: JsonValue = None
 
@@ -151,10 +204,22 @@ class ModelVersion(_Model):
         return self.response or ModelVersionDetails()
 
 
-class ModelVersionList(_Model):
-    """All versions of one architecture."""
+def _named(listed: object) -> object:
+    if not isinstance(listed, list):
+        return listed
+    return [
+        row for row in listed if isinstance(row, ModelVersion) or (isinstance(row, dict) and _is_name(row.get("name")))
+    ]
 
-    model_versions: _ListOrNull[ModelVersion]
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= _MAX_NAME_LENGTH
+
+
+class ModelVersionList(_Model):
+    """All versions of one architecture, but for entries that do not say which version they are of."""
+
+    model_versions: Annotated[list[ModelVersion], BeforeValidator(_named)]
 
 
 class ModelVersionRows(Listing):
@@ -186,30 +251,30 @@ class ModelVersionAliases(_Model):
 
 
 class ModelVersionAliasesInForce(_Model):
-    """Aliases that a version has after a change."""
+    """Aliases that a version has after a change; None: unknown."""
 
     name: _Name
-    version_aliases: _ListOrNull[_Name]
+    version_aliases: _NamesOrUnknown = None
 
 
-class EndpointSummary(_Model):
-    """An endpoint as the list gives it; times in Unix seconds."""
+class EndpointSummary(_Details):
+    """An endpoint as the list gives it; times in Unix seconds; None: unknown."""
 
-    endpoint_id: _Name | None = None
-    model_arch_id: _Name | None = None
-    created: int | None = None
-    updated: int | None = None
-    org_name: _Name | None = None
+    endpoint_id: _NameOrUnknown = None
+    model_arch_id: _NameOrUnknown = None
+    created: _IntOrUnknown = None
+    updated: _IntOrUnknown = None
+    org_name: _NameOrUnknown = None
 
 
 class EndpointList(_Model):
-    """The endpoints that an organization manages."""
+    """The endpoints that an organization manages; of an entry that is no object, nothing is known."""
 
-    endpoints: _ListOrNull[EndpointSummary]
+    endpoints: list[EndpointSummary]
 
 
-class DeployedModel(_Model):
-    """A deployment as its endpoint lists it.
+class DeployedModel(_Details):
+    """A deployment as its endpoint lists it; None: unknown.
 
     :param id: the deployment's UUID.
     :param model: full name of the version.
@@ -218,29 +283,32 @@ class DeployedModel(_Model):
     :param state: how far it is; ``complete`` is documented.
     """
 
-    id: _Name | None = None
-    model: _Name | None = None
-    version_alias: _Name | None = None
-    created: int | None = None
-    state: str | None = None
+    id: _NameOrUnknown = None
+    model: _NameOrUnknown = None
+    version_alias: _NameOrUnknown = None
+    created: _IntOrUnknown = None
+    state: _TextOrUnknown = None
 
 
 class Endpoint(_Model):
-    """An endpoint with the deployments on it, in no order that can be relied on; times in Unix seconds."""
+    """An endpoint with the deployments on it, in no order that can be relied on; times in Unix seconds.
+
+    None: unknown. An entry of ``deployed_models`` that is no object is a deployment of which nothing is known.
+    """
 
     name: _Name
-    model_arch_id: _Name | None = None
-    deployed_models: _ListOrNull[DeployedModel] = []
-    created: int | None = None
-    updated: int | None = None
-    managing_org_name: _Name | None = None
+    model_arch_id: _NameOrUnknown = None
+    deployed_models: Annotated[list[DeployedModel] | None, _Unknown] = None
+    created: _IntOrUnknown = None
+    updated: _IntOrUnknown = None
+    managing_org_name: _NameOrUnknown = None
 
 
 class DeploymentRows(Listing):
     """An endpoint, for those who are after a few of its deployments only."""
 
     name: _Name
-    rows: Annotated[dict[str | None, Any], PlainValidator(partial(_rows_by, "id"))] = Field({}, alias="deployed_models")
+    rows: Annotated[dict[str | None, Any], PlainValidator(partial(_rows_by, "id"))] = Field(alias="deployed_models")
 
     def find(self, deployment_id: str) -> DeployedModel | None:
         """Return one deployment, or None if it is not listed.
@@ -257,17 +325,17 @@ class DeploymentRequest(_Model):
     model: str
 
 
-class DeploymentDetails(_Model):
-    """What a deployment was at the moment of its submission; it does not advance."""
+class DeploymentDetails(_Details):
+    """What a deployment was at the moment of its submission; it does not advance; None: unknown."""
 
-    deployment_id: _Name | None = None
-    endpoint_id: _Name | None = None
-    org_name: _Name | None = None
-    model_arch_id: _Name | None = None
-    version_id: int | None = None
-    created: int | None = None
-    updated: int | None = None
-    rollout_status: str | None = None
+    deployment_id: _NameOrUnknown = None
+    endpoint_id: _NameOrUnknown = None
+    org_name: _NameOrUnknown = None
+    model_arch_id: _NameOrUnknown = None
+    version_id: _IntOrUnknown = None
+    created: _IntOrUnknown = None
+    updated: _IntOrUnknown = None
+    rollout_status: _TextOrUnknown = None
 
 
 class Deployment(_Model):
@@ -277,7 +345,7 @@ class Deployment(_Model):
     """
 
     name: _Name
-    done: _BoolOrNull = False
+    done: _Done = False
     response: DeploymentDetails | None = None
 
 
@@ -304,12 +372,12 @@ class ChatCompletion(_Model):
     :param time_info: durations in seconds.
     """
 
-    id: _Name | None = None
-    model: _Name | None = None
+    id: _NameOrUnknown = None
+    model: _NameOrUnknown = None
     choices: _ListOrNull[ChatChoice]
-    system_fingerprint: _Name | None = None
-    usage: dict[str, JsonValue] | None = None
-    time_info: dict[str, JsonValue] | None = None
+    system_fingerprint: _NameOrUnknown = None
+    usage: _DictOrUnknown = None
+    time_info: _DictOrUnknown = None
 
 
 class ChatRequest(_Model):

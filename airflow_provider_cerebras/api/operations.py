@@ -9,11 +9,12 @@ inference API.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_provider_cerebras.api import models
+from airflow_provider_cerebras.api import _subjects, models
 from airflow_provider_cerebras.api.names import (
     ModelVersionName,
     path_segment,
@@ -24,7 +25,7 @@ from airflow_provider_cerebras.api.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import BaseModel, JsonValue
 
@@ -48,6 +49,8 @@ class Call(Generic[AnswerT]):
     :param body: the request's body, if it has one.
     :param may_be_resent: whether sending it twice does no more than sending it once.
     :param key: the key that it takes.
+    :param check: makes sure that an answer is about what was asked for, and leaves out of a list what is not; see
+        :mod:`._subjects`.
     """
 
     method: str
@@ -56,6 +59,8 @@ class Call(Generic[AnswerT]):
     body: BaseModel | None = None
     may_be_resent: bool = True
     key: Key = Key.MANAGEMENT
+    # The path says what is asked for, so two calls that differ in nothing else are the same one.
+    check: Callable[[AnswerT], AnswerT] | None = field(default=None, compare=False, repr=False)
 
 
 def list_model_architectures(org_name: str) -> Call[models.ModelArchitectureList]:
@@ -65,12 +70,14 @@ def list_model_architectures(org_name: str) -> Call[models.ModelArchitectureList
 
 def list_model_versions(org_name: str, model_arch_id: str) -> Call[models.ModelVersionList]:
     """(2) All versions of one architecture."""
-    return Call("GET", _versions(org_name, model_arch_id), models.ModelVersionList)
+    check = partial(_subjects.versions_of, (org_name, model_arch_id))
+    return Call("GET", _versions(org_name, model_arch_id), models.ModelVersionList, check=check)
 
 
 def find_model_versions(org_name: str, model_arch_id: str) -> Call[models.ModelVersionRows]:
     """(2) All versions of one architecture, for those who are after a few of them only."""
-    return Call("GET", _versions(org_name, model_arch_id), models.ModelVersionRows)
+    check = partial(_subjects.rows_of, (org_name, model_arch_id))
+    return Call("GET", _versions(org_name, model_arch_id), models.ModelVersionRows, check=check)
 
 
 def upload_model_version(
@@ -87,12 +94,14 @@ def upload_model_version(
         system_fingerprint_suffix=validate_suffix(system_fingerprint_suffix),
     )
     body = models.ModelVersionUpload(model_arch_id=validate_identifier(model_arch_id, "model_arch_id"), model=weights)
-    return Call("POST", f"{_org(org_name)}/models:upload", models.ModelVersion, body, may_be_resent=False)
+    check = partial(_subjects.new_version, (org_name, model_arch_id))
+    return Call("POST", f"{_org(org_name)}/models:upload", models.ModelVersion, body, may_be_resent=False, check=check)
 
 
 def get_model_version(model_version: str) -> Call[models.ModelVersion]:
     """(4) One version, by number or alias."""
-    return Call("GET", _version(model_version), models.ModelVersion)
+    check = partial(_subjects.about_version, ModelVersionName.parse(model_version))
+    return Call("GET", _version(model_version), models.ModelVersion, check=check)
 
 
 def update_model_version_aliases(
@@ -100,7 +109,8 @@ def update_model_version_aliases(
 ) -> Call[models.ModelVersionAliasesInForce]:
     """(5) Replace the whole list of a version's aliases."""
     body = models.ModelVersionAliases(version_aliases=_aliases(version_aliases))
-    return Call("PATCH", _version(model_version), models.ModelVersionAliasesInForce, body)
+    check = partial(_subjects.about_aliases, ModelVersionName.parse(model_version))
+    return Call("PATCH", _version(model_version), models.ModelVersionAliasesInForce, body, check=check)
 
 
 def delete_model_version(model_version: str) -> Call[None]:
@@ -115,18 +125,22 @@ def list_endpoints(org_name: str) -> Call[models.EndpointList]:
 
 def deploy_model(endpoint_id: str, model_version: str) -> Call[models.Deployment]:
     """(8) Roll a version out onto an endpoint. Twice may make two rollouts."""
-    body = models.DeploymentRequest(model=str(ModelVersionName.parse(model_version)))
-    return Call("POST", f"{_endpoint(endpoint_id)}:deployModel", models.Deployment, body, may_be_resent=False)
+    name = ModelVersionName.parse(model_version)
+    body = models.DeploymentRequest(model=str(name))
+    check = partial(_subjects.new_deployment, (endpoint_id, name))
+    path = f"{_endpoint(endpoint_id)}:deployModel"
+    return Call("POST", path, models.Deployment, body, may_be_resent=False, check=check)
 
 
 def get_endpoint(endpoint_id: str) -> Call[models.Endpoint]:
     """(9) One endpoint with the deployments on it."""
-    return Call("GET", _endpoint(endpoint_id), models.Endpoint)
+    return Call("GET", _endpoint(endpoint_id), models.Endpoint, check=partial(_subjects.about_endpoint, endpoint_id))
 
 
 def find_deployments(endpoint_id: str) -> Call[models.DeploymentRows]:
     """(9) One endpoint, for those who are after a few of the deployments on it only."""
-    return Call("GET", _endpoint(endpoint_id), models.DeploymentRows)
+    check = partial(_subjects.about_endpoint, endpoint_id)
+    return Call("GET", _endpoint(endpoint_id), models.DeploymentRows, check=check)
 
 
 def chat_completion(

@@ -52,6 +52,8 @@ def classify_version(version: ModelVersion) -> Verdict:
     words = _words("sync_status", word)
     if version.error:
         return Verdict(Progress.FAILED, f"{words}, error {_error_words(version.error)}")
+    if version.details.is_unreadable("sync_status"):
+        return Verdict(Progress.PENDING, "a sync_status that cannot be read")
     if version.done:
         succeeded = word is None or word.lower() == "done"
         return Verdict(Progress.SUCCEEDED if succeeded else Progress.FAILED, words)
@@ -69,7 +71,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     :param endpoint: what a look at the endpoint answered.
     :param deployment_id: UUID of the deployment.
     """
-    entry = next((entry for entry in endpoint.deployed_models if entry.id == deployment_id), None)
+    entry = next((entry for entry in endpoint.deployed_models or () if entry.id == deployment_id), None)
     return classify_entry(entry)
 
 
@@ -90,51 +92,16 @@ def classify_entry(entry: DeployedModel | None) -> Verdict:
 
 
 def serving_model(endpoint: Endpoint) -> DeployedModel | None:
-    """The deployment that serves now: the newest that is complete, wherever it stands in the list.
+    """The deployment that serves now, as far as is known: the newest that is complete, wherever it stands in the list.
+
+    For messages and records. What deletes or rolls back reads by :mod:`.evidence`.
 
     :param endpoint: what a look at the endpoint answered.
     """
-    complete = [entry for entry in endpoint.deployed_models if classify_entry(entry).progress is Progress.SUCCEEDED]
-    return max(complete, key=lambda entry: entry.created or 0, default=None)
-
-
-def models_in_use(endpoint: Endpoint) -> dict[str, str]:
-    """Tell which versions an endpoint has in use, and how.
-
-    :param endpoint: what a look at the endpoint answered.
-    :return: full name of each version that serves or rolls out, with words that say so.
-    """
-    used: dict[str, str] = {}
-    serving = serving_model(endpoint)
-    for entry in endpoint.deployed_models:
-        progress = classify_entry(entry).progress
-        if entry.model is not None and progress is Progress.PENDING:
-            used[entry.model] = f"rolls out on endpoint {endpoint.name}"
-        # What was completed in the same second as the newest may be what serves as well.
-        if entry.model is not None and progress is Progress.SUCCEEDED and serving and entry.created == serving.created:
-            used[entry.model] = f"serves on endpoint {endpoint.name}"
-    return used
-
-
-def previous_model(endpoint: Endpoint, deployment_id: str | None = None) -> str | None:
-    """Full name of the version that served before a deployment, if another one did.
-
-    :param endpoint: what a look at the endpoint answered.
-    :param deployment_id: UUID of the deployment; default: the newest one, whatever its state. One that is not listed
-        has not come to serve, so what serves is what served before.
-    """
-    entries = sorted(endpoint.deployed_models, key=lambda entry: entry.created or 0)
-    if deployment_id is None:
-        reference = entries[-1] if entries else None
-    else:
-        reference = next((entry for entry in entries if entry.id == deployment_id), None)
-    earlier = [
-        entry
-        for entry in entries
-        if reference is None or (entry.model != reference.model and (entry.created or 0) <= (reference.created or 0))
+    complete = [
+        entry for entry in endpoint.deployed_models or () if classify_entry(entry).progress is Progress.SUCCEEDED
     ]
-    serving = serving_model(endpoint.model_copy(update={"deployed_models": earlier}))
-    return serving.model if serving else None
+    return max(complete, key=lambda entry: entry.created or 0, default=None)
 
 
 def _is_failure(word: str | None) -> bool:

@@ -53,8 +53,12 @@ def of_version(version: ModelVersion) -> Provenance:
 
     :param version: what an upload, a look at one version or the list answered.
     """
-    aliases = tuple(alias for alias in version.details.version_aliases if not OWN_ALIAS.fullmatch(alias))
-    return Provenance(model_version=version.name, version_aliases=aliases, weight_uri=version.details.customer_s3_uri)
+    held = version.details.version_aliases
+    return Provenance(
+        model_version=version.name,
+        version_aliases=None if held is None else tuple(alias for alias in held if not OWN_ALIAS.fullmatch(alias)),
+        weight_uri=version.details.customer_s3_uri,
+    )
 
 
 def trace_version(client: CerebrasClient, model_version: str, *, log: Log) -> Provenance:
@@ -91,7 +95,7 @@ def trace_deployment(
         if deployment_id is None:
             entry = serving_model(endpoint)
         else:
-            entry = next((entry for entry in endpoint.deployed_models if entry.id == deployment_id), None)
+            entry = next((entry for entry in endpoint.deployed_models or () if entry.id == deployment_id), None)
         if entry is not None:
             deployment_id = entry.id
             if entry.model is not None:

@@ -1,29 +1,30 @@
 """Changes of aliases that may be killed at any instant and done again.
 
-The service replaces a version's whole list of aliases at once, and moves nothing: an alias has to leave one version
-before another can have it. Both requests may be sent twice, so whoever is killed between them is simply run again.
+The service moves nothing: an alias has to leave one version before another can have it. Both requests may be sent
+twice, so whoever is killed between them is simply run again. How a list is written is in :mod:`.alias_lists`.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound, UnexpectedResponse
+from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound
+from airflow_provider_cerebras.api.evidence import held_aliases, numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias
+from airflow_provider_cerebras.durable.alias_lists import READ_LAG, AliasEditor
 from airflow_provider_cerebras.durable.identity import OWN_ALIAS, refuse_reserved
-from airflow_provider_cerebras.exceptions import AliasInUse
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from airflow_provider_cerebras.api.client import CerebrasClient
     from airflow_provider_cerebras.api.models import ModelVersion
     from airflow_provider_cerebras.polling.log import Log
 
-_MAX_RACES = 5
+_MAX_MOVES = 5
 
 
 class AliasChange(NamedTuple):
@@ -77,124 +78,177 @@ class AliasChange(NamedTuple):
 
 
 def find_version(client: CerebrasClient, model_version: str) -> ModelVersion | None:
-    """Return a version, or None if there is none.
+    """Return a version, or None if the API says that there is none.
 
-    :param client: whom to talk to.
+    :param client: the client to send with.
     :param model_version: full name, by number or alias.
+    :raises NotFound: if something other than the API answered 404, which says nothing about the version.
     """
     try:
         return client.send(operations.get_model_version(model_version))
-    except NotFound:
+    except NotFound as error:
+        if not error.is_from_api:
+            raise
         return None
 
 
-def without(version: ModelVersion, *aliases: str) -> tuple[str, ...]:
-    """The aliases of a version but for these."""
-    return tuple(alias for alias in version.details.version_aliases if alias not in aliases)
-
-
-def set_aliases(client: CerebrasClient, model_version: str, aliases: Sequence[str]) -> None:
-    """Replace the aliases of a version; one that was deleted in between has freed them as well.
-
-    :param client: whom to talk to.
-    :param model_version: full name, by number.
-    :param aliases: all that it shall have.
-    """
-    with suppress(NotFound):
-        client.send(operations.update_model_version_aliases(model_version, aliases))
-
-
-def move_alias(client: CerebrasClient, alias: str, *, holder: ModelVersion, target: ModelVersion) -> None:
+def move_alias(
+    editor: AliasEditor,
+    alias: str,
+    *,
+    holder: str,
+    target: str,
+    is_superseded: Callable[[], bool] = lambda: False,
+) -> None:
     """Take an alias from its holder and give it to another version; if that fails, put it back.
 
-    For the time between two requests nobody holds it.
+    For the time between two requests no version has it.
 
-    :param client: whom to talk to.
+    :param editor: makes the changes.
     :param alias: the alias.
-    :param holder: who has it.
-    :param target: who shall have it.
+    :param holder: full name, by number, of the version that has it.
+    :param target: full name, by number, of the version that shall have it. Its own aliases are known to be readable.
+    :param is_superseded: see :meth:`AliasEditor.change`.
     :raises CerebrasError: if a request failed.
     """
-    kept = without(holder, alias)
-    set_aliases(client, holder.name, kept)
     try:
-        client.send(operations.update_model_version_aliases(target.name, (*without(target, alias), alias)))
-    except CerebrasError as error:
+        editor.change(holder, remove=[alias], settle=False)
+    except NotFound as error:  # it was deleted since, which has freed the alias
+        if not error.is_from_api:
+            raise
+    try:
+        editor.change(target, add=[alias], is_superseded=is_superseded)
+    except (CerebrasError, AliasesUnsettled) as error:
         try:
-            set_aliases(client, holder.name, (*kept, alias))
-        except CerebrasError as second:
-            error.add_note(f"Alias {alias!r} could not be put back to {holder.name} either: {second}")
+            editor.change(holder, add=[alias], settle=False)
+        except (CerebrasError, AliasesUnsettled) as second:
+            error.add_note(f"Alias {alias!r} could not be put back to {holder} either: {second}")
         raise
 
 
 def promote(
-    client: CerebrasClient, model_version: str, alias: str, *, log: Log, clock: Callable[[], float] = time.monotonic
+    client: CerebrasClient,
+    model_version: str,
+    alias: str,
+    *,
+    log: Log,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Bring about that a version has an alias, whoever has it now.
+    """Bring about that a version has an alias, whichever version has it now.
 
-    :param client: whom to talk to.
+    If another task moves the alias on to a third version meanwhile, it stays there.
+
+    :param client: the client to send with.
     :param model_version: full name of the version that shall have it, by number or alias.
     :param alias: the alias.
     :param log: where it says what it did.
+    :param sleep: spends the seconds of a pause.
     :param clock: a clock that only goes forward, in seconds.
     :return: full name of the version, by number.
+    :raises UnexpectedResponse: if a response leaves open which version it is about or which aliases it has; nothing was
+        sent then.
+    :raises AliasesUnsettled: if the change did not show, or did not stay in place.
     :raises CerebrasError: if a request failed; the alias is then where it was, or the error says where not.
     """
-    name = ModelVersionName.parse(model_version)
-    for races in range(1, _MAX_RACES + 1):
-        target = client.send(operations.get_model_version(model_version))
-        holder = find_version(client, str(name.with_version_id(alias)))
-        if holder is not None and holder.name == target.name:
-            log.info("Model version %s has the alias %s.", target.name, alias)
-            return target.name
+    # Resolved once: an alias that moves must not change what is promoted.
+    version = client.send(operations.get_model_version(model_version))
+    name = numbered_name(version)
+    by_alias = str(name.with_version_id(alias))
+    editor = AliasEditor(client, log=log, sleep=sleep, clock=clock)
+    moves, waited = 0, 0.0
+    attempt = 0
+    while alias not in held_aliases(version):
+        attempt += 1
+        holder = _holder(client, by_alias)
         began = clock()
+
+        def is_superseded(before: str | None = holder) -> bool:
+            # The holder before may be what a read that lags behind shows.
+            now = _holder(client, by_alias)
+            if now in {None, before, str(name)}:
+                return False
+            log.warning("Alias %s was set on %s, and has been moved on to %s since.", alias, name, now)
+            return True
+
         try:
-            if holder is None:
-                client.send(operations.update_model_version_aliases(target.name, (*without(target, alias), alias)))
+            if holder in {None, str(name)}:
+                editor.change(str(name), add=[alias], is_superseded=is_superseded)
             else:
-                move_alias(client, alias, holder=holder, target=target)
+                moves += 1
+                move_alias(editor, alias, holder=str(holder), target=str(name), is_superseded=is_superseded)
                 log.info(
-                    "Moved alias %s from %s; nobody had it for %.3f s at the most.", alias, holder.name, clock() - began
+                    "Moved alias %s from %s; no version had it for %.3f s at the most.",
+                    alias,
+                    holder,
+                    editor.written_at - began,
                 )
+            break
         except (BadRequest, Conflict):
-            # Somebody else may have taken it in between, for which the status is not documented.
-            if races == _MAX_RACES:
+            # Another version may have got it in between, or have it although a read by alias does not show it yet. The
+            # status for that is not documented.
+            if moves == _MAX_MOVES or waited >= READ_LAG:
                 raise
-    raise AssertionError("the last race is either won or raises")
+            waited += editor.pause(attempt)
+            version = client.send(operations.get_model_version(str(name)))
+    log.info("Model version %s has the alias %s.", name, alias)
+    return str(name)
 
 
 def change_aliases(
-    client: CerebrasClient, model_version: str, change: AliasChange, *, log: Log
+    client: CerebrasClient,
+    model_version: str,
+    change: AliasChange,
+    *,
+    log: Log,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[str, list[str]]:
-    """Change the aliases of a version, and look what the service holds afterwards.
+    """Change the aliases of a version. Those that others add or remove meanwhile stay as others want them.
 
-    :param client: whom to talk to.
+    :param client: the client to send with.
     :param model_version: full name, by number or alias.
     :param change: what is to become of them.
     :param log: where it says what it did.
+    :param sleep: spends the seconds of a pause.
+    :param clock: a clock that only goes forward, in seconds.
     :return: full name of the version, by number, and the user's aliases of it.
     :raises AliasInUse: if another version holds one that this one shall have.
+    :raises UnexpectedResponse: if a response leaves open which version it is about or which aliases it has; nothing was
+        sent then.
+    :raises AliasesUnsettled: if the change did not show, or did not stay in place.
     :raises CerebrasError: if a request failed.
     """
     version = client.send(operations.get_model_version(model_version))
-    wanted = change.apply(version.details.version_aliases)
-    if set(wanted) != set(version.details.version_aliases):
-        name = ModelVersionName.parse(version.name)
-        for alias in wanted:
-            holder = (
-                None
-                if alias in version.details.version_aliases
-                else find_version(client, str(name.with_version_id(alias)))
+    name = numbered_name(version)
+    held = held_aliases(version)
+    wanted = change.apply(held)
+    add = [alias for alias in wanted if alias not in held]
+    remove = [alias for alias in held if alias not in wanted]
+    if add or remove:
+        _check_free(client, name, add)
+        editor = AliasEditor(client, log=log, sleep=sleep, clock=clock)
+        try:
+            held = editor.change(str(name), add=add, remove=remove)
+        except (BadRequest, Conflict):
+            _check_free(client, name, add)
+            raise
+    aliases = [alias for alias in held if not OWN_ALIAS.fullmatch(alias)]
+    log.info("Model version %s has the aliases %s.", name, ", ".join(aliases) or "none")
+    return str(name), aliases
+
+
+def _check_free(client: CerebrasClient, name: ModelVersionName, aliases: Iterable[str]) -> None:
+    for alias in aliases:
+        holder = _holder(client, str(name.with_version_id(alias)))
+        if holder not in {None, str(name)}:
+            raise AliasInUse(
+                f"Alias {alias!r} is held by {holder}, and an alias belongs to one version only. Nothing was changed. "
+                "CerebrasPromoteModelVersionOperator moves it."
             )
-            if holder is not None and holder.name != version.name:
-                raise AliasInUse(
-                    f"Alias {alias!r} is held by {holder.name}, and an alias belongs to one version only. Nothing was "
-                    "changed. CerebrasPromoteModelVersionOperator moves it."
-                )
-        client.send(operations.update_model_version_aliases(version.name, wanted))
-        held = client.send(operations.get_model_version(version.name)).details.version_aliases
-        if set(held) != set(wanted):
-            raise UnexpectedResponse(f"Model version {version.name} was given the aliases {wanted}, but has {held}.")
-    aliases = [alias for alias in wanted if not OWN_ALIAS.fullmatch(alias)]
-    log.info("Model version %s has the aliases %s.", version.name, ", ".join(aliases) or "none")
-    return version.name, aliases
+
+
+def _holder(client: CerebrasClient, by_alias: str) -> str | None:
+    """Full name, by number, of the version that an alias stands for; None if the API says that there is none."""
+    version = find_version(client, by_alias)
+    return None if version is None else str(numbered_name(version))

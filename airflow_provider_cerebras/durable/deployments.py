@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import OutcomeUnknown
+from airflow_provider_cerebras.api.evidence import listed_deployments
 from airflow_provider_cerebras.api.status import Progress, classify_deployment, serving_model
 from airflow_provider_cerebras.metrics import DEPLOYMENT
 
@@ -37,7 +38,7 @@ def find_deployment(endpoint: Endpoint, model_version: str) -> str | None:
     :return: UUID of the newest deployment, if it is of this version and has not failed. Of several that were made
         in the same second nobody knows which is the newest, so they must all be of this version.
     """
-    entries = endpoint.deployed_models
+    entries = listed_deployments(endpoint)
     newest = max((entry.created or 0 for entry in entries), default=0)
     candidates = [entry for entry in entries if (entry.created or 0) == newest]
     if any(entry.model != model_version for entry in candidates):
@@ -57,7 +58,7 @@ def find_new_deployment(endpoint: Endpoint, model_version: str, *, before: Colle
     :param model_version: full name, by number, of the version that was submitted.
     :param before: UUIDs that were listed before.
     """
-    new = (entry for entry in endpoint.deployed_models if entry.id is not None and entry.id not in before)
+    new = (entry for entry in listed_deployments(endpoint) if entry.id is not None and entry.id not in before)
     return next((entry.id for entry in new if entry.model == model_version), None)
 
 
@@ -67,7 +68,7 @@ def served_before(endpoint: Endpoint, model_version: str) -> str | None:
     :param endpoint: what a look at the endpoint answered.
     :param model_version: the version that shall serve.
     """
-    others = [entry for entry in endpoint.deployed_models if entry.model != model_version]
+    others = [entry for entry in listed_deployments(endpoint) if entry.model != model_version]
     serving = serving_model(endpoint.model_copy(update={"deployed_models": others}))
     return serving.model if serving else None
 
@@ -135,12 +136,12 @@ class Deploy:
     def _find(self, endpoint: Endpoint) -> str | None:
         notes = self._task_state.read()
         noted = notes.get("deployment_id") if notes.get("model_version") == self._model_version else None
-        if noted and noted not in {entry.id for entry in endpoint.deployed_models}:
+        if noted and noted not in {entry.id for entry in listed_deployments(endpoint)}:
             return noted  # an earlier attempt was given this UUID; it may be queued where nobody sees it
         return find_deployment(endpoint, self._model_version)
 
     def _submit(self, endpoint: Endpoint) -> str:
-        before = {entry.id for entry in endpoint.deployed_models if entry.id is not None}
+        before = {entry.id for entry in listed_deployments(endpoint) if entry.id is not None}
         doubts = 0
         while True:
             try:

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.durable.aliases import find_version, set_aliases, without
+from airflow_provider_cerebras.durable.alias_lists import AliasEditor
+from airflow_provider_cerebras.durable.aliases import find_version
 from airflow_provider_cerebras.durable.identity import OWN_ALIAS
 from airflow_provider_cerebras.durable.upload_steps import known_aliases
+from airflow_provider_cerebras.exceptions import AliasesUnsettled
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -113,8 +115,9 @@ def release_claims(client: CerebrasClient, model_version: str, base: str, *, log
         version = find_version(client, model_version)
         claims = claims_on(version, base) if version else ()
         if version and claims:
-            set_aliases(client, version.name, without(version, *claims))
-    except CerebrasError as error:
+            # Without a settling time: a claim that comes back because another task overwrote this is no proof of a kill.
+            AliasEditor(client, log=log).change(version.name, remove=claims, settle=False)
+    except (CerebrasError, AliasesUnsettled) as error:
         log.warning("The claim of this task stays on model version %s: %s", model_version, error)
 
 

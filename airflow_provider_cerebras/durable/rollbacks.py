@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import BadRequest, Conflict
+from airflow_provider_cerebras.api.evidence import held_aliases, listed_deployments, previous_model
 from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.api.status import previous_model
 from airflow_provider_cerebras.durable.aliases import find_version
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def choose_target(
     :return: full name of the version, by number; None if no other one served before.
     """
     endpoint = client.send(operations.get_endpoint(endpoint_id))
-    deployed = next((entry.model for entry in endpoint.deployed_models if entry.model), None)
+    deployed = next((entry.model for entry in listed_deployments(endpoint) if entry.model), None)
     if deployed is None:
         return None
     mark = str(ModelVersionName.parse(deployed).with_version_id(identity.alias))
@@ -45,9 +45,7 @@ def choose_target(
         return None
     target = client.send(operations.get_model_version(previous))
     try:
-        client.send(
-            operations.update_model_version_aliases(target.name, (*target.details.version_aliases, identity.alias))
-        )
+        client.send(operations.update_model_version_aliases(target.name, (*held_aliases(target), identity.alias)))
     except (BadRequest, Conflict):
         # Another process of the same attempt may have been faster.
         chosen = find_version(client, mark)

@@ -152,10 +152,8 @@ def known_aliases(version: ModelVersion) -> tuple[str, ...] | None:
 
     :param version: what the service answered.
     """
-    details = version.details
-    if "version_aliases" not in details.model_fields_set or details.version_aliases is None:
-        return None
-    return tuple(details.version_aliases)
+    aliases = version.details.version_aliases
+    return None if aliases is None else tuple(aliases)
 
 
 class Mismatch(NamedTuple):

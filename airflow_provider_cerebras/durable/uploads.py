@@ -18,8 +18,10 @@ from airflow_provider_cerebras.api.errors import (
     OutcomeUnknown,
     UnexpectedResponse,
 )
+from airflow_provider_cerebras.api.evidence import held_aliases
 from airflow_provider_cerebras.api.status import classify_version
-from airflow_provider_cerebras.durable.aliases import find_version, move_alias, set_aliases
+from airflow_provider_cerebras.durable.alias_lists import AliasEditor
+from airflow_provider_cerebras.durable.aliases import find_version, move_alias
 from airflow_provider_cerebras.durable.upload_steps import (
     ChangeAliases,
     Create,
@@ -78,6 +80,7 @@ class Upload:
         self._task_state = task_state
         self._log = log
         self._sleep = sleep
+        self._editor = AliasEditor(client, log=log, sleep=sleep)
         self._doubts = 0
         self._refusals = 0
         self._repetitions: dict[Step, int] = {}
@@ -139,22 +142,18 @@ class Upload:
         return self._look()
 
     def _change_aliases(self, step: ChangeAliases) -> None:
-        version = self._get(step.model_version)
-        if version is None:
+        if self._get(step.model_version) is None:
             return
-        # Read just before it is written: the list is shared with others, and the whole of it is replaced.
-        held = _certain_aliases(version)
-        wanted = [alias for alias in dict.fromkeys((*held, *step.add)) if alias not in step.remove]
-        self._log.info("Setting the aliases %s of model version %s: %s.", wanted, version.name, step.reason)
-        set_aliases(self._client, version.name, wanted)
+        self._log.info("Changing the aliases of model version %s: %s.", step.model_version, step.reason)
+        self._editor.change(step.model_version, add=step.add, remove=step.remove)
 
     def _move_alias(self, step: MoveAlias) -> None:
         holder, target = self._get(step.holder), self._get(step.target)
-        if holder is None or target is None or step.alias not in _certain_aliases(holder):
+        if holder is None or target is None or step.alias not in held_aliases(holder):
             return
-        _certain_aliases(target)
+        held_aliases(target)
         self._log.info("Moving alias %s from %s to %s.", step.alias, holder.name, target.name)
-        move_alias(self._client, step.alias, holder=holder, target=target)
+        move_alias(self._editor, step.alias, holder=holder.name, target=target.name)
 
     def _pause_if_repeated(self, step: ChangeAliases | MoveAlias) -> None:
         """Give a change time to show, or another task time to end, before the same change is made once more."""
@@ -268,16 +267,6 @@ class Upload:
 
     def _get(self, model_version: str) -> ModelVersion | None:
         return find_version(self._client, model_version)
-
-
-def _certain_aliases(version: ModelVersion) -> tuple[str, ...]:
-    aliases = known_aliases(version)
-    if aliases is None:
-        raise UnexpectedResponse(
-            f"The response does not say which aliases model version {version.name} holds. Writing a list without them "
-            "would take them away, so nothing was changed."
-        )
-    return aliases
 
 
 def _pause(number: int) -> float:

@@ -18,6 +18,7 @@ from airflow_provider_cerebras.api.errors import (
     Forbidden,
     NotFound,
     Unauthorized,
+    UnexpectedResponse,
 )
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.assets.openlineage import collect
@@ -197,10 +198,15 @@ class CerebrasHook(BaseHook):
 
         :param model_version: full name, by number or alias.
         :param version_aliases: the whole list that it shall have; empty takes all away.
+        :raises UnexpectedResponse: if the response does not say which aliases are in force; they were replaced then.
         """
-        return self._client.send(
-            operations.update_model_version_aliases(model_version, version_aliases)
-        ).version_aliases
+        changed = self._client.send(operations.update_model_version_aliases(model_version, version_aliases))
+        if changed.version_aliases is None:
+            raise UnexpectedResponse(
+                f"The aliases of model version {model_version} were replaced. Field version_aliases of the response is "
+                "absent or cannot be read, so it is not known which are in force."
+            )
+        return changed.version_aliases
 
     def delete_model_version(self, model_version: str) -> None:
         """Delete a version and what the service stores for it.

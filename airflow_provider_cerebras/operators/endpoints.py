@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Forbidden, Unauthorized
+from airflow_provider_cerebras.api.evidence import previous_model
 from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.api.status import previous_model, serving_model
+from airflow_provider_cerebras.api.status import serving_model
 from airflow_provider_cerebras.arguments.kinds import (
     BOOLEAN,
     EXPECTATION,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
-from airflow_provider_cerebras.api.errors import CerebrasError, Conflict, NotFound
+from airflow_provider_cerebras.api.errors import CerebrasError, Conflict
+from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.api.status import models_in_use
 from airflow_provider_cerebras.arguments.kinds import (
     ALIAS,
     ALIASES,
@@ -27,6 +26,7 @@ from airflow_provider_cerebras.arguments.kinds import (
 from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
+from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
 from airflow_provider_cerebras.durable.identity import identify, refuse_reserved
 from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims
 from airflow_provider_cerebras.durable.task_state import TaskState
@@ -37,7 +37,7 @@ from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
 from airflow_provider_cerebras.operators._on_kill import delete, find_out_why_not
-from airflow_provider_cerebras.operators._pruning import select
+from airflow_provider_cerebras.operators._pruning import Selection, select
 from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 
 if TYPE_CHECKING:
@@ -252,7 +252,9 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
     :raises ValueError: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds an alias that this one shall have.
     :raises RequestRefused: if the service refuses the request, and would again.
-    :raises UnexpectedResponse: if the service holds something else afterwards; a retry tries again.
+    :raises UnexpectedResponse: if a response leaves open which version it is about or which aliases it has; nothing was
+        changed then.
+    :raises AliasesUnsettled: if the change did not show, or did not stay in place; a retry goes on from there.
     """
 
     arguments = takes(
@@ -343,6 +345,7 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
         (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises UnexpectedResponse: if a response leaves open which version it is or what serves; nothing was deleted then.
     :raises VersionInUse: if it serves or rolls out on an endpoint of the organization.
     :raises RequestRefused: if the service refuses the request, and would again.
     """
@@ -370,24 +373,28 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
             if version is None:
                 self.log.info("Model version %s does not exist.", self.model_version)
                 return self.model_version
-            in_use = {} if self.force else _in_use(client, org_name)
-            if version.name in in_use:
-                raise VersionInUse(
-                    f"Model version {version.name} {in_use[version.name]}, so it was not deleted. Deploy another "
-                    "version there first, or set force=True."
-                )
-            with suppress(NotFound):
-                client.send(operations.delete_model_version(version.name))
-        self.log.info("Deleted model version %s.", version.name)
-        return version.name
+            name = str(numbered_name(version))
+            in_use = delete_version(
+                client,
+                name,
+                reason_to_keep=lambda: None if self.force else find_uses(client, org_name).in_use.get(name),
+            )
+        if in_use:
+            raise VersionInUse(
+                f"Model version {name} {in_use}, so it was not deleted. Deploy another version there first, or set "
+                "force=True."
+            )
+        self.log.info("Deleted model version %s.", name)
+        return name
 
 
 class CerebrasPruneModelVersionsOperator(CerebrasOperator):
     """Delete old model versions of an architecture, and say of every version why it was kept.
 
-    Kept are those that serve or roll out on any endpoint of the organization, that hold a protected alias, that still
-    sync, that are among the newest ``keep_last`` of those that are synced, or that are newer than those. Killed at any
-    instant, it can simply be run again.
+    Kept are those that serve or roll out on any endpoint of the organization, that served there before, that hold a
+    protected alias, that still sync, that are among the newest ``keep_last`` of those that are synced, or that are
+    newer than those. All of that is looked up again right before each deletion; if a response leaves it open, the task
+    fails and deletes nothing more. Killed at any instant, it can simply be run again.
 
     Returns ``{"deleted": [names], "kept": {name: reason}}``, names by number.
 
@@ -435,34 +442,35 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         dry_run: bool = vars(self)["dry_run"]
         client = self.hook.get_conn()
         with permanent_errors_fail():
-            versions = self.hook.list_model_versions(self.model_arch_id)
-            selection = select(
-                versions,
-                in_use=_in_use(client, self.hook.org_name),
-                keep_last=self.keep_last,
-                keep_aliases=self.keep_aliases or (),
-            )
+            selection = self._select(client)
             kept = dict(selection.keep)
             for name in selection.delete if not dry_run else ():
                 try:
-                    client.send(operations.delete_model_version(name))
-                except NotFound:
-                    pass
+                    reason = delete_version(client, name, reason_to_keep=partial(self._reason, client, name))
                 except Conflict as error:  # it has come into use since
-                    kept[name] = f"the service refused: {error.message}"
+                    reason = f"the service refused: {error.message}"
+                if reason:
+                    kept[name] = reason
+                else:
+                    self.log.info("Deleted model version %s.", name)
         deleted = [name for name in selection.delete if name not in kept]
         for name, reason in kept.items():
             self.log.info("Kept model version %s: it %s.", name, reason)
         self.log.info("%s: %s.", "Would delete" if dry_run else "Deleted", ", ".join(deleted) or "nothing")
         return {"deleted": deleted, "kept": kept}
 
+    def _reason(self, client: CerebrasClient, name: str) -> str | None:
+        """Look again, and return why a version stays after all."""
+        selection = self._select(client)
+        if name in selection.delete or find_version(client, name) is None:
+            return None
+        return selection.keep.get(name, "is no longer listed, but still exists")
 
-def _in_use(client: CerebrasClient, org_name: str) -> dict[str, str]:
-    """Versions in use on any endpoint of an organization, with words that say how."""
-    used: dict[str, list[str]] = {}
-    for summary in client.send(operations.list_endpoints(org_name)).endpoints:
-        if summary.endpoint_id is not None:
-            endpoint = client.send(operations.get_endpoint(summary.endpoint_id))
-            for name, words in models_in_use(endpoint).items():
-                used.setdefault(name, []).append(words)
-    return {name: " and ".join(words) for name, words in used.items()}
+    def _select(self, client: CerebrasClient) -> Selection:
+        versions = client.send(operations.list_model_versions(self.hook.org_name, self.model_arch_id)).model_versions
+        return select(
+            versions,
+            uses=find_uses(client, self.hook.org_name),
+            keep_last=self.keep_last,
+            keep_aliases=self.keep_aliases or (),
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,7 +22,9 @@ from airflow_provider_cerebras.api.errors import (
     UnexpectedResponse,
     parse_retry_after,
 )
-from airflow_provider_cerebras.api.status import WORDS_OF_FAILURE, Progress, models_in_use, previous_model
+from airflow_provider_cerebras.api.evidence import previous_model, use_of
+from airflow_provider_cerebras.api.status import WORDS_OF_FAILURE, Progress
+from airflow_provider_cerebras.durable.deletions import Uses
 from airflow_provider_cerebras.durable.deployments import find_deployment, find_new_deployment, served_before
 from airflow_provider_cerebras.evaluation.smoke import find_fault, measure, summarize
 from airflow_provider_cerebras.operators._pruning import select
@@ -227,7 +230,7 @@ def use(answer: Any) -> None:
     if isinstance(answer, models.ModelVersion):
         assert status.classify_version(answer).words.isprintable()
     if isinstance(answer, models.ModelVersionList):
-        selection = select(answer.model_versions, in_use={}, keep_last=1, keep_aliases=["prod*"])
+        selection = select(answer.model_versions, uses=Uses({}, {}), keep_last=1, keep_aliases=["prod*"])
         assert set(selection.delete) | set(selection.keep) == {version.name for version in answer.model_versions}
     if isinstance(answer, models.ModelVersion | models.ModelVersionRows):
         for name in (V1, V1[:-1] + "production"):
@@ -235,12 +238,16 @@ def use(answer: Any) -> None:
             assert_all_is_said_in_a_line(poller.apply(answer, 1))
             assert poller.progress.isprintable()
     if isinstance(answer, models.Endpoint):
-        for text in (*models_in_use(answer), *models_in_use(answer).values()):
-            assert text.isprintable()
-        for found in (previous_model(answer), previous_model(answer, UUID), find_deployment(answer, V1)):
-            assert found is None or found.isprintable()
-        find_new_deployment(answer, V1, before=[])
-        served_before(answer, V1)
+        status.serving_model(answer)
+        with suppress(UnexpectedResponse):  # what is left open is concluded nothing from
+            use = use_of(answer)
+            for text in (*use.in_use, *use.in_use.values(), *use.served_before):
+                assert text.isprintable()
+            for found in (previous_model(answer), previous_model(answer, UUID), find_deployment(answer, V1)):
+                assert found is None or found.isprintable()
+        with suppress(UnexpectedResponse):
+            find_new_deployment(answer, V1, before=[])
+            served_before(answer, V1)
     if isinstance(answer, models.DeploymentRows):
         rollout = DeploymentPoller("e", UUID, deadline=None, started=0)
         assert_all_is_said_in_a_line(rollout.apply(answer, 1))

@@ -116,16 +116,70 @@ def test_unknown_fields_are_kept(model: type[BaseModel], required: dict[str, Any
     assert answer.model_extra == {"progress_percent": 40, "nested": {"a": [1]}}
 
 
+@pytest.mark.parametrize("value", [None, {}, "x", 7])
 @pytest.mark.parametrize(
     ("model", "field"),
     [
         (models.ModelVersionList, "model_versions"),
+        (models.ModelVersionRows, "model_versions"),
         (models.EndpointList, "endpoints"),
-        (models.ChatCompletion, "choices"),
     ],
 )
-def test_a_list_that_is_null_is_empty(model: type[BaseModel], field: str) -> None:
-    assert getattr(model.model_validate({field: None}), field) == []
+def test_a_list_that_cannot_be_read_is_not_empty(model: type[BaseModel], field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        model.model_validate({field: value})
+    with pytest.raises(ValidationError, match=field):
+        model.model_validate({})
+
+
+@pytest.mark.parametrize("value", [{}, 7, ["x"], [None], True])
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (model, field)
+        for model in (
+            models.ModelVersionDetails,
+            models.EndpointSummary,
+            models.DeployedModel,
+            models.DeploymentDetails,
+        )
+        for field in model.model_fields
+    ],
+)
+def test_a_field_of_another_type_is_unknown_and_the_others_count(
+    model: type[BaseModel], field: str, value: object
+) -> None:
+    if (field in {"created", "updated", "version_id"} and value == 7) or (field, value) == ("version_aliases", ["x"]):
+        return
+    other = next(each for each in model.model_fields if each not in {field, "version_aliases"})
+    known: object = 7 if other in {"created", "version_id"} else "known"
+    answer: Any = model.model_validate({other: known, field: value})
+    assert getattr(answer, field) is None
+    assert getattr(answer, other) == known
+    assert answer.is_unreadable(field)
+    assert not answer.is_unreadable(other)
+
+
+@pytest.mark.parametrize("field", ["created", "updated"])
+@pytest.mark.parametrize("time", [1736700000.5, 1736700000.0, "1736700000", "2025-01-12T16:40:00Z"])
+def test_a_time_of_another_form_is_unknown(field: str, time: object) -> None:
+    endpoint = models.Endpoint.model_validate({"name": "e", "deployed_models": [], field: time})
+    assert getattr(endpoint, field) is None
+    assert endpoint.deployed_models == []
+
+
+def test_details_that_are_no_object_are_all_unreadable() -> None:
+    details = models.ModelVersion.model_validate({"name": "n", "response": ["x"]}).details
+    assert all(details.is_unreadable(field) for field in type(details).model_fields)
+    absent = models.ModelVersion.model_validate({"name": "n"}).details
+    assert not any(absent.is_unreadable(field) for field in type(details).model_fields)
+
+
+def test_entries_that_do_not_say_which_version_they_are_of_are_left_out() -> None:
+    rows = [None, 7, {}, {"name": None}, {"name": "a\nb"}, {"name": "n", "done": "yes"}]
+    listed = models.ModelVersionList.model_validate({"model_versions": rows})
+    assert [version.name for version in listed.model_versions] == ["n"]
+    assert listed.model_versions[0].done is False
 
 
 @pytest.mark.parametrize("word", ["warming_up", "", "QUEUED", "état"])
@@ -134,6 +188,7 @@ def test_status_words_that_nobody_has_seen_are_kept_as_they_are(word: str) -> No
     endpoint = models.Endpoint.model_validate({"name": "n", "deployed_models": [{"id": "d", "state": word}]})
     deployment = models.Deployment.model_validate({"name": "n", "response": {"rollout_status": word}})
     assert version.details.sync_status == word
+    assert endpoint.deployed_models
     assert endpoint.deployed_models[0].state == word
     assert deployment.response is not None
     assert deployment.response.rollout_status == word

@@ -221,8 +221,9 @@ def test_no_id_can_leave_its_segment_of_the_path(
 
 @pytest.mark.parametrize("hostile", [each for each in HOSTILE_IDS if "/" not in each])
 def test_no_part_of_a_version_s_name_can_leave_its_segment_of_the_path(connect: Connect, hostile: str) -> None:
-    conversation = connect(httpx.Response(200, json={"name": V1}))
-    conversation.send(operations.get_model_version(f"orgs/{hostile}/models/{hostile}/versions/1"))
+    name = f"orgs/{hostile}/models/{hostile}/versions/1"
+    conversation = connect(httpx.Response(200, json={"name": name}))
+    conversation.send(operations.get_model_version(name))
 
     prefix, orgs, org, models_, arch, versions, number = conversation.request.url.raw_path.decode("ascii")[
         len("/management/") :

@@ -11,11 +11,13 @@ import pytest
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, NotFound
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, promote
 from airflow_provider_cerebras.emulator.api.operations import OperationName
-from airflow_provider_cerebras.exceptions import AliasInUse
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse
 from tests.unit.durable.world import Attempt, Mishap, Service, broken, name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from airflow_provider_cerebras.api.client import CerebrasClient
 
 GET, PATCH = OperationName.GET_MODEL_VERSION, OperationName.UPDATE_MODEL_VERSION_ALIASES
 
@@ -35,7 +37,10 @@ def service() -> Iterator[Service]:
 def run_promotion(service: Service, *mishaps: Mishap, target: int | str = 2) -> Attempt:
     attempt = Attempt(service, list(mishaps))
     with closing(attempt.client()) as client:
-        assert promote(client, name(target), "prod", log=attempt.journal) == name(2)
+        promoted = promote(
+            client, name(target), "prod", log=attempt.journal, sleep=attempt.pass_time, clock=lambda: service.now
+        )
+        assert promoted == name(2)
     return attempt
 
 
@@ -43,7 +48,7 @@ class TestPromote:
     def test_it_moves_the_alias_and_nothing_else(self, service: Service) -> None:
         attempt = run_promotion(service)
         assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
-        assert "nobody had it for" in attempt.journal.text
+        assert "no version had it for" in attempt.journal.text
 
     def test_it_is_set_where_nobody_has_it(self, service: Service) -> None:
         service.set_aliases(name(1), "blue")
@@ -120,7 +125,11 @@ class TestChange:
         checked = AliasChange.checked(**{"add": None, "remove": None, "replace": None, **wanted})
         self.attempt = Attempt(service)
         with closing(self.attempt.client()) as client:
-            return change_aliases(client, name(version), checked, log=self.attempt.journal)[1]
+            return self._run(client, version, checked)
+
+    def _run(self, client: CerebrasClient, version: int | str, change: AliasChange) -> list[str]:
+        attempt = self.attempt
+        return change_aliases(client, name(version), change, log=attempt.journal, sleep=attempt.pass_time)[1]
 
     def test_add_and_remove(self, service: Service) -> None:
         assert self.change(service, 1, add=["canary"], remove=["blue"]) == ["prod", "canary"]
@@ -154,11 +163,19 @@ class TestChange:
             self.change(service, 2, add=["prod"])
         assert service.aliases() == {1: ["prod", "blue"], 2: ["green"]}
 
-    def test_what_the_service_holds_afterwards_is_looked_at(self, service: Service) -> None:
-        attempt = Attempt(service, [Mishap(GET, skip=2, meanwhile=lambda: service.set_aliases(name(2), "green"))])
-        change = AliasChange(add=("canary",))
-        with closing(attempt.client()) as client, pytest.raises(CerebrasError, match=r"but has \['green'\]"):
-            change_aliases(client, name(2), change, log=attempt.journal)
+    def test_what_something_else_overwrites_is_put_in_again(self, service: Service) -> None:
+        self.attempt = Attempt(service, [Mishap(GET, skip=2, meanwhile=lambda: service.set_aliases(name(2), "red"))])
+        with closing(self.attempt.client()) as client:
+            assert self._run(client, 2, AliasChange(add=("canary",))) == ["red", "canary"]
+        assert service.aliases()[2] == ["red", "canary"]
+
+    def test_what_is_overwritten_again_and_again_is_an_error_in_the_end(self, service: Service) -> None:
+        overwriting = Mishap(GET, skip=2, times=1000, meanwhile=lambda: service.set_aliases(name(2), "red"))
+        self.attempt = Attempt(service, [overwriting])
+        with closing(self.attempt.client()) as client, pytest.raises(AliasesUnsettled, match=r"but has \['red'\]"):
+            self._run(client, 2, AliasChange(add=("canary",)))
+        assert self.attempt.network.count(PATCH) <= 20
+        assert 10 < sum(self.attempt.pauses) < 300
 
 
 class TestArguments:

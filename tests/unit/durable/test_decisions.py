@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cerebras.api.evidence import held_aliases
 from airflow_provider_cerebras.api.models import ModelVersion
 from airflow_provider_cerebras.durable.upload_steps import (
     ChangeAliases,
@@ -35,7 +36,7 @@ def version(number: int, *aliases: str, done: bool = False, sync_status: str = "
 
 def holding(*holders: ModelVersion) -> dict[str, ModelVersion]:
     """Who holds which alias."""
-    return {alias: holder for holder in holders for alias in holder.details.version_aliases}
+    return {alias: holder for holder in holders for alias in held_aliases(holder)}
 
 
 def row(id: str, wanted: UploadRequest, seen: Seen, step: Step) -> Any:  # noqa: A002  as pytest calls it

@@ -16,7 +16,8 @@ from airflow_provider_cerebras.api.errors import (
     ServerError,
     UnexpectedResponse,
 )
-from airflow_provider_cerebras.durable.uploads import MAX_DOUBTS, MAX_REFUSALS, MAX_REPETITIONS
+from airflow_provider_cerebras.durable.alias_lists import READ_LAG
+from airflow_provider_cerebras.durable.uploads import MAX_DOUBTS, MAX_REFUSALS
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, IdentityInUse
 from tests.unit.durable.world import (
@@ -271,7 +272,7 @@ def test_an_unknown_list_of_aliases_is_not_written_back(service: Service) -> Non
     holder = service.api("GET", f"/{name(1)}")
     del holder["response"]["version_aliases"]
     attempt = Attempt(service, [Mishap(LOOK, httpx.Response(200, json=holder), skip=1, times=2)])
-    with pytest.raises(UnexpectedResponse, match=r"which aliases .*/versions/1 holds"):
+    with pytest.raises(UnexpectedResponse, match=r"version_aliases of model version .*/versions/1 is absent"):
         attempt.upload(request(RETRY, "latest", move_aliases=True))
     assert attempt.network.count("update_model_version_aliases") == 0
     assert service.aliases() == {1: ["latest", "golden"], 2: [FIRST.alias]}
@@ -281,10 +282,10 @@ def test_a_change_of_aliases_that_does_not_show_is_repeated_with_pauses_and_ends
     Attempt(service).upload(request(FIRST))
     done = httpx.Response(200, json={"name": name(1), "version_aliases": [FIRST.alias, "latest"]})
     attempt = Attempt(service, [Mishap(SET_ALIASES, done, worked=False, times=99)])
-    with pytest.raises(AliasesUnsettled, match="latest added"):
+    with pytest.raises(AliasesUnsettled, match="add latest"):
         attempt.upload(request(RETRY, "latest"))
-    assert attempt.network.count("update_model_version_aliases") == MAX_REPETITIONS + 1
-    assert len(attempt.pauses) == MAX_REPETITIONS
+    assert attempt.network.count("update_model_version_aliases") <= 3
+    assert sum(attempt.pauses) > READ_LAG
     assert service.aliases() == {1: [FIRST.alias]}
 
 
@@ -350,16 +351,16 @@ def test_two_tasks_that_take_an_alias_from_each_other_without_end_are_told_so(se
     other = service.upload("s3://weights/other", "latest")
 
     def take_back() -> None:
-        holder = next(number for number, aliases in service.aliases().items() if "latest" in aliases)
-        if name(holder) != other:
+        holder = next((number for number, aliases in service.aliases().items() if "latest" in aliases), None)
+        if holder is not None and name(holder) != other:
             service.set_aliases(name(holder), FIRST.alias)
             service.set_aliases(other, "latest")
 
     attempt = Attempt(service, [Mishap(LOOK, meanwhile=take_back, skip=2, times=10**6)])
-    with pytest.raises(AliasesUnsettled, match="Does another task want the same aliases"):
+    with pytest.raises(Conflict, match="Alias latest is in use by model version"):
         attempt.upload(request(FIRST, "latest", move_aliases=True))
     assert list(service.aliases()) == [1, 2]
-    assert len(attempt.pauses) == MAX_REPETITIONS
+    assert attempt.network.count("update_model_version_aliases") < 30
     assert min(attempt.pauses) > 0
 
 

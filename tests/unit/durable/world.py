@@ -297,12 +297,13 @@ class Attempt:
                 durable=durable,
                 task_state=memory_of(self.store, "cerebras_deployment", "deployment"),
                 log=self.journal,
-                sleep=self._pass_time,
+                sleep=self.pass_time,
                 clock=lambda: self.service.now,
             )
             return deploy.run()
 
-    def _pass_time(self, seconds: float) -> None:
+    def pass_time(self, seconds: float) -> None:
+        """Spend seconds that pass for the service as well."""
         self.pauses.append(seconds)
         self.service.now += seconds
 
@@ -315,6 +316,6 @@ class Attempt:
                 request,
                 task_state=memory_of(self.store, "cerebras_upload", fingerprint),
                 log=self.journal,
-                sleep=self._pass_time,
+                sleep=self.pass_time,
             )
             return upload.run().name

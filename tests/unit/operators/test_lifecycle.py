@@ -75,7 +75,7 @@ class TestPrune:
 
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         old, _ = service.new_version(), service.new_version()
-        service.add_fault("delete_model_version", status=404)
+        service.add_fault("delete_model_version", status=404, body={"detail": "no such version"})
         assert prune()["deleted"] == [old]
 
     @pytest.mark.parametrize(

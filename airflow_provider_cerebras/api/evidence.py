@@ -1,0 +1,181 @@
+"""What a response proves: the strict way to read one, for whoever deletes or overwrites something.
+
+The models of :mod:`.models` take a field that is absent, null or of another type for unknown, with which a wait can go
+on. What decides about a deletion, an alias list or a rollback must be known. So each function here either returns what
+the response says, or raises an error that names the field and the response. Nothing is sent then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_cerebras.api.errors import UnexpectedResponse
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, EndpointList, ModelVersion
+
+
+class KnownDeployment(NamedTuple):
+    """A deployment of which all is known that decides.
+
+    :param id: the deployment's UUID; None: not said.
+    :param model_version: full name of the version, by number.
+    :param created: when it was submitted, Unix seconds.
+    :param progress: how far it is.
+    """
+
+    id: str | None
+    model_version: str
+    created: int
+    progress: Progress
+
+
+class EndpointUse(NamedTuple):
+    """What an endpoint needs.
+
+    :param in_use: full name of each version that serves or rolls out, with words that say so.
+    :param served_before: full name of each version that a rollback would go back to, with words that say so. Of several
+        that were deployed in the same second, each may be meant.
+    """
+
+    in_use: dict[str, str]
+    served_before: dict[str, str]
+
+
+def numbered_name(version: ModelVersion) -> ModelVersionName:
+    """Return the name of a version, which is by number.
+
+    :param version: a response about one version.
+    :raises UnexpectedResponse: if it has another name, or one by alias.
+    """
+    name = _version_name(version.name)
+    if name is None:
+        raise UnexpectedResponse(
+            f"Field name of model version {version.name} is not the full name of a version by number, so nothing is "
+            "changed."
+        )
+    return name
+
+
+def held_aliases(version: ModelVersion) -> tuple[str, ...]:
+    """Return all aliases that a version holds.
+
+    :param version: a response about one version.
+    :raises UnexpectedResponse: if the response does not say.
+    """
+    aliases = version.details.version_aliases
+    if aliases is None:
+        raise UnexpectedResponse(
+            f"Field response.version_aliases of model version {version.name} is absent or cannot be read, so it is not "
+            "known which aliases the version holds. The service replaces the whole list, so nothing is changed."
+        )
+    return tuple(aliases)
+
+
+def listed_endpoint_ids(listed: EndpointList, org_name: str) -> tuple[str, ...]:
+    """Return the ids of all endpoints.
+
+    :param listed: a response with the list of endpoints.
+    :param org_name: name of the organization that was asked for.
+    :raises UnexpectedResponse: if an entry does not name its endpoint.
+    """
+    for position, summary in enumerate(listed.endpoints):
+        if not summary.endpoint_id:
+            raise UnexpectedResponse(
+                f"Field endpoints[{position}].endpoint_id in the list of endpoints of {org_name} is absent or cannot "
+                "be read, so it is not known what that endpoint serves. Nothing is changed."
+            )
+    return tuple(summary.endpoint_id for summary in listed.endpoints if summary.endpoint_id)
+
+
+def listed_deployments(endpoint: Endpoint) -> Sequence[DeployedModel]:
+    """Return all deployments of an endpoint, of each of which much may be unknown.
+
+    :param endpoint: a response about an endpoint.
+    :raises UnexpectedResponse: if the response has no list of them.
+    """
+    if endpoint.deployed_models is None:
+        raise UnexpectedResponse(
+            f"Field deployed_models of endpoint {endpoint.name} is absent or cannot be read, so it is not known what "
+            "serves there. Nothing is changed."
+        )
+    return endpoint.deployed_models
+
+
+def known_deployments(endpoint: Endpoint) -> list[KnownDeployment]:
+    """Return all deployments of an endpoint, newest first.
+
+    :param endpoint: a response about an endpoint.
+    :raises UnexpectedResponse: if the list is absent, or of an entry it is not known which version it rolls out, when
+        it was submitted, or how far it is.
+    """
+    known = [_known(endpoint, position, entry) for position, entry in enumerate(listed_deployments(endpoint))]
+    return sorted(known, key=lambda entry: entry.created, reverse=True)
+
+
+def use_of(endpoint: Endpoint) -> EndpointUse:
+    """Tell which versions an endpoint needs: what serves, what rolls out, and what served before.
+
+    :param endpoint: a response about an endpoint.
+    :raises UnexpectedResponse: see :func:`known_deployments`.
+    """
+    entries = known_deployments(endpoint)
+    complete = [entry for entry in entries if entry.progress is Progress.SUCCEEDED]
+    # What was submitted in the same second as the newest may be what serves as well.
+    serving = {entry.model_version for entry in complete if entry.created == complete[0].created}
+    in_use = dict.fromkeys(serving, f"serves on endpoint {endpoint.name}")
+    for entry in entries:
+        if entry.progress is Progress.PENDING:
+            in_use.setdefault(entry.model_version, f"rolls out on endpoint {endpoint.name}")
+    earlier = [entry for entry in complete if entry.model_version not in serving]
+    before = {entry.model_version for entry in earlier if entry.created == earlier[0].created}
+    return EndpointUse(in_use, dict.fromkeys(before, f"served on endpoint {endpoint.name} before"))
+
+
+def previous_model(endpoint: Endpoint, deployment_id: str | None = None) -> str | None:
+    """Full name of the version that served before a deployment, if another one did.
+
+    :param endpoint: a response about an endpoint.
+    :param deployment_id: UUID of the deployment; default: the newest one, whatever its state. One that is not listed
+        has not come to serve, so what serves is what served before.
+    :raises UnexpectedResponse: see :func:`known_deployments`.
+    """
+    entries = known_deployments(endpoint)
+    if deployment_id is None:
+        reference = entries[0] if entries else None
+    else:
+        reference = next((entry for entry in entries if entry.id == deployment_id), None)
+    earlier = (
+        entry
+        for entry in entries
+        if entry.progress is Progress.SUCCEEDED
+        and (
+            reference is None or (entry.model_version != reference.model_version and entry.created <= reference.created)
+        )
+    )
+    return next((entry.model_version for entry in earlier), None)
+
+
+def _known(endpoint: Endpoint, position: int, entry: DeployedModel) -> KnownDeployment:
+    name = _version_name(entry.model)
+    unknown = {"model": name is None, "created": entry.created is None, "state": not entry.state}
+    if name is None or entry.created is None or not entry.state:
+        field = next(field for field, is_unknown in unknown.items() if is_unknown)
+        raise UnexpectedResponse(
+            f"Field deployed_models[{position}].{field} of endpoint {endpoint.name} is absent or cannot be read"
+            f"{' as the full name of a version by number' if field == 'model' else ''}, so it is not known what that "
+            "deployment serves. Nothing is changed."
+        )
+    return KnownDeployment(entry.id, str(name), entry.created, classify_entry(entry).progress)
+
+
+def _version_name(text: str | None) -> ModelVersionName | None:
+    try:
+        name = ModelVersionName.parse(text)
+    except ValueError:
+        return None
+    return None if name.number is None else name
