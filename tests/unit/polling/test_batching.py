@@ -140,7 +140,6 @@ class TestWhoMustHear:
             pytest.param(version_poller(V1), [CerebrasTransportError("refused")], id="no answer"),
             pytest.param(version_poller(V1), [versions(row(V1)), OSError("secrets")], id="no answer any more"),
             pytest.param(version_poller(V1), [versions()], id="not listed yet"),
-            pytest.param(version_poller(V1), [versions({"name": V1, "done": "who knows"})], id="unreadable"),
             pytest.param(version_poller(BY_ALIAS), [versions(row("odd", "queued", "production"))], id="alias only"),
             pytest.param(deployment_poller("a"), [endpoint({"id": "a"}), endpoint()], id="listed no more"),
             pytest.param(deployment_poller("a"), [endpoint()], id="never listed"),
