@@ -14,6 +14,7 @@ What cannot be asked is not deleted.
 
 from __future__ import annotations
 
+import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from airflow_provider_cerebras.durable.upload_steps import known_aliases
 from airflow_provider_cerebras.exceptions import AliasesUnsettled
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from airflow_provider_cerebras.api.client import CerebrasClient
     from airflow_provider_cerebras.api.models import Endpoint, EndpointList, ModelVersion
@@ -103,20 +104,28 @@ def claims_on(version: ModelVersion, base: str) -> tuple[str, ...]:
     return tuple(match[0] for match in matches if match[1] == base and match[3])
 
 
-def release_claims(client: CerebrasClient, model_version: str, base: str, *, log: Log) -> None:
+def release_claims(
+    client: CerebrasClient,
+    model_version: str,
+    base: str,
+    *,
+    log: Log,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Take the claims of a task run off a version, since its wait is over. A failure of that fails no task.
 
     :param client: how to reach the service.
     :param model_version: full name of the version.
     :param base: the base of the task run's identity.
     :param log: where a failure goes.
+    :param sleep: spends the seconds of a pause.
     """
     try:
         version = find_version(client, model_version)
         claims = claims_on(version, base) if version else ()
         if version and claims:
-            # Without a settling time: a claim that comes back because another task overwrote this is no proof of a kill.
-            AliasEditor(client, log=log).change(version.name, remove=claims, settle=False)
+            # Without a settling time: a claim that another task has put back by an old list is no proof of a kill.
+            AliasEditor(client, log=log, sleep=sleep).change(version.name, remove=claims, settle=False)
     except (CerebrasError, AliasesUnsettled) as error:
         log.warning("The claim of this task stays on model version %s: %s", model_version, error)
 
