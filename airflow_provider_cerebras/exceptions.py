@@ -22,6 +22,10 @@ class InvalidArgument(AirflowFailException, ValueError, TypeError):
     """An argument of an operator or a sensor is wrong; the message begins with its name. Nothing was sent."""
 
 
+class ConnectionUnusable(AirflowFailException, ValueError):
+    """A connection is not defined, or a field of it cannot be used; the message names both. Nothing was sent."""
+
+
 class ModelVersionFailed(AirflowFailException):
     """The service could not take the weights over; the message carries its words."""
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException
 
 from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError
+from airflow_provider_cerebras.api.names import InvalidValue
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 
 if not AIRFLOW_V_3_3_PLUS:
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
+_FINAL = (AirflowFailException, AirflowNotFoundException, InvalidValue)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CerebrasRetryPolicy(RetryPolicy):
     """Retry a task when the service has asked for it, and not at all where a retry cannot help.
 
     An error for which the service has named a time (``Retry-After``) is retried after that time, in place of
-    ``retry_delay``. Answers that stay the same (400, 401, 403, 404, 422) fail the task at once. In this provider's own
+    ``retry_delay``. Answers that stay the same (400, 401, 403, 404, 422), a connection that is not defined or cannot be
+    used, and names and values that the service could never take fail the task at once. In this provider's own
     operators they do so anyway; with this, also where a task of your own uses the hook. Everything else is left to
     ``retry_delay``, and ``retries`` bounds it all.
 
@@ -60,8 +65,8 @@ class CerebrasRetryPolicy(RetryPolicy):
         :param max_tries: not looked at: Airflow itself ends the retries.
         :param context: not looked at.
         """
-        errors = [error for error in _causes(exception) if isinstance(error, (CerebrasError, AirflowFailException))]
-        if errors and isinstance(errors[0], (*PERMANENT, AirflowFailException)):
+        errors = [error for error in _causes(exception) if isinstance(error, (CerebrasError, *_FINAL))]
+        if errors and isinstance(errors[0], (*PERMANENT, *_FINAL)):
             return RetryDecision.fail(f"A retry cannot help: {errors[0]}")
         for error in errors:
             if isinstance(error, CerebrasError) and error.retry_after is not None:

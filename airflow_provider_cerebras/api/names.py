@@ -1,6 +1,6 @@
 """The grammar of names: what a model version, an alias, an id and a weight URI look like.
 
-Checked before anything is sent. Every function here is pure; its :class:`ValueError` names the argument and the rule.
+Checked before anything is sent. Every function here is pure; its error names the argument and the rule.
 Rules: the "Management API" pages of the Cerebras documentation (aliases, version names) and S3's URI form.
 """
 
@@ -24,6 +24,10 @@ _SCHEME = re.compile(r"s3[an]?://(?:[\w!().-]+@(?=[^/@]*(?:/|$)))?")
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
+class InvalidValue(ValueError, TypeError):
+    """A name, an alias, an id, a URI or a list of them that the service could never take. Nothing was sent."""
+
+
 def is_alias(text: str) -> bool:
     """Tell whether a text is a well-formed alias: 2 to 128 characters that can never look like a number.
 
@@ -37,10 +41,10 @@ def validate_alias(alias: object, argument: str = "version_aliases") -> str:
 
     :param alias: the alias as given by the user.
     :param argument: the name of the argument that it came in, for the message.
-    :raises ValueError: if it does not match the documented pattern.
+    :raises InvalidValue: if it does not match the documented pattern.
     """
     if not isinstance(alias, str) or not is_alias(alias):
-        raise ValueError(
+        raise InvalidValue(
             f"{argument}: {shown(alias)} is not an alias. An alias has 2 to 128 characters, begins with a lower-case "
             "letter, ends with a lower-case letter or a digit, and has letters, digits and hyphens in between."
         )
@@ -55,16 +59,16 @@ def validate_identifier(value: object, argument: str) -> str:
 
     :param value: the id as given by the user.
     :param argument: the name of the argument that it came in, for the message.
-    :raises ValueError: if it cannot be an id.
+    :raises InvalidValue: if it cannot be an id.
     """
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{argument}: must be a text that is not empty, not {shown(value)}.")
+        raise InvalidValue(f"{argument}: must be a text that is not empty, not {shown(value)}.")
     if len(value) > _MAX_LENGTH:
-        raise ValueError(f"{argument}: has {len(value)} characters, and may have {_MAX_LENGTH}.")
+        raise InvalidValue(f"{argument}: has {len(value)} characters, and may have {_MAX_LENGTH}.")
     if " " in value or not value.isprintable():
-        raise ValueError(f"{argument}: {shown(value)} holds white space or a control character, which no id has.")
+        raise InvalidValue(f"{argument}: {shown(value)} holds white space or a control character, which no id has.")
     if value in {".", ".."}:
-        raise ValueError(f"{argument}: {value!r} is not an id.")
+        raise InvalidValue(f"{argument}: {value!r} is not an id.")
     return value
 
 
@@ -76,15 +80,15 @@ def validate_weight_uri(weight_uri: object, argument: str = "weight_uri") -> str
 
     :param weight_uri: where the weights lie.
     :param argument: the name of the argument that it came in, for the message.
-    :raises ValueError: if it has another scheme, a name that no bucket can have or no key, if it holds a template that
-        was not rendered, or if a part of it is ``None``.
+    :raises InvalidValue: if it has another scheme, a name that no bucket can have or no key, if it holds a template
+        that was not rendered, or if a part of it is ``None``.
     """
     scheme = _SCHEME.match(weight_uri) if isinstance(weight_uri, str) else None
     if not isinstance(weight_uri, str) or scheme is None:
-        raise ValueError(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix.")
+        raise InvalidValue(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix.")
     bucket, _, key = weight_uri[scheme.end() :].partition("/")
     if problem := _problem_of_location(bucket, key):
-        raise ValueError(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix: it {problem}.")
+        raise InvalidValue(f"{argument}: {_shown_uri(weight_uri)} is not of the form s3://bucket/prefix: it {problem}.")
     return f"s3://{bucket}/{key}"
 
 
@@ -113,12 +117,12 @@ def validate_suffix(suffix: object, argument: str = "system_fingerprint_suffix")
 
     :param suffix: the text as given by the user.
     :param argument: the name of the argument that it came in, for the message.
-    :raises ValueError: if it is not.
+    :raises InvalidValue: if it is not.
     """
     if suffix is None or suffix == "":
         return None
     if not isinstance(suffix, str) or len(suffix) > _MAX_LENGTH or not suffix.isprintable():
-        raise ValueError(f"{argument}: {shown(suffix)} is not a text of at most {_MAX_LENGTH} printable characters.")
+        raise InvalidValue(f"{argument}: {shown(suffix)} is not a text of at most {_MAX_LENGTH} printable characters.")
     return suffix
 
 
@@ -136,7 +140,7 @@ def path_segment(value: object, argument: str) -> str:
 
     :param value: the id.
     :param argument: the name of the argument that it came in, for the message.
-    :raises ValueError: see :func:`validate_identifier`.
+    :raises InvalidValue: see :func:`validate_identifier`.
     """
     return quote(validate_identifier(value, argument), safe="")
 
@@ -160,11 +164,11 @@ class ModelVersionName:
 
         :param text: the name.
         :param argument: the name of the argument that it came in, for the message.
-        :raises ValueError: if it has another form.
+        :raises InvalidValue: if it has another form.
         """
         match = _MODEL_VERSION.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(
+            raise InvalidValue(
                 f"{argument}: {shown(text)} is not a model version. The full name is "
                 "orgs/<organization>/models/<architecture>/versions/<number or alias>."
             )

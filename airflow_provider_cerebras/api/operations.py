@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_cerebras.api import _subjects, models
 from airflow_provider_cerebras.api.names import (
+    InvalidValue,
     ModelVersionName,
     path_segment,
     validate_alias,
@@ -148,9 +149,9 @@ def chat_completion(
 ) -> Call[models.ChatCompletion]:
     """Ask an endpoint through the inference API. It is a POST, but one that creates nothing: it may be sent again."""
     if params.get("stream"):
-        raise ValueError("stream: a streamed answer is not supported.")
+        raise InvalidValue("stream: a streamed answer is not supported.")
     if not messages:
-        raise ValueError("messages: must hold at least one message.")
+        raise InvalidValue("messages: must hold at least one message.")
     body = models.ChatRequest.model_validate(
         {**params, "model": validate_identifier(endpoint_id, "endpoint_id"), "messages": list(messages)}
     )
@@ -176,6 +177,6 @@ def _endpoint(endpoint_id: str) -> str:
 
 def _aliases(aliases: Sequence[str]) -> list[str]:
     if isinstance(aliases, str):
-        raise TypeError(f"version_aliases: must be a list of aliases, not the text {aliases!r}.")
+        raise InvalidValue(f"version_aliases: must be a list of aliases, not the text {aliases!r}.")
     # An alias given twice is meant once; the order is the user's.
     return list(dict.fromkeys(validate_alias(alias) for alias in aliases))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_cerebras.api.names import InvalidValue
 from airflow_provider_cerebras.arguments.kinds import takes
 from airflow_provider_cerebras.exceptions import InvalidArgument
 
@@ -38,6 +39,7 @@ class DeclaresArguments:
     arguments: ClassVar[Arguments] = takes()
     """What each argument takes. A class declares its own; those of its base classes are added."""
     template_fields: Any
+    log: Any
     _renders_text = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -68,6 +70,20 @@ class DeclaresArguments:
             except (ValueError, TypeError) as error:
                 raise InvalidArgument(str(error)) from None
             setattr(self, name, value)
+
+    def _wait_here_if_nested(self, context: Context) -> None:
+        """Do not defer inside a task of another kind, such as a ``@task`` function: it could not go on afterwards."""
+        outer = context.get("task")
+        if getattr(self, "deferrable", False) and not (
+            outer is None or isinstance(outer, DeclaresArguments) or hasattr(outer, "execute_complete")
+        ):
+            self.log.warning(
+                "%s is called inside the task %s, which it cannot defer, so it waits here and holds the worker slot. "
+                "Make it a task of its own to defer it.",
+                type(self).__name__,
+                getattr(outer, "task_id", outer),
+            )
+            self.deferrable = False
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
@@ -134,7 +150,12 @@ def _reading(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def execute(self: DeclaresArguments, context: Context, **kwargs: Any) -> Any:
         self.read_arguments()
-        return function(self, context, **kwargs)
+        self._wait_here_if_nested(context)
+        try:
+            return function(self, context, **kwargs)
+        except InvalidValue as error:
+            # Arguments that are right one by one, and wrong together.
+            raise InvalidArgument(str(error)) from error
 
     return execute
 

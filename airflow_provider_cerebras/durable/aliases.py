@@ -15,7 +15,7 @@ from airflow_provider_cerebras.api.evidence import held_aliases, numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias
 from airflow_provider_cerebras.durable.alias_lists import READ_LAG, AliasEditor
 from airflow_provider_cerebras.durable.identity import OWN_ALIAS, refuse_reserved
-from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,24 +45,23 @@ class AliasChange(NamedTuple):
     ) -> AliasChange:
         """Make one of what a user gave.
 
-        :raises ValueError: if it contradicts itself, says nothing, or one of them is no alias or is reserved.
-        :raises TypeError: if one of them is a text instead of a list.
+        :raises InvalidArgument: if it contradicts itself, says nothing, or one of them is no alias or is reserved.
         """
         given = {"add": add, "remove": remove, "replace": replace}
         for argument, aliases in given.items():
             if isinstance(aliases, str):
-                raise TypeError(f"{argument}: must be a list of aliases, not the text {aliases!r}.")
+                raise InvalidArgument(f"{argument}: must be a list of aliases, not the text {aliases!r}.")
             for alias in aliases or ():
                 validate_alias(alias, argument)
             if argument != "remove":
                 refuse_reserved(aliases or (), argument)
         if replace is not None and (add or remove):
-            raise ValueError("replace: excludes add and remove.")
+            raise InvalidArgument("replace: excludes add and remove.")
         if replace is None and not add and not remove:
-            raise ValueError("add, remove, replace: one of them must be given.")
+            raise InvalidArgument("add, remove, replace: one of them must be given.")
         both = set(add or ()) & set(remove or ())
         if both:
-            raise ValueError(f"add, remove: {min(both)!r} cannot be in both.")
+            raise InvalidArgument(f"add, remove: {min(both)!r} cannot be in both.")
         return cls(tuple(add or ()), tuple(remove or ()), None if replace is None else tuple(replace))
 
     def apply(self, aliases: Sequence[str]) -> list[str]:

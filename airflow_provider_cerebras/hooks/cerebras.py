@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from asgiref.sync import sync_to_async
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient
@@ -23,6 +24,7 @@ from airflow_provider_cerebras.api.errors import (
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.assets.openlineage import collect
 from airflow_provider_cerebras.assets.uris import endpoint_uri, version_uri
+from airflow_provider_cerebras.exceptions import ConnectionUnusable
 from airflow_provider_cerebras.hooks.connection import (
     ConnectionSettings,
     connection_named,
@@ -66,16 +68,26 @@ class CerebrasHook(BaseHook):
         """Describe the connection's form to Airflow below 3.2, which does not read the provider info's."""
         return UI_FIELD_BEHAVIOUR
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the client, which belongs to its process, and what was read of the connection, which is secret."""
+        return {name: value for name, value in vars(self).items() if name not in {"_client", "_settings"}}
+
     @cached_property
     def _settings(self) -> ConnectionSettings:
-        connection = self.get_connection(validate_conn_id(self.cerebras_conn_id))
-        return read_connection(
-            self.cerebras_conn_id,
-            host=connection.host,
-            port=connection.port,
-            password=connection.password,
-            extra=connection.extra_dejson,
-        )
+        with self._usable():
+            conn_id = validate_conn_id(self.cerebras_conn_id)
+        try:
+            connection = self.get_connection(conn_id)
+        except AirflowNotFoundException as error:
+            raise self._not_defined() from error
+        with self._usable():
+            return read_connection(
+                conn_id,
+                host=connection.host,
+                port=connection.port,
+                password=connection.password,
+                extra=connection.extra_dejson,
+            )
 
     @cached_property
     def _client(self) -> CerebrasClient:
@@ -83,18 +95,31 @@ class CerebrasHook(BaseHook):
 
     def _new_client(self) -> CerebrasClient:
         settings = self._settings.client
-        with connection_named(self.cerebras_conn_id):
+        with self._usable(), connection_named(self.cerebras_conn_id):
             return CerebrasClient(settings)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Fail the task at once on what is wrong with the connection: a retry would read the same."""
+        try:
+            yield
+        except ConnectionUnusable:
+            raise
+        except ValueError as error:
+            raise ConnectionUnusable(str(error)) from None
+
+    def _not_defined(self) -> ConnectionUnusable:
+        return ConnectionUnusable(f"Connection {self.cerebras_conn_id!r}: is not defined.")
 
     @property
     def org_name(self) -> str:
         """Name of the organization that calls are made for.
 
-        :raises ValueError: if neither the argument nor the connection gives one.
+        :raises ConnectionUnusable: if neither the argument nor the connection gives one.
         """
         org_name = self._org_name or self._settings.org_name
         if not org_name:
-            raise ValueError(
+            raise ConnectionUnusable(
                 f"Connection {self.cerebras_conn_id!r}, field extra: has no org_name, and none was given as an "
                 "argument. It is the customer management organization name, not the org_id."
             )
@@ -103,29 +128,43 @@ class CerebrasHook(BaseHook):
     def get_conn(self) -> CerebrasClient:
         """Return the client; it is made once for each hook.
 
-        :raises ValueError: if the connection cannot be used; the message names it and the field.
+        :raises ConnectionUnusable: if the connection cannot be used; the message names it and the field.
         """
         return self._client
 
     async def get_async_conn(self) -> AsyncCerebrasClient:
         """Make a client for the running event loop; the caller closes it.
 
-        :raises ValueError: if the connection is not defined or cannot be used; the message names it and the field.
+        :raises ConnectionUnusable: if the connection is not defined or cannot be used; the message names it and the
+            field.
         """
-        conn_id = validate_conn_id(self.cerebras_conn_id)
+        with self._usable():
+            conn_id = validate_conn_id(self.cerebras_conn_id)
+        connection = await self._read_async(conn_id)
+        extra = await get_async_extra_dejson(connection)
+        with self._usable():
+            settings = read_connection(
+                conn_id, host=connection.host, port=connection.port, password=connection.password, extra=extra
+            )
+            with connection_named(conn_id):
+                return await AsyncCerebrasClient.create(settings.client)
+
+    async def _read_async(self, conn_id: str) -> Any:
+        """Read the connection by what a subclass overrides, else as Airflow does."""
+        in_a_thread = sync_to_async(self.get_connection)
         try:
-            connection = await get_async_connection(conn_id)
+            match _overridden(type(self)):
+                case "get_connection":
+                    return await in_a_thread(conn_id)
+                case "aget_connection":
+                    return await self.aget_connection(conn_id)
+            try:
+                return await get_async_connection(conn_id)
+            except AirflowNotFoundException:
+                # In ``airflow dags test``, Airflow 3.3.2 says so of connections in its database. A thread finds them.
+                return await in_a_thread(conn_id)
         except AirflowNotFoundException as error:
-            raise ValueError(f"Connection {self.cerebras_conn_id!r}: is not defined.") from error
-        settings = read_connection(
-            self.cerebras_conn_id,
-            host=connection.host,
-            port=connection.port,
-            password=connection.password,
-            extra=await get_async_extra_dejson(connection),
-        )
-        with connection_named(self.cerebras_conn_id):
-            return await AsyncCerebrasClient.create(settings.client)
+            raise self._not_defined() from error
 
     def make_inference_client(self, *, max_connections: int) -> AsyncCerebrasClient:
         """Make a client for asking an endpoint many questions at once; the caller closes it.
@@ -249,17 +288,26 @@ class CerebrasHook(BaseHook):
         :param endpoint_id: id of the endpoint.
         :param messages: the chat so far, each message with ``role`` and ``content``.
         :param params: further fields of the request, such as ``temperature`` or ``max_completion_tokens``.
-        :raises ValueError: if the connection has no inference API key.
+        :raises ConnectionUnusable: if the connection has no inference API key.
         """
         self._check_inference_key()
         return self._client.send(operations.chat_completion(endpoint_id, messages, **params))
 
     def _check_inference_key(self) -> None:
         if not self._settings.client.inference_key:
-            raise ValueError(
+            raise ConnectionUnusable(
                 f"Connection {self.cerebras_conn_id!r}, field extra: has no inference_api_key, which chat completions "
                 "take (the management API key is another)."
             )
+
+
+def _overridden(hook_class: type[CerebrasHook]) -> str | None:
+    """Which way to read a connection a subclass has made its own; of both, the one that is nearer to the subclass."""
+    for base in hook_class.__mro__[: hook_class.__mro__.index(CerebrasHook)]:
+        for name in ("aget_connection", "get_connection"):
+            if name in vars(base):
+                return name
+    return None
 
 
 @contextmanager

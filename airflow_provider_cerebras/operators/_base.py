@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_cerebras.arguments.declared import DeclaresArguments
-from airflow_provider_cerebras.arguments.kinds import BOOLEAN, CONN_ID, IDENTIFIER, SECONDS, takes
+from airflow_provider_cerebras.arguments.hook import HasHook
+from airflow_provider_cerebras.arguments.kinds import BOOLEAN, CLASS, CONN_ID, IDENTIFIER, SECONDS, takes
 from airflow_provider_cerebras.assets.openlineage import openlineage_facets
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
-from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import wait
@@ -27,24 +27,36 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers._base import WaitTrigger
 
 
-class CerebrasOperator(DeclaresArguments, BaseOperator):
+class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
     """Talk to the service by a connection.
 
     :param cerebras_conn_id: id of the connection. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)
+    :param hook_class: a subclass of :class:`~airflow_provider_cerebras.hooks.cerebras.CerebrasHook` that is used in its
+        place, here and on the triggerer, which imports it; default: the class attribute of this name.
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
-    arguments = takes(cerebras_conn_id=CONN_ID, org_name=IDENTIFIER.or_none)
+    arguments = takes(cerebras_conn_id=CONN_ID, org_name=IDENTIFIER.or_none, hook_class=CLASS)
 
-    def __init__(self, *, cerebras_conn_id: str, org_name: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        cerebras_conn_id: str,
+        org_name: str | None = None,
+        hook_class: type[CerebrasHook] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.cerebras_conn_id = cerebras_conn_id
         self.org_name = org_name
+        if hook_class is not None:
+            self.hook_class = hook_class
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""
@@ -53,10 +65,8 @@ class CerebrasOperator(DeclaresArguments, BaseOperator):
         finally:
             persist_links(self, context)
 
-    @cached_property
-    def hook(self) -> CerebrasHook:
-        """The hook for the operator's connection."""
-        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id, org_name=self.org_name)
+    def _arguments_of_hook(self) -> dict[str, Any]:
+        return {"cerebras_conn_id": self.cerebras_conn_id, "org_name": self.org_name}
 
 
 class WaitingOperator(CerebrasOperator):

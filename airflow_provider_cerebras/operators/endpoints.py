@@ -112,6 +112,7 @@ class RolloutOperator(WaitingOperator):
             deployment_id=poller.ids["deployment_id"],
             poll_interval=self.poll_interval,
             deadline=poller.deadline,
+            hook_class=self._hook_path(),
             cause=cause,
         )
 

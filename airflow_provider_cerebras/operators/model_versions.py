@@ -228,6 +228,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             model_version=poller.ids["model_version"],
             poll_interval=self.poll_interval,
             deadline=poller.deadline,
+            hook_class=self._hook_path(),
             delete_on_kill=self.delete_on_kill,
             claim=self._claim if self.delete_on_kill else None,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_cerebras.arguments.declared import DeclaresArguments
-from airflow_provider_cerebras.arguments.kinds import AIRFLOWS_OWN, BOOLEAN, CONN_ID, SECONDS_OR_ZERO, takes
+from airflow_provider_cerebras.arguments.hook import HasHook
+from airflow_provider_cerebras.arguments.kinds import AIRFLOWS_OWN, BOOLEAN, CLASS, CONN_ID, SECONDS_OR_ZERO, takes
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.triggers._base import WaitTrigger
 
 
-class WaitSensor(DeclaresArguments, BaseSensorOperator):
+class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
     """Wait until what a subclass watches has ended.
 
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
@@ -44,11 +45,14 @@ class WaitSensor(DeclaresArguments, BaseSensorOperator):
         (templated)
     :param poke_interval: the longest interval between two looks, in seconds; default 60. (templated)
     :param timeout: how long to wait, in seconds; default: ``[sensors] default_timeout``. (templated)
+    :param hook_class: a subclass of :class:`~airflow_provider_cerebras.hooks.cerebras.CerebrasHook` that is used in its
+        place, here and on the triggerer, which imports it; default: the class attribute of this name.
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
     arguments = takes(
         cerebras_conn_id=CONN_ID,
+        hook_class=CLASS,
         deferrable=BOOLEAN,
         poke_interval=SECONDS_OR_ZERO,
         timeout=SECONDS_OR_ZERO,
@@ -70,6 +74,7 @@ class WaitSensor(DeclaresArguments, BaseSensorOperator):
         deferrable: bool | None = None,
         poke_interval: float | timedelta = 60,
         timeout: float | timedelta | None = None,
+        hook_class: type[CerebrasHook] | None = None,
         **kwargs: Any,
     ) -> None:
         # Airflow's class takes no template for these two, and would find one in default_args unless it is given both.
@@ -78,6 +83,8 @@ class WaitSensor(DeclaresArguments, BaseSensorOperator):
         self.timeout: float = default_sensor_timeout() if timeout is None else timeout  # type: ignore[assignment]  # likewise
         self.cerebras_conn_id = cerebras_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+        if hook_class is not None:
+            self.hook_class = hook_class
         self._poller: Poller[Any] | None = None
 
     @abstractmethod
@@ -121,11 +128,6 @@ class WaitSensor(DeclaresArguments, BaseSensorOperator):
         if outcome := look(self.hook.get_conn(), self._poller, log=self.log):
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome, context))
         return False
-
-    @cached_property
-    def hook(self) -> CerebrasHook:
-        """The hook for the sensor's connection."""
-        return CerebrasHook(cerebras_conn_id=self.cerebras_conn_id)
 
     def _started(self, context: Context) -> float:
         """Begin of the wait, in Unix seconds: in reschedule mode each poke is a process of its own."""

@@ -66,6 +66,7 @@ class CerebrasDeploymentSensor(WaitSensor):
             deployment_id=self.deployment_id,
             poll_interval=self.poke_interval,
             deadline=poller.deadline,
+            hook_class=self._hook_path(),
         )
 
     def _made(self, result: str) -> Provenance:

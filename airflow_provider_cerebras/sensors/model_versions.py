@@ -61,6 +61,7 @@ class CerebrasModelVersionSensor(WaitSensor):
             model_version=poller.ids["model_version"],
             poll_interval=self.poke_interval,
             deadline=poller.deadline,
+            hook_class=self._hook_path(),
         )
 
     def _made(self, result: str) -> Provenance:

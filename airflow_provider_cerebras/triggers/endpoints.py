@@ -19,6 +19,7 @@ class CerebrasDeploymentTrigger(WaitTrigger):
     :param deployment_id: UUID of the deployment.
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
+    :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.
     :param cause: for a rollback: what went wrong before. The event repeats it.
     """
 
@@ -30,9 +31,12 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         deployment_id: str,
         poll_interval: float,
         deadline: float | None = None,
+        hook_class: str | None = None,
         cause: str | None = None,
     ) -> None:
-        super().__init__(cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline)
+        super().__init__(
+            cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline, hook_class=hook_class
+        )
         self.endpoint_id = endpoint_id
         self.deployment_id = deployment_id
         self.cause = cause

@@ -22,6 +22,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     :param model_version: full name of the version, by number or alias.
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
+    :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.
     :param delete_on_kill: whether the version is deleted when a user fails or clears the task meanwhile (Airflow 3.3
         and later), and Airflow confirms that. Neither a restart of the triggerer nor its replacement by another one
         ever does that.
@@ -36,10 +37,13 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         model_version: str,
         poll_interval: float,
         deadline: float | None = None,
+        hook_class: str | None = None,
         delete_on_kill: bool = False,
         claim: str | None = None,
     ) -> None:
-        super().__init__(cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline)
+        super().__init__(
+            cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline, hook_class=hook_class
+        )
         self.model_version = model_version
         self.delete_on_kill = delete_on_kill
         self.claim = claim

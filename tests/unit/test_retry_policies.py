@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_cerebras.api.errors import (
     CerebrasError,
@@ -15,7 +16,15 @@ from airflow_provider_cerebras.api.errors import (
     OutcomeUnknown,
     error_from_response,
 )
-from airflow_provider_cerebras.exceptions import ModelVersionFailed, ModelVersionLost, RequestRefused, WaitTimeout
+from airflow_provider_cerebras.api.names import InvalidValue
+from airflow_provider_cerebras.exceptions import (
+    ConnectionUnusable,
+    InvalidArgument,
+    ModelVersionFailed,
+    ModelVersionLost,
+    RequestRefused,
+    WaitTimeout,
+)
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
@@ -63,6 +72,22 @@ class TestCerebrasRetryPolicy:
         action, delay, reason = self.decide(answered(status, "90"))
         assert (action, delay) == ("retry", 90)
         assert reason == f"The service asked for 90 s: POST https://api.cerebras.ai/x answered {status}: slow down"
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            InvalidArgument("timeout: must be more than 0 seconds, not -1."),
+            ConnectionUnusable("Connection 'x': is not defined."),
+            AirflowNotFoundException("The conn_id `x` isn't defined"),
+            InvalidValue("model_version: '7' is not a model version."),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_what_is_wrong_with_arguments_and_connections_is_final(self, error: Exception) -> None:
+        assert self.decide(error)[0] == "fail"
+
+    def test_any_other_value_error_is_left_to_airflow(self) -> None:
+        assert self.decide(ValueError("not JSON"))[0] == "default"
 
     def test_at_once_is_a_time_too(self) -> None:
         assert self.decide(answered(429, "0"))[:2] == ("retry", 0)

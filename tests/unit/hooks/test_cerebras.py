@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_cerebras.api import models, operations
 from airflow_provider_cerebras.api.errors import BadRequest, Conflict, NotFound, Unauthorized
@@ -213,10 +212,6 @@ class TestConnection:
 
     def test_the_client_is_made_once_for_a_hook(self, hook: CerebrasHook) -> None:
         assert hook.get_conn() is hook.get_conn()
-
-    def test_an_undefined_connection_is_named(self) -> None:
-        with pytest.raises(AirflowNotFoundException, match="nowhere"):
-            CerebrasHook(cerebras_conn_id="nowhere").get_conn()
 
     def test_an_undefined_connection_is_a_wrong_argument_to_one_who_waits(self) -> None:
         with pytest.raises(ValueError, match=r"^Connection 'nowhere': is not defined\.$"):
