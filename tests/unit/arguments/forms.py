@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator
 
 from airflow_provider_cerebras.arguments import kinds
+from airflow_provider_cerebras.arguments.kinds import NAMES_OF_CHECKS
 from tests.task_instance import TaskInstance
 from tests.unit.docs.public import modules, names
 
@@ -24,6 +25,8 @@ OPERATORS: dict[str, Any] = {
     for name, value in names(module).items()
     if isinstance(value, type) and issubclass(value, BaseOperator)
 }
+ROLE = "arn:aws:iam::123456789012:role/reader"
+CHECKS = tuple(NAMES_OF_CHECKS)
 VERSION = "orgs/my-org/models/gpt-oss-120b/versions/7"
 
 
@@ -101,6 +104,9 @@ SAMPLES: dict[Any, list[Sample]] = {
         Sample(0, "0"),
         Sample("", None),
     ],
+    kinds.read_digest: [Sample("0123456789abcdef" * 4, "0123456789abcdef" * 4), Sample("1" * 64, "1" * 64)],
+    kinds.read_role_arn: [Sample(ROLE, ROLE)],
+    kinds.read_checks: [Sample([CHECKS[0]], [CHECKS[0]]), Sample(CHECKS[:2], [*CHECKS[:2]])],
     kinds.read_alias: [Sample("prod", "prod")],
     kinds.read_aliases: [
         Sample(["prod", "best"], ["prod", "best"]),
@@ -169,6 +175,9 @@ WRONG: dict[Any, list[Any]] = {
         7,
     ],
     kinds.read_suffix: [1.1, "a\nb", "{{ ds }}", ["a"], "None"],
+    kinds.read_digest: [None, "", "abc", "{{ x }}", "None", 7],
+    kinds.read_role_arn: [None, "", "arn:aws:s3:::my-bucket", "{{ x }}", "None", 7],
+    kinds.read_checks: [None, CHECKS[0], ["missing"], [7], 7],
     kinds.read_alias: [None, "", "7", "Prod", "None", 7],
     kinds.read_aliases: [None, "prod", ["7"], [None], {"prod": 1}, 7, "['prod", "[1.5]"],
     kinds.read_patterns: [None, "prod*", [""], 7],

@@ -144,10 +144,10 @@ def test_given_to_partial(name: str, native: bool) -> None:
         for samples in sets_of_samples(operator, as_text=as_text, limit=2):
             with new_dag(render_template_as_native_obj=native):
                 arguments = way(samples)
-                mapped = {"cerebras_conn_id": [arguments.pop("cerebras_conn_id")]}
-                if way is results:
-                    mapped = {"cerebras_conn_id": [samples["cerebras_conn_id"].given]}
-                task = operator.partial(task_id="task", **arguments).expand(**mapped)
+                along = next(iter(arguments))
+                given = arguments.pop(along)
+                mapped = samples[along].given if way is results else given
+                task = operator.partial(task_id="task", **arguments).expand(**{along: [mapped]})
             assert task.upstream_task_ids == ({"other"} if way is results else set())
             assert read(task, samples) == expected(samples)
 
