@@ -3,76 +3,65 @@
 Everything that decides is shared by both clients; they differ in how bytes travel and in how they sleep. No other
 module imports httpx.
 
-Resending follows one rule. What may be sent twice is sent again on 408, 429, 5xx and transport errors. What must not
-be is sent again only where it cannot have been acted on (no connection, 429); any other doubtful end of it is
+Resending follows one rule. What may be sent twice is sent again on 408, 425, 429, 5xx and transport errors. What must
+not be is sent again only where it cannot have been acted on (no connection, 425, 429); any other doubtful end of it is
 :class:`~airflow_provider_cerebras.api.errors.OutcomeUnknown`.
 
-A service that means harm gets no more of us than :mod:`~airflow_provider_cerebras.api.bodies` and a request's time
+The status of a response decides before its body is read: a body that breaks off or cannot be unpacked changes no error.
+A service that means harm gets no more of us than :mod:`~airflow_provider_cerebras.api._limits` and a request's time
 allow. Redirects are not followed, so a key goes where the connection says and nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import platform
-import socket
-import ssl
-import threading
+import os
 import time
-from contextlib import aclosing, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import aclosing, closing, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 import httpx
-from pydantic import ValidationError
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, Retrying
 
-from airflow_provider_cerebras._version import __version__
-from airflow_provider_cerebras.api._subjects import AnotherSubject
-from airflow_provider_cerebras.api.bodies import Body, BodyRefused, check_values, without_secrets
+from airflow_provider_cerebras.api._deadline import BoundedBackend, Deadline
+from airflow_provider_cerebras.api._limits import BodyRefused
+from airflow_provider_cerebras.api._redaction import RedactingFilter, Secret
+from airflow_provider_cerebras.api._resending import MAX_RETRY_AFTER, Attempts, may_be_sent_again
+from airflow_provider_cerebras.api._responses import Received, Responses
 from airflow_provider_cerebras.api.errors import (
-    CerebrasAPIError,
-    CerebrasTransportError,
+    CerebrasError,
     NotFound,
-    OutcomeUnknown,
-    RateLimited,
-    ServerError,
-    UnexpectedResponse,
-    error_from_response,
-    in_one_line,
-    redact,
 )
 from airflow_provider_cerebras.api.operations import Call, Key
+from airflow_provider_cerebras.api.settings import DEFAULT_BASE_URL, ClientSettings
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from tenacity.retry import RetryBaseT
-    from tenacity.stop import StopBaseT
-    from tenacity.wait import WaitBaseT
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "MAX_RETRY_AFTER",
+    "AsyncCerebrasClient",
+    "CerebrasClient",
+    "ClientSettings",
+    "Timed",
+    "may_be_sent_again",
+]
 
 AnswerT = TypeVar("AnswerT")
-HttpT = TypeVar("HttpT", httpx.Client, httpx.AsyncClient)
 
-DEFAULT_BASE_URL = "https://api.cerebras.ai"
-MAX_RETRY_AFTER = 120.0
-"""Seconds that a ``Retry-After`` is honoured for at most."""
-_MAX_TIMEOUT = 86400.0
-# A request connects, writes, and waits for a connection and for an answer; each alone may take the whole timeout.
-_TIMEOUTS_PER_REQUEST = 4
 _MAX_CONNECT_TIMEOUT = 10.0
-_MAX_BACKOFF = 30.0
 # Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow answer.
 _CONNECTIONS_FOR_POLLING = 2
 # Longer than any pause between two polls, so that each does not open a connection of its own.
 _KEEPALIVE_EXPIRY = 300.0
+# Below, parsing takes less than handing it to a thread may.
+_LARGE = 64 * 1024
 # The request had not left when these happened.
 _NOT_SENT = (
     httpx.ConnectError,
@@ -82,215 +71,97 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
+_CANNOT_CONNECT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+# What a request can end in that is not an answer.
+_BROKEN = (httpx.HTTPError, TimeoutError, BodyRefused)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClientSettings:
-    """Where the API is and how to talk to it.
-
-    :param management_key: management API key.
-    :param inference_key: inference API key; needed for chat completions only.
-    :param base_url: base URL; plain ``http`` is for loopback addresses only.
-    :param timeout: seconds to wait for a read, a write or a free connection; connecting is given 10 s at most, and a
-        request from its first byte to the last byte of the answer four times as long.
-    :param max_retries: how often a request is sent again.
-    :param verify: True, or the path of a CA bundle.
-    :param proxy: URL of a proxy; default: what the environment says.
-    :param user_agent: the ``User-Agent`` field.
-    :raises ValueError: if one of them cannot be used; the message names the field of the connection that it comes from.
-    """
-
-    management_key: str = field(repr=False)
-    inference_key: str | None = field(default=None, repr=False)
-    base_url: str = DEFAULT_BASE_URL
-    timeout: float = 30.0
-    max_retries: int = 5
-    verify: bool | str = True
-    proxy: str | None = field(default=None, repr=False)
-    user_agent: str = f"airflow-provider-cerebras/{__version__} (python/{platform.python_version()})"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", _checked_base_url(self.base_url))
-        # Each message begins with the name that the user knows: that of the connection's field.
-        _check_key(self.management_key, "password")
-        _check_key(self.inference_key, "inference_api_key")
-        if not 0 < self.timeout <= _MAX_TIMEOUT:
-            raise ValueError(
-                f"request_timeout: must be more than 0 and at most {_MAX_TIMEOUT:.0f} seconds, not {self.timeout!r}."
-            )
-        if self.max_retries < 0:
-            raise ValueError(f"max_retries: must be 0 or more, not {self.max_retries!r}.")
-        if self.verify is False:
-            raise ValueError("verify: certificates are always checked; give the path of a CA bundle instead of false.")
-        _check_proxy(self.proxy)
-
-    @property
-    def total_timeout(self) -> float:
-        """Seconds that a request may take from its first byte to the last byte of the answer."""
-        return self.timeout * _TIMEOUTS_PER_REQUEST
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that no message may repeat."""
-        proxy_password = httpx.URL(self.proxy).password if self.proxy else ""
-        return tuple(filter(None, (self.management_key, self.inference_key, proxy_password)))
-
-    def ssl_context(self) -> ssl.SSLContext | bool:
-        """Make what httpx takes as ``verify``. It costs tens of milliseconds: not for an event loop.
-
-        :raises ValueError: if the CA bundle cannot be read.
-        """
-        if self.base_url.startswith("http://"):
-            return False  # loopback: there is nothing to verify, so nothing to load
-        if self.verify is True:
-            return httpx.create_ssl_context()
-        try:
-            return ssl.create_default_context(cafile=str(self.verify))
-        except OSError as error:  # a file without certificates is one, too
-            raise ValueError(f"verify: {self.verify!r} cannot be read as a CA bundle ({error}).") from None
-
-
-class _Redaction(logging.Filter):
-    """Takes keys out of what httpcore logs at DEBUG: header fields of answers, whatever a service repeats there."""
-
-    secrets: frozenset[str] = frozenset()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage(), self.secrets), ()
-        return True
-
-
-_redaction = _Redaction()
+_redaction = RedactingFilter()
 for _name in ("connection", "http11", "proxy", "socks"):
     logging.getLogger(f"httpcore.{_name}").addFilter(_redaction)
 
 
-class _RetryPolicy(TypedDict):
-    retry: RetryBaseT
-    wait: WaitBaseT
-    stop: StopBaseT
-    reraise: bool
+class Timed(NamedTuple, Generic[AnswerT]):
+    """An answer, and how long the service took for it.
 
-
-class _BaseClient(Generic[HttpT]):
-    """What the two clients share: requests from calls, answers from responses, and when to send again.
-
-    :param settings: where the API is and how to talk to it.
-    :param http: the connection pool, made by the subclass.
+    :param answer: the answer.
+    :param seconds: from the request to the end of the response, of the attempt that was answered; earlier attempts and
+        the pauses after them are not in it.
     """
 
-    def __init__(self, settings: ClientSettings, http: HttpT) -> None:
+    answer: AnswerT
+    seconds: float
+
+
+class _BaseClient:
+    """What the two clients share: requests from calls, and errors from what httpx raises.
+
+    :param settings: where the API is and how to talk to it.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings
-        self._http: HttpT = http
-        _redaction.secrets |= frozenset(settings.secrets)
+        self._responses = Responses(settings)
+        _redaction.secrets |= frozenset(self._responses.secrets)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.base_url!r})"
 
-    def _request(self, call: Call[AnswerT]) -> httpx.Request:
+    def _request(self, http: httpx.Client | httpx.AsyncClient, call: Call[AnswerT]) -> httpx.Request:
         key = self.settings.management_key if call.key is Key.MANAGEMENT else self.settings.inference_key
         if not key:
             raise ValueError(f"{call.method} {call.path} takes the {call.key.value}, and there is none.")
-        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "Accept-Encoding": "identity"}
+        # Not a local variable of its own, for a traceback may show those.
+        headers = {
+            "Authorization": Secret("Bearer " + key[:]),
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
         content = None
         if call.body is not None:
             headers["Content-Type"] = "application/json"
             content = call.body.model_dump_json(exclude_none=True)
-        return self._http.build_request(
-            call.method, self._url(call), headers=headers, content=content, extensions=self._extensions()
-        )
-
-    def _extensions(self) -> dict[str, Any]:
-        return {}
-
-    def _url(self, call: Call[AnswerT]) -> str:
-        # It can be shown: neither a base URL nor a path may hold anything secret.
-        return f"{self.settings.base_url}{call.path}"
-
-    def _check(self, call: Call[AnswerT], response: httpx.Response, body: bytes) -> None:
-        """Raise what an answer other than success stands for."""
-        url = self._url(call)
-        status = response.status_code
-        if status >= 400:
-            error = error_from_response(
-                method=call.method,
-                url=url,
-                status_code=status,
-                headers=response.headers,
-                body=body,
-                secrets=self.settings.secrets,
-            )
-            if not call.may_be_resent and (status >= 500 or status == 408):
-                raise _unknown(call, url, str(error)) from error
-            raise error
-        if status >= 300:
-            raise UnexpectedResponse(f"{call.method} {url} answered {status}: redirects are not followed.")
+        return http.build_request(call.method, self._responses.url(call), headers=headers, content=content)
 
     def read(self, call: Call[AnswerT], body: bytes) -> AnswerT:
-        """Read the body of a successful answer.
+        """Read the body of a successful response.
 
         :param call: what was sent.
         :param body: what :meth:`fetch_once` returned.
         :raises UnexpectedResponse: if it is not as documented.
         :raises OutcomeUnknown: likewise, for a call that must not be sent twice.
         """
-        if call.answer is None:
-            return cast("AnswerT", None)
-        try:
-            check_values(body)
-            # The service's words go into errors, logs and events, be it the reason of a failure that repeats a key.
-            body = without_secrets(body, self.settings.secrets)
-            # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
-            answer: AnswerT = cast("Any", call.answer).model_validate_json(body)
-            return call.check(answer) if call.check else answer
-        except (BodyRefused, AnotherSubject, ValidationError) as error:
-            url = self._url(call)
-            problem = _problems(error) if isinstance(error, ValidationError) else f"it {error}"
-            if not call.may_be_resent:
-                raise _unknown(call, url, f"the answer cannot be read ({problem})") from None
-            raise UnexpectedResponse(
-                f"{call.method} {url} answered with a body that is not as documented: {problem}."
-            ) from None
+        return self._responses.read(call, body)
 
-    @contextmanager
-    def _translated(self, call: Call[AnswerT]) -> Iterator[None]:
-        """Turn what httpx raises for a request that it cannot bring to its end into our own errors."""
-        url = self._url(call)
-        try:
-            yield
-        except BodyRefused as refusal:
-            if not call.may_be_resent:
-                raise _unknown(call, url, f"the answer {refusal}") from None
-            raise UnexpectedResponse(f"{call.method} {url}: the answer {refusal}.") from None
-        except TimeoutError:
-            words = f"it was not complete after {self.settings.total_timeout:g} s"
-            if not call.may_be_resent:
-                raise _unknown(call, url, words) from None
-            raise CerebrasTransportError(f"{call.method} {url} got no whole answer: {words}.") from None
-        except httpx.HTTPError as error:
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            words = in_one_line(redact(said, self.settings.secrets))
-            # A traceback repeats the words of the cause, too.
-            cause = None if any(secret in said for secret in self.settings.secrets) else error
-            if not call.may_be_resent and not isinstance(error, _NOT_SENT):
-                raise _unknown(call, url, words) from cause
-            raise CerebrasTransportError(f"{call.method} {url} got no answer: {words.rstrip('.')}.") from cause
+    def _broken(self, call: Call[AnswerT], error: Exception, seconds: float) -> CerebrasError:
+        """Make our own error of what a request ended in without an answer."""
+        if isinstance(error, BodyRefused):
+            return self._responses.unreadable(call, f"the response {error}")
+        if isinstance(error, TimeoutError):
+            return self._responses.no_answer(call, f"it was not complete after {seconds:g} s")
+        words = f"{type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, _CANNOT_CONNECT):
+            return self._responses.not_connected(call, words)
+        return self._responses.broken(call, words, was_sent=not isinstance(error, _NOT_SENT))
 
-    def _policy(self, call: Call[AnswerT]) -> _RetryPolicy:
-        return {
-            "retry": retry_if_exception(lambda error: may_be_sent_again(call, error)),
-            "wait": _wait,
-            "stop": stop_after_attempt(self.settings.max_retries + 1),
-            "reraise": True,
-        }
+    def _attempts(self, call: Call[Any], within: float | None) -> Attempts:
+        return Attempts(
+            call,
+            max_retries=self.settings.max_retries,
+            within=within,
+            total_timeout=self.settings.total_timeout,
+        )
 
 
-class CerebrasClient(_BaseClient[httpx.Client]):
+class CerebrasClient(_BaseClient):
     """Sends calls and waits for the answer.
+
+    Several threads may use one client, and so may a process that was forked: it gets connections of its own.
 
     :param settings: where the API is and how to talk to it.
     :param transport: takes the place of the network, for tests.
     :param sleep: how to spend the seconds between two attempts.
+    :raises ValueError: if certificates or a proxy cannot be used; the message names the field of the connection, or the
+        environment variable.
     """
 
     def __init__(
@@ -300,22 +171,37 @@ class CerebrasClient(_BaseClient[httpx.Client]):
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        verify = settings.ssl_context()
-        super().__init__(settings, httpx.Client(transport=transport, verify=verify, **_http_options(settings)))
+        super().__init__(settings)
+        self._verify = settings.ssl_context()
+        self._transport = transport
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
+        self._deadline = Deadline()
+        self._is_closed = False
+        # Of each process: what is sent on a connection that two processes have is answered to either.
+        self._pools = {os.getpid(): self._new_pool()}
 
-    def send(self, call: Call[AnswerT]) -> AnswerT:
+    def send(self, call: Call[AnswerT], *, within: float | None = None) -> AnswerT:
         """Send a call, again where that is allowed and may help.
 
         :param call: what to send, from :mod:`~airflow_provider_cerebras.api.operations`.
+        :param within: seconds that it may take, with all attempts and pauses; default: as long as it takes.
         :raises CerebrasError: what the last attempt ended in.
         """
-        for attempt in Retrying(**self._policy(call), sleep=self._sleep):
+        return self.send_timed(call, within=within).answer
+
+    def send_timed(self, call: Call[AnswerT], *, within: float | None = None) -> Timed[AnswerT]:
+        """Send a call like :meth:`send`, and say how long the attempt took that was answered.
+
+        :param call: what to send.
+        :param within: see :meth:`send`.
+        :raises CerebrasError: what the last attempt ended in.
+        """
+        attempts = self._attempts(call, within)
+        for attempt in Retrying(**attempts.policy(), sleep=self._sleep):
             with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):
-                return self.send_once(call)
-        return cast("AnswerT", None)
+                body, seconds = self._fetch(call, attempts.time_for(attempt.retry_state))
+                return Timed(self.read(call, body), seconds)
+        return cast("Timed[AnswerT]", Timed(None, 0.0))
 
     def send_once(self, call: Call[AnswerT]) -> AnswerT:
         """Send a call exactly once, for those who repeat it on their own terms.
@@ -326,54 +212,61 @@ class CerebrasClient(_BaseClient[httpx.Client]):
         return self.read(call, self.fetch_once(call))
 
     def fetch_once(self, call: Call[AnswerT]) -> bytes:
-        """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
-        request = self._request(call)
-        with self._translated(call), self._in_time(), closing(self._http.send(request, stream=True)) as response:
-            incoming = Body(response.headers)
-            for piece in response.iter_bytes():
-                incoming.add(piece)
-        body = incoming.complete()
-        self._check(call, response, body)
-        return body
+        """Send a call exactly once, and return the body of a successful response for :meth:`read`."""
+        return self._fetch(call, self.settings.total_timeout)[0]
+
+    def _fetch(self, call: Call[AnswerT], seconds: float) -> tuple[bytes, float]:
+        http = self._pool()
+        request = self._request(http, call)
+        received = Received(call)
+        began = time.monotonic()
+        try:
+            with (
+                received.decides(*_BROKEN),
+                self._in_time(seconds),
+                closing(http.send(request, stream=True)) as response,
+            ):
+                received.begin(response.status_code, response.headers)
+                for piece in cast("httpx.SyncByteStream", response.stream):
+                    if not received.add(piece):
+                        break
+        except _BROKEN as error:
+            broken = self._broken(call, error, seconds)
+        else:
+            return self._responses.conclude(call, received), time.monotonic() - began
+        # Outside: neither the cause's words nor its local variables belong into a traceback.
+        raise broken
 
     @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        """End a request at its deadline. httpx bounds each read, of which a body may take any number."""
-        late = threading.Event()
+    def _in_time(self, seconds: float) -> Iterator[None]:
+        with self._deadline.within(seconds):
+            try:
+                yield
+            except httpx.TimeoutException as error:
+                if not self._deadline.has_passed or isinstance(error, _NOT_SENT):
+                    raise
+                raise TimeoutError from None
 
-        def cut() -> None:
-            late.set()
-            with self._lock:
-                for each in self._sockets:
-                    # Not the method of an SSL socket, which would have what is sent from then on sent in the clear.
-                    with suppress(OSError):
-                        socket.socket.shutdown(each, socket.SHUT_RDWR)
+    def _pool(self) -> httpx.Client:
+        if self._is_closed:
+            raise RuntimeError("Cannot send a request, as the client has been closed.")
+        process = os.getpid()
+        return self._pools.get(process) or self._pools.setdefault(process, self._new_pool())
 
-        timer = threading.Timer(self.settings.total_timeout, cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except httpx.HTTPError:
-            if not late.is_set():
-                raise
-        finally:
-            timer.cancel()
-        if late.is_set():  # what looks like the end of the body may be the cut
-            raise TimeoutError
-
-    def _extensions(self) -> dict[str, Any]:
-        return {"trace": self._remember_socket}
-
-    def _remember_socket(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            opened = info["return_value"].get_extra_info("socket")
-            with self._lock:
-                self._sockets = [*(each for each in self._sockets if each.fileno() != -1), opened]
+    def _new_pool(self) -> httpx.Client:
+        options = _http_options(self.settings)
+        if self._transport is not None:
+            return httpx.Client(transport=self._transport, **options)
+        transport = httpx.HTTPTransport(**_transport_options(self._verify, self._responses.proxy))
+        # httpx has no argument for it.
+        transport._pool._network_backend = BoundedBackend(self._deadline)  # noqa: SLF001
+        return httpx.Client(transport=transport, **options)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._is_closed = True
+        if pool := self._pools.get(os.getpid()):
+            pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -384,7 +277,7 @@ class CerebrasClient(_BaseClient[httpx.Client]):
         self.close()
 
 
-class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
+class AsyncCerebrasClient(_BaseClient):
     """Sends calls on an event loop.
 
     :param settings: where the API is and how to talk to it.
@@ -404,7 +297,10 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(settings, httpx.AsyncClient(transport=transport, verify=verify, **_http_options(settings)))
+        super().__init__(settings)
+        if transport is None:
+            transport = httpx.AsyncHTTPTransport(**_transport_options(verify, self._responses.proxy))
+        self._http = httpx.AsyncClient(transport=transport, **_http_options(settings))
         self._sleep = sleep
         # What the pool of httpx costs grows with the square of the requests that wait in it, so they wait here.
         self._turn = asyncio.Semaphore(max_connections)
@@ -414,36 +310,62 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
         """Make a client without holding the event loop up.
 
         :param settings: where the API is and how to talk to it.
+        :raises ValueError: see :class:`CerebrasClient`.
         """
         return cls(settings, verify=await asyncio.to_thread(settings.ssl_context))
 
-    async def send(self, call: Call[AnswerT]) -> AnswerT:
+    async def send(self, call: Call[AnswerT], *, within: float | None = None) -> AnswerT:
         """Send a call, again where that is allowed and may help; see :meth:`CerebrasClient.send`."""
-        async for attempt in AsyncRetrying(**self._policy(call), sleep=self._sleep):
+        return (await self.send_timed(call, within=within)).answer
+
+    async def send_timed(self, call: Call[AnswerT], *, within: float | None = None) -> Timed[AnswerT]:
+        """Send a call, and say how long the answer took; see :meth:`CerebrasClient.send_timed`."""
+        attempts = self._attempts(call, within)
+        async for attempt in AsyncRetrying(**attempts.policy(), sleep=self._sleep):
             with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):
-                return await self.send_once(call)
-        return cast("AnswerT", None)
+                body, seconds = await self._fetch(call, attempts.time_for(attempt.retry_state))
+                return Timed(await self.read_async(call, body), seconds)
+        return cast("Timed[AnswerT]", Timed(None, 0.0))
 
     async def send_once(self, call: Call[AnswerT]) -> AnswerT:
         """Send a call exactly once; see :meth:`CerebrasClient.send_once`."""
-        return self.read(call, await self.fetch_once(call))
+        return await self.read_async(call, await self.fetch_once(call))
 
     async def fetch_once(self, call: Call[AnswerT]) -> bytes:
-        """Send a call exactly once, and return the body of a successful answer for :meth:`read`."""
-        request = self._request(call)
-        with self._translated(call):
-            async with (
-                self._turn,
-                asyncio.timeout(self.settings.total_timeout),
-                aclosing(await self._http.send(request, stream=True)) as response,
-            ):
-                incoming = Body(response.headers)
-                async for piece in response.aiter_bytes():
-                    incoming.add(piece)
-                    await asyncio.sleep(0)  # a body in a million pieces has not the whole loop to itself
-        body = incoming.complete()
-        self._check(call, response, body)
-        return body
+        """Send a call exactly once, and return the body of a successful response for :meth:`read`."""
+        return (await self._fetch(call, self.settings.total_timeout))[0]
+
+    async def read_async(self, call: Call[AnswerT], body: bytes) -> AnswerT:
+        """Read the body of a successful response, in a thread if it is large; see :meth:`read`."""
+        if len(body) <= _LARGE:
+            return self.read(call, body)
+        return await asyncio.to_thread(self.read, call, body)
+
+    async def _fetch(self, call: Call[AnswerT], seconds: float) -> tuple[bytes, float]:
+        request = self._request(self._http, call)
+        received = Received(call)
+        broken: CerebrasError | None = None
+        async with self._turn:
+            began = time.monotonic()
+            try:
+                with received.decides(*_BROKEN):
+                    async with (
+                        asyncio.timeout(seconds),
+                        aclosing(await self._http.send(request, stream=True)) as response,
+                    ):
+                        received.begin(response.status_code, response.headers)
+                        async for piece in cast("httpx.AsyncByteStream", response.stream):
+                            if not received.add(piece):
+                                break
+                            await asyncio.sleep(0)  # a body in a million pieces has not the whole loop to itself
+            except _BROKEN as error:
+                broken = self._broken(call, error, seconds)
+            took = time.monotonic() - began
+        if broken is not None:
+            raise broken
+        if received.body.is_large:
+            return await asyncio.to_thread(self._responses.conclude, call, received), took
+        return self._responses.conclude(call, received), took
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -458,28 +380,6 @@ class AsyncCerebrasClient(_BaseClient[httpx.AsyncClient]):
         await self.aclose()
 
 
-def may_be_sent_again(call: Call[Any], error: BaseException) -> bool:
-    """Tell whether sending a call again is allowed and may help.
-
-    :param call: what was sent.
-    :param error: what it ended in.
-    """
-    # A transport error stands only for what cannot have been acted on or may be again; the rest is OutcomeUnknown.
-    if isinstance(error, CerebrasTransportError | RateLimited):
-        return True
-    passing = isinstance(error, ServerError) or (isinstance(error, CerebrasAPIError) and error.status_code == 408)
-    return passing and call.may_be_resent
-
-
-_backoff = wait_random_exponential(multiplier=1, max=_MAX_BACKOFF)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    asked = (error.retry_after or 0.0) if isinstance(error, CerebrasAPIError) else 0.0
-    return max(_backoff(state), min(asked, MAX_RETRY_AFTER))
-
-
 @contextmanager
 def _deleted_by_earlier_attempt(call: Call[Any], state: RetryCallState) -> Iterator[None]:
     """Pass over "not found" where an earlier attempt of the same deletion may have found and deleted it."""
@@ -492,10 +392,8 @@ def _deleted_by_earlier_attempt(call: Call[Any], state: RetryCallState) -> Itera
 
 class _HttpOptions(TypedDict):
     timeout: httpx.Timeout
-    limits: httpx.Limits
     follow_redirects: bool
     headers: dict[str, str]
-    proxy: str | None
     trust_env: bool
     cookies: CookieJar
 
@@ -503,68 +401,26 @@ class _HttpOptions(TypedDict):
 def _http_options(settings: ClientSettings) -> _HttpOptions:
     return {
         "timeout": httpx.Timeout(settings.timeout, connect=min(settings.timeout, _MAX_CONNECT_TIMEOUT)),
-        "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_EXPIRY),
         "follow_redirects": False,
         "headers": {"User-Agent": settings.user_agent},
-        "proxy": settings.proxy,
-        # A proxy of the environment is not meant for this machine's own addresses.
-        "trust_env": not _is_loopback(httpx.URL(settings.base_url).host),
+        # What counts of it is in the settings, which say what is wrong with it.
+        "trust_env": False,
         # None are kept: a client may live for weeks, and would send back all that it was ever given.
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     }
 
 
-def _checked_base_url(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url if "://" in base_url else f"https://{base_url}")
-    except httpx.InvalidURL as error:
-        # What comes before an @ may be a key, which the parser's words would repeat.
-        raise ValueError("host: is not a URL" + ("." if "@" in base_url else f" ({error}).")) from None
-    if url.userinfo:
-        raise ValueError("host: must not hold credentials; the key belongs in the password field.")
-    if url.scheme not in {"https", "http"} or not url.host or url.query or url.fragment:
-        raise ValueError(f"host: {str(url)!r} is not of the form https://name or https://name:port.")
-    if url.scheme == "http" and not _is_loopback(url.host):
-        raise ValueError(f"host: {str(url)!r} would send the key unencrypted; http is for loopback addresses only.")
-    return str(url).rstrip("/")
+class _TransportOptions(TypedDict):
+    verify: ssl.SSLContext | bool
+    limits: httpx.Limits
+    proxy: str | None
+    trust_env: bool
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _check_key(key: str | None, name: str) -> None:
-    # The message must not repeat the key.
-    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-        raise ValueError(f"{name}: holds white space or characters that cannot stand in a header.")
-
-
-def _check_proxy(proxy: str | None) -> None:
-    # The message must not repeat the URL, which may hold a password.
-    if proxy is None:
-        return
-    try:
-        url = httpx.URL(proxy)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in {"http", "https", "socks5", "socks5h"} or not url.host:
-        raise ValueError("proxy: is not of the form http://name:port.")
-    if url.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ValueError("proxy: socks5 needs the package socksio: pip install 'httpx[socks]'.")
-
-
-def _unknown(call: Call[Any], url: str, why: str) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"It is not known whether {call.method} {url} was acted on: {why.rstrip('.')}. "
-        "It was not sent again, because that could do the same thing twice."
-    )
-
-
-def _problems(error: ValidationError) -> str:
-    # Only places and rules: the values are the service's and could be anything.
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors(include_input=False)[:3]
-    )
+def _transport_options(verify: ssl.SSLContext | bool, proxy: Secret | None) -> _TransportOptions:
+    return {
+        "verify": verify,
+        "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_EXPIRY),
+        "proxy": None if proxy is None else proxy.reveal(),
+        "trust_env": False,
+    }

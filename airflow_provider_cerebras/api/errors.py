@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import json
 import re
@@ -25,12 +26,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_cerebras.api._limits import MAX_ERROR_BYTES
+from airflow_provider_cerebras.api._redaction import redact, redactor_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MAX_MESSAGE_LENGTH = 500
 """Characters of the service's words that a message repeats."""
-_MAX_ERROR_BYTES = 64 * 1024
 _ERROR_KEYS = ("detail", "error", "message")
 
 
@@ -82,8 +85,8 @@ class CerebrasAPIError(CerebrasError):
 
     def __str__(self) -> str:
         request = f" (request {self.request_id})" if self.request_id else ""
-        hint = f" {self.hint}" if self.hint else ""
-        return f"{self.method} {self.url} answered {self.status_code}{request}: {self.message}{hint}"
+        said = f"{self.method} {self.url} answered {self.status_code}{request}: {self.message}"
+        return f"{said.rstrip('.')}. {self.hint}" if self.hint else said
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default calls the class with the message alone, which its keyword arguments do not allow.
@@ -126,7 +129,10 @@ class CerebrasTransportError(CerebrasError):
 
 
 class OutcomeUnknown(CerebrasError):
-    """A request that creates something may have been acted on: look before sending it again."""
+    """A request that creates something may have been acted on: look before sending it again.
+
+    ``retry_after`` is the seconds that the service asked for, if it did.
+    """
 
 
 class UnexpectedResponse(CerebrasError):
@@ -147,14 +153,29 @@ PERMANENT = (BadRequest, Unauthorized, Forbidden, NotFound)
 
 _HINTS: Mapping[int, str] = {
     401: (
-        "Check the key: the management API takes the management API key and the inference API the inference API key, "
-        "and they are not the same."
+        "Check the key{place}: the management API takes the management API key and the inference API the inference API "
+        "key, and they are not the same."
     ),
     403: (
-        "Check that the key belongs to the organization, that org_name is the customer management organization name "
-        "(not the org_id), and that the Private Preview is enabled for it."
+        "Check that the key{place} belongs to the organization, that org_name is the customer management organization "
+        "name (not the org_id), and that the Private Preview is enabled for it."
     ),
-    404: "Check the name, and that org_name is the customer management organization name (not the org_id).",
+    404: (
+        "Compare the name with what `airflow cerebras status` or the console lists, and check that org_name is the "
+        "customer management organization name (not the org_id)."
+    ),
+}
+_NOT_FROM_API: Mapping[int, str] = {
+    **dict.fromkeys(
+        (400, 401, 403, 405, 407, 422),
+        "The response is not one of the API, but of something in front of it, such as a gateway, a proxy or a content "
+        "delivery network. It says nothing about the key or the organization. Ask who runs the network, with the id of "
+        "the request.",
+    ),
+    404: (
+        "The response is not one of the API, so it does not say that something does not exist. Check the base "
+        "URL{host}: it has no path of the API at its end, such as /v1."
+    ),
 }
 
 
@@ -166,26 +187,36 @@ def error_from_response(
     headers: Mapping[str, str],
     body: bytes,
     secrets: Iterable[str] = (),
+    cut_off: bool = False,
+    key_field: str | None = None,
+    connection: str | None = None,
 ) -> CerebrasAPIError:
-    """Make the exception that an answer other than success stands for.
+    """Make the exception that a response other than success stands for.
 
     :param method: HTTP method of the request.
     :param url: URL of the request.
     :param status_code: HTTP status, 400 or above.
-    :param headers: the answer's header fields, with names in lower case or compared without case.
-    :param body: the answer's body.
-    :param secrets: texts that must not be repeated.
+    :param headers: the response's header fields, with names in lower case or compared without case.
+    :param body: the response's body.
+    :param secrets: strings that must not be repeated.
+    :param cut_off: whether the body may have been longer.
+    :param key_field: the connection's field that holds the key.
+    :param connection: id of the connection, if there is one.
     """
     cls = _CLASSES.get(status_code, ServerError if status_code >= 500 else CerebrasAPIError)
+    is_from_api = is_api_error(headers, body)
+    hint = (_HINTS if is_from_api else _NOT_FROM_API).get(status_code)
+    place = f" in field {key_field} of connection {connection!r}" if connection and key_field else ""
+    host = f" in field host of connection {connection!r}" if connection else ""
     return cls(
-        read_message(body, secrets) or "no words",
+        read_message(body, secrets, cut_off=cut_off) or "no words",
         status_code=status_code,
         method=method,
         url=url,
         request_id=in_one_line(redact(headers.get("x-request-id") or headers.get("cf-ray") or "", secrets)) or None,
-        retry_after=parse_retry_after(headers.get("retry-after")),
-        hint=_HINTS.get(status_code),
-        is_from_api=is_api_error(headers, body),
+        retry_after=parse_retry_after(headers.get("retry-after"), now=_parse_date(headers.get("date"))),
+        hint=hint.format(place=place, host=host) if hint else None,
+        is_from_api=is_from_api,
     )
 
 
@@ -198,28 +229,43 @@ def is_api_error(headers: Mapping[str, str], body: bytes) -> bool:
     if "json" not in headers.get("content-type", "json").lower():
         return False
     try:
-        content = json.loads(body[:_MAX_ERROR_BYTES])
+        content = json.loads(body[:MAX_ERROR_BYTES].removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and any(content.get(key) for key in _ERROR_KEYS)
 
 
-def read_message(body: bytes, secrets: Iterable[str] = ()) -> str:
+def read_message(body: bytes, secrets: Iterable[str] = (), *, cut_off: bool = False) -> str:
     """Find the words for people in the body of an error, whatever shape it has.
 
-    Tried in this order: ``detail`` (text, or FastAPI's list), ``error.message`` or ``error``, ``message``, the text
+    Tried in this order: ``detail`` (a string, or FastAPI's list), ``error.message`` or ``error``, ``message``, the text
     itself without markup. One line, at most :data:`MAX_MESSAGE_LENGTH` characters, of the first 64 KiB.
 
     :param body: the body.
-    :param secrets: texts that must not be repeated.
+    :param secrets: strings that must not be repeated.
+    :param cut_off: whether the body may have been longer.
     """
-    text = body[:_MAX_ERROR_BYTES].decode("utf-8-sig", "replace")
+    redactor = redactor_of(tuple(secrets))
+    # Before anything is cut, and once more after what was escaped is not: half a secret would not be recognized.
+    cut = redactor.body(body, cut_off=cut_off)[:MAX_ERROR_BYTES]
+    text = cut.decode("utf-8-sig", "replace")
     try:
         message = _message_in(json.loads(text)) or text
     except (ValueError, RecursionError):
         message = _without_markup(text)
-    # Before it is shortened: half a secret would not be recognized.
-    return in_one_line(redact(message, secrets))
+    return in_one_line(redactor.text(message, cut_off=cut_off))
+
+
+def message_in(body: bytes) -> str | None:
+    """Return what a JSON document says as an error, in the shapes of :func:`read_message`, or None if it says nothing.
+
+    :param body: the document, without secrets.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return in_one_line(_message_in(content) or "") or None
 
 
 def in_one_line(text: str) -> str:
@@ -232,43 +278,28 @@ def in_one_line(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[: MAX_MESSAGE_LENGTH - 1]}…"
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Take secrets out of a text.
-
-    :param text: the text.
-    :param secrets: what must not be in it; empty ones are passed over.
-    """
-    for secret in longest_first(secrets):
-        text = text.replace(secret, "***")
-    return text
-
-
-def longest_first(secrets: Iterable[str]) -> list[str]:
-    """The order to take secrets out in: of one that holds another, nothing may be left.
-
-    :param secrets: see :func:`redact`.
-    """
-    return sorted(filter(None, secrets), key=len, reverse=True)
-
-
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
     """Read a ``Retry-After`` field in either of its two forms.
 
     :param value: seconds, or an HTTP date.
-    :param now: the present, for the second form; default: the clock's.
+    :param now: the present by the service's clock (its ``Date``), for the second form; default: by ours.
     :return: seconds from now, never negative; None where there is no field or it cannot be read.
     """
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()):
         return float(value)
+    moment = _parse_date(value)
+    return None if moment is None else max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def _parse_date(value: str | None) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):
         return None
     # A date without a zone is in UTC by the standard.
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _restore(cls: type[CerebrasAPIError], message: str, state: dict[str, object]) -> CerebrasAPIError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from asgiref.sync import sync_to_async
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient
+from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, Timed
 from airflow_provider_cerebras.api.errors import (
+    CerebrasAPIError,
     CerebrasError,
     CerebrasTransportError,
     Forbidden,
@@ -26,6 +28,7 @@ from airflow_provider_cerebras.assets.openlineage import collect
 from airflow_provider_cerebras.assets.uris import endpoint_uri, version_uri
 from airflow_provider_cerebras.exceptions import ConnectionUnusable
 from airflow_provider_cerebras.hooks.connection import (
+    ConnectionFields,
     ConnectionSettings,
     connection_named,
     read_connection,
@@ -36,6 +39,7 @@ from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from airflow.providers.common.compat.sdk import Connection
     from pydantic import JsonValue
 
     from airflow_provider_cerebras.api import models
@@ -77,24 +81,19 @@ class CerebrasHook(BaseHook):
         with self._usable():
             conn_id = validate_conn_id(self.cerebras_conn_id)
         try:
-            connection = self.get_connection(conn_id)
+            # No variable of this function holds the connection itself: a traceback may show those.
+            given = _fields_of(self.get_connection(conn_id))
         except AirflowNotFoundException as error:
             raise self._not_defined() from error
         with self._usable():
-            return read_connection(
-                conn_id,
-                host=connection.host,
-                port=connection.port,
-                password=connection.password,
-                extra=connection.extra_dejson,
-            )
+            return read_connection(conn_id, given)
 
     @cached_property
     def _client(self) -> CerebrasClient:
         return self._new_client()
 
-    def _new_client(self) -> CerebrasClient:
-        settings = self._settings.client
+    def _new_client(self, *, named: bool = True) -> CerebrasClient:
+        settings = self._settings.client if named else replace(self._settings.client, connection=None)
         with self._usable(), connection_named(self.cerebras_conn_id):
             return CerebrasClient(settings)
 
@@ -141,11 +140,15 @@ class CerebrasHook(BaseHook):
         with self._usable():
             conn_id = validate_conn_id(self.cerebras_conn_id)
         connection = await self._read_async(conn_id)
-        extra = await get_async_extra_dejson(connection)
+        given = ConnectionFields.of(
+            host=connection.host,
+            port=connection.port,
+            password=connection.password,
+            extra=await get_async_extra_dejson(connection),
+        )
+        del connection  # a traceback may show it
         with self._usable():
-            settings = read_connection(
-                conn_id, host=connection.host, port=connection.port, password=connection.password, extra=extra
-            )
+            settings = read_connection(conn_id, given)
             with connection_named(conn_id):
                 return await AsyncCerebrasClient.create(settings.client)
 
@@ -181,11 +184,11 @@ class CerebrasHook(BaseHook):
         """Ask for the organization's architectures, and say in plain words what came of it."""
         try:
             org_name = self.org_name
-            with self._new_client() as client:
+            with self._new_client(named=False) as client:
                 architectures = client.send_once(operations.list_model_architectures(org_name)).model_architectures
         except (ValueError, CerebrasError) as error:
             # Airflow tests a copy of the connection, under an id that the user has never seen.
-            words = _explain(error).removeprefix(f"Connection {self.cerebras_conn_id!r}, ")
+            words = _explain(error).removeprefix(f"Connection {self.cerebras_conn_id!r}").lstrip(", ")
             return False, words[:1].upper() + words[1:]
         found = ", ".join(architectures) or "none yet"
         return True, f"Connected to organization {org_name!r}. Model architectures: {found}."
@@ -290,8 +293,27 @@ class CerebrasHook(BaseHook):
         :param params: further fields of the request, such as ``temperature`` or ``max_completion_tokens``.
         :raises ConnectionUnusable: if the connection has no inference API key.
         """
+        return self.timed_chat_completion(endpoint_id, messages, params).answer
+
+    def timed_chat_completion(
+        self,
+        endpoint_id: str,
+        messages: Sequence[Mapping[str, JsonValue]],
+        params: Mapping[str, JsonValue] | None = None,
+        *,
+        within: float | None = None,
+    ) -> Timed[models.ChatCompletion]:
+        """Ask an endpoint like :meth:`chat_completion`, and say how long the service took for the answer.
+
+        :param endpoint_id: id of the endpoint.
+        :param messages: the chat so far, each message with ``role`` and ``content``.
+        :param params: further fields of the request.
+        :param within: seconds that all attempts and the pauses between them may take; default: as long as it takes.
+        :raises ValueError: if the connection has no inference API key.
+        """
         self._check_inference_key()
-        return self._client.send(operations.chat_completion(endpoint_id, messages, **params))
+        call = operations.chat_completion(endpoint_id, messages, **(params or {}))
+        return self._client.send_timed(call, within=within)
 
     def _check_inference_key(self) -> None:
         if not self._settings.client.inference_key:
@@ -310,6 +332,12 @@ def _overridden(hook_class: type[CerebrasHook]) -> str | None:
     return None
 
 
+def _fields_of(connection: Connection) -> ConnectionFields:
+    return ConnectionFields.of(
+        host=connection.host, port=connection.port, password=connection.password, extra=connection.extra_dejson
+    )
+
+
 @contextmanager
 def _convenience() -> Iterator[None]:
     """Go on without lineage; the work is done, and it must not be done again for want of a record of it."""
@@ -320,6 +348,8 @@ def _convenience() -> Iterator[None]:
 
 
 def _explain(error: ValueError | CerebrasError) -> str:
+    if isinstance(error, CerebrasAPIError) and not error.is_from_api:
+        return f"The response is not one of the Management API. {error}"
     match error:
         case Unauthorized():
             return f"The key was refused. Is it the management API key, not the inference API key? ({error.message})"

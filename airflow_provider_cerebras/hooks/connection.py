@@ -6,14 +6,15 @@ import platform
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from airflow import __version__ as airflow_version
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_provider_cerebras import __version__
-from airflow_provider_cerebras.api.client import DEFAULT_BASE_URL, ClientSettings
+from airflow_provider_cerebras.api._redaction import Secret
 from airflow_provider_cerebras.api.names import shown
+from airflow_provider_cerebras.api.settings import DEFAULT_BASE_URL, ClientSettings, EnvironmentUnusable, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,57 @@ class _Extra(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
 
     org_name: str | None = None
-    inference_api_key: str | None = None
+    inference_api_key: Annotated[str | None, Field(repr=False)] = None
     request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     max_retries: Annotated[int, Field(ge=0)] = 5
     verify: Annotated[bool | str, BeforeValidator(_boolean_word)] = True
-    proxy: str | None = None
+    proxy: Annotated[str | None, Field(repr=False)] = None
+
+
+_SECRET_FIELDS = ("inference_api_key", "proxy")
+
+
+class _NotAString:
+    """Stands for a secret of another type, whatever it is."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class ConnectionFields(NamedTuple):
+    """The fields of a connection that count here. Its secrets do not print themselves, so a traceback may show it.
+
+    :param host: base URL.
+    :param port: port, if it is not in ``host`` already.
+    :param password: management API key.
+    :param extra: the fields in extra, or None if it is no object.
+    """
+
+    host: str | None
+    port: int | None
+    password: Secret | None
+    extra: Mapping[str, object] | None
+
+    @classmethod
+    def of(cls, *, host: str | None, port: int | None, password: str | None, extra: object) -> ConnectionFields:
+        """Hide the secrets among the fields of a connection.
+
+        :param host: see the class.
+        :param port: see the class.
+        :param password: see the class.
+        :param extra: see the class; fields of others are left out.
+        """
+        return cls(host, port, Secret.of(password), _hidden(extra))
+
+
+def _hidden(extra: object) -> dict[str, object] | None:
+    if not isinstance(extra, Mapping):
+        return None
+    # Empty strings and nulls count as absent, as a form leaves them.
+    given = {name: extra[name] for name in _Extra.model_fields if extra.get(name) not in (None, "")}
+    for name in given.keys() & set(_SECRET_FIELDS):
+        given[name] = Secret(given[name]) if isinstance(given[name], str) else _NotAString()
+    return given
 
 
 class ConnectionSettings(BaseModel):
@@ -69,54 +116,50 @@ def validate_conn_id(conn_id: object) -> str:
 
 @contextmanager
 def connection_named(conn_id: str) -> Iterator[None]:
-    """Put the connection's id in front of what is wrong with one of its fields.
+    """Put the connection's id in front of what is wrong with one of its fields, or with the environment.
 
     :param conn_id: id of the connection.
     :raises ValueError: in place of one that begins with the field's name.
     """
     try:
         yield
+    except EnvironmentUnusable as error:
+        raise EnvironmentUnusable(f"Connection {conn_id!r} cannot be used: {error}") from None
     except ValueError as error:
         raise ValueError(f"Connection {conn_id!r}, field {error}") from None
 
 
-def read_connection(
-    conn_id: str, *, host: str | None, port: int | None, password: str | None, extra: object
-) -> ConnectionSettings:
+def read_connection(conn_id: str, given: ConnectionFields) -> ConnectionSettings:
     """Read the fields of a connection.
 
     :param conn_id: id of the connection, for messages.
-    :param host: base URL; default :data:`~airflow_provider_cerebras.api.client.DEFAULT_BASE_URL`.
-    :param port: port, if it is not in ``host`` already.
-    :param password: management API key.
-    :param extra: ``org_name``, ``inference_api_key``, ``request_timeout`` (seconds), ``max_retries``, ``verify``,
-        ``proxy``. Empty texts and nulls count as absent, as a form leaves them.
+    :param given: the fields; the default of ``host`` is
+        :data:`~airflow_provider_cerebras.api.settings.DEFAULT_BASE_URL`. In extra: ``org_name``, ``inference_api_key``,
+        ``request_timeout`` (seconds), ``max_retries``, ``verify``, ``proxy``.
     :raises ValueError: that names the connection and the field, and repeats no secret.
     """
-    if not isinstance(extra, Mapping):
-        # What is wrong is a value that the user gave, whatever its type.
-        raise ValueError(f"Connection {conn_id!r}, field extra: must be a JSON object.")  # noqa: TRY004
-    given = {name: value for name, value in extra.items() if value not in (None, "")}
+    if given.extra is None:
+        raise ValueError(f"Connection {conn_id!r}, field extra: must be a JSON object.")
     try:
-        fields = _Extra.model_validate(given)
+        fields = _Extra.model_validate(given.extra)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc'][:1]))}: {item['msg']}" for item in error.errors())
         raise ValueError(f"Connection {conn_id!r}, field extra: {problems}.") from None
-    if not password:
+    if not given.password:
         raise ValueError(
             f"Connection {conn_id!r}, field password: is empty; it must hold the management API key "
             "(not the inference API key)."
         )
-    base_url = host or DEFAULT_BASE_URL
     with connection_named(conn_id):
         client = ClientSettings(
-            management_key=password,
-            inference_key=fields.inference_api_key,
-            base_url=f"{base_url.rstrip('/')}:{port}" if port else base_url,
+            management_key=given.password,
+            inference_key=Secret.of(fields.inference_api_key),
+            base_url=url_of(given.host or DEFAULT_BASE_URL, given.port),
             timeout=fields.request_timeout,
             max_retries=fields.max_retries,
             verify=fields.verify,
-            proxy=fields.proxy,
+            proxy=Secret.of(fields.proxy),
             user_agent=USER_AGENT,
+            connection=conn_id,
         )
     return ConnectionSettings(client=client, org_name=fields.org_name)

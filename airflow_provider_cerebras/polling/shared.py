@@ -149,7 +149,7 @@ class _Poll:
         try:
             client, body = await self._service.ask(call)
             if (call, body) != self._last:
-                self._answer, self._last = client.read(call, body), (call, body)
+                self._answer, self._last = await client.read_async(call, body), (call, body)
         except Exception as error:  # noqa: BLE001  reading the connection can fail in any way that Airflow can
             self._failures += 1
             self._retry_after = (isinstance(error, CerebrasError) and error.retry_after) or 0.0

@@ -23,6 +23,7 @@ from airflow_provider_cerebras.api.client import (
     ClientSettings,
 )
 from airflow_provider_cerebras.api.errors import (
+    BadRequest,
     CerebrasError,
     CerebrasTransportError,
     NotFound,
@@ -89,10 +90,15 @@ class TestSize:
         assert body.read == 17 * MEBIBYTE
         assert len(conversation.requests) == 1
 
-    def test_an_error_of_more_than_16_mib_is_refused_too(self, connect: Connect) -> None:
-        conversation = connect(httpx.Response(400, stream=Chunks(b" " * MEBIBYTE, times=1000)))
-        with pytest.raises(UnexpectedResponse, match="larger than 16 MiB"):
-            conversation.send(ARCHITECTURES)
+    @pytest.mark.parametrize("call", [ARCHITECTURES, UPLOAD], ids=["GET", "POST"])
+    def test_an_error_is_one_however_large_it_is_and_not_read_to_its_end(
+        self, connect: Connect, call: Call[Any]
+    ) -> None:
+        body = Chunks(b" " * MEBIBYTE, times=1000)
+        conversation = connect(httpx.Response(400, stream=body))
+        with pytest.raises(BadRequest):
+            conversation.send(call)
+        assert body.read == MEBIBYTE
 
     def test_of_what_must_not_be_done_twice_it_leaves_the_outcome_unknown(self, connect: Connect) -> None:
         conversation = connect(httpx.Response(200, stream=Chunks(b" " * MEBIBYTE, times=1000)))
@@ -261,12 +267,12 @@ class TestSecrets:
             conversation.send(call)
         assert not [key for key in KEYS if key in str(caught.value)]
 
-    def test_what_a_proxy_says_is_repeated_without_its_password(self, emulator: EmulatorClient) -> None:
-        emulator.add_fault("*", status=407, text=f"<h1>Who is user:{PROXY_PASSWORD}?</h1>")
-        proxy = emulator.base_url.replace("//", f"//user:{PROXY_PASSWORD}@")
-        own = settings(base_url="http://127.0.0.1:1", proxy=proxy, max_retries=0)
-        with CerebrasClient(own) as client, pytest.raises(CerebrasError, match=r"Who is user:\*\*\*\?") as caught:
-            client.send(ARCHITECTURES)
+    def test_what_a_proxy_says_is_repeated_without_its_password(self) -> None:
+        with HostileServer(answer(b"", status=f"407 Who is user:{PROXY_PASSWORD}?")) as server:
+            proxy = server.url.replace("//", f"//user:{PROXY_PASSWORD}@")
+            own = settings(base_url="https://cerebras.invalid", proxy=proxy, max_retries=0)
+            with CerebrasClient(own) as client, pytest.raises(CerebrasError, match=r"Who is user:\*\*\*\?") as caught:
+                client.send(ARCHITECTURES)
         assert PROXY_PASSWORD not in repr(caught.value)
 
     def test_an_answer_that_cannot_be_read_is_not_repeated(self, connect: Connect) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api import errors
+from airflow_provider_cerebras.api._redaction import redact
 from airflow_provider_cerebras.api.errors import (
     MAX_MESSAGE_LENGTH,
     BadRequest,
@@ -30,7 +31,6 @@ from airflow_provider_cerebras.api.errors import (
     error_from_response,
     parse_retry_after,
     read_message,
-    redact,
 )
 
 KEY = "mgmt-key-5b1e"
@@ -241,7 +241,7 @@ def test_nothing_is_left_of_a_secret_that_holds_another() -> None:
 
 def test_an_error_says_what_was_asked_what_came_and_what_to_look_into() -> None:
     error = api_error(404, b'{"detail": "No such version."}', {"x-request-id": "req-1"})
-    assert str(error).startswith("GET https://api.cerebras.ai/x answered 404 (request req-1): No such version. Check")
+    assert str(error).startswith("GET https://api.cerebras.ai/x answered 404 (request req-1): No such version. Compare")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_an_error_says_what_was_asked_what_came_and_what_to_look_into() -> None:
     ],
 )
 def test_a_refusal_says_what_the_user_can_look_into(status: int, hints: list[str]) -> None:
-    error = api_error(status)
+    error = api_error(status, b'{"detail": "words"}')
     assert (error.hint is not None) == bool(hints)
     for hint in hints:
         assert hint in str(error)
@@ -314,7 +314,10 @@ NOW = datetime(2026, 1, 12, 12, 0, 0, tzinfo=UTC)
         ("", None),
         ("soon", None),
         ("-5", None),
-        ("2.5", None),
+        ("2.5", 2.5),
+        ("0.05", 0.05),
+        ("1.", None),
+        (".5", None),
         ("1e3", None),
         ("٣", None),
         ("Wed, 99 Oct 2026 07:28:00 GMT", None),

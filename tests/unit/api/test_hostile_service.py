@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import json
 import ssl
@@ -23,14 +24,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.bodies import MAX_RESPONSE_BYTES, MAX_RESPONSE_VALUES, without_secrets
+from airflow_provider_cerebras.api._limits import MAX_RESPONSE_BYTES, MAX_RESPONSE_VALUES
+from airflow_provider_cerebras.api._redaction import Redactor
 from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, ClientSettings
 from airflow_provider_cerebras.api.errors import (
     BadRequest,
+    CerebrasAPIError,
     CerebrasError,
     CerebrasTransportError,
+    NotFound,
     OutcomeUnknown,
     RateLimited,
+    ServerError,
+    Unauthorized,
     UnexpectedResponse,
 )
 from tests.unit.hostile_server import ENDLESS, HEAD, HostileServer, answer, raw
@@ -98,10 +104,10 @@ async def body_until_the_end_of_the_connection(connection: Connection) -> None:
 @pytest.mark.parametrize("misdeed", [endless_body, endless_chunks, body_until_the_end_of_the_connection])
 def test_a_huge_body_is_left_where_it_is(send: Callable[..., Any], misdeed: Misdeed) -> None:
     with HostileServer(misdeed) as server:
-        with pytest.raises(UnexpectedResponse, match="the answer is larger than 16 MiB") as caught:
+        with pytest.raises(UnexpectedResponse, match="the response is larger than 16 MiB") as caught:
             send(server)
         assert_told(caught.value, ARCHITECTURES)
-        with pytest.raises(OutcomeUnknown, match="the answer is larger than 16 MiB"):
+        with pytest.raises(OutcomeUnknown, match="the response is larger than 16 MiB"):
             send(server, UPLOAD)
         # What lies in the buffers of both machines comes on top.
         assert all(connection.sent < 2 * MAX_RESPONSE_BYTES for connection in server.connections)
@@ -115,24 +121,131 @@ def packed_twice(size: int) -> bytes:
     ("encoding", "body"),
     [
         # Without the time of day, for tests are named after their bytes, and each process must give the same names.
-        ("gzip", gzip.compress(b" " * 64 * MEBIBYTE, mtime=0)),
-        ("deflate", zlib.compress(b" " * 64 * MEBIBYTE)),
-        ("gzip, gzip", packed_twice(64 * MEBIBYTE)),
+        ("gzip", gzip.compress(GOOD, mtime=0)),
+        ("X-GZIP", gzip.compress(GOOD[:9], mtime=0) + gzip.compress(GOOD[9:], mtime=0)),
         ("identity, gzip", gzip.compress(GOOD, mtime=0)),
-        ("br", b"\x00"),
-        ("zstd", b"\x00"),
-        ("GZIP", b"no gzip"),
+        ("deflate", zlib.compress(GOOD)),
+        ("deflate", zlib.compress(GOOD)[2:-4]),
     ],
+    ids=["gzip", "gzip in two parts", "identity and gzip", "deflate", "deflate without a header"],
 )
-def test_a_packed_body_is_not_asked_for_and_not_unpacked(send: Callable[..., Any], encoding: str, body: bytes) -> None:
+def test_a_packed_body_is_not_asked_for_and_understood(send: Callable[..., Any], encoding: str, body: bytes) -> None:
     with HostileServer(answer(body, f"Content-Encoding: {encoding}")) as server:
-        with pytest.raises(UnexpectedResponse, match="the answer is compressed, which was not asked for") as caught:
-            send(server)
-        assert_told(caught.value, ARCHITECTURES)
-        with pytest.raises(OutcomeUnknown, match="compressed"):
-            send(server, UPLOAD)
+        assert send(server).model_architectures == ["gpt-oss-120b"]
+        assert send(server, UPLOAD).name == "n"
     for connection in server.connections:
         assert b"accept-encoding: identity\r\n" in connection.request.lower()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "words"),
+    [
+        ("gzip", gzip.compress(b" " * 64 * MEBIBYTE, mtime=0), "is larger than 16 MiB"),
+        ("gzip", gzip.compress(b" " * 9 * MEBIBYTE, mtime=0) * 2, "is larger than 16 MiB"),
+        ("deflate", zlib.compress(b" " * 64 * MEBIBYTE), "is larger than 16 MiB"),
+        ("gzip", gzip.compress(GOOD, mtime=0)[:-9], "ends too early"),
+        ("gzip, gzip", packed_twice(64 * MEBIBYTE), "is compressed in a way that was not asked for"),
+        ("br", b"\x00", "is compressed in a way that was not asked for"),
+        ("zstd", b"\x00", "is compressed in a way that was not asked for"),
+        ("GZIP", b"no gzip", "says that it is compressed by gzip, and is not"),
+    ],
+    ids=["gzip", "two parts", "deflate", "half", "twice", "br", "zstd", "no gzip"],
+)
+class TestPackedBodiesThatAreNotRead:
+    def test_a_success_is_unreadable(self, send: Callable[..., Any], encoding: str, body: bytes, words: str) -> None:
+        with HostileServer(answer(body, f"Content-Encoding: {encoding}")) as server:
+            with pytest.raises(UnexpectedResponse, match=f"the response {words}") as caught:
+                send(server)
+            assert_told(caught.value, ARCHITECTURES)
+            with pytest.raises(OutcomeUnknown, match=words):
+                send(server, UPLOAD)
+
+    @pytest.mark.parametrize(("status", "error"), [(400, BadRequest), (401, Unauthorized), (429, RateLimited)])
+    def test_an_error_is_the_error_that_its_status_says(
+        self, send: Callable[..., Any], encoding: str, body: bytes, words: str, status: int, error: type[CerebrasError]
+    ) -> None:
+        with HostileServer(answer(body, f"Content-Encoding: {encoding}", status=f"{status} No")) as server:
+            for call in (ARCHITECTURES, UPLOAD):
+                with pytest.raises(error) as caught:
+                    send(server, call)
+                assert_told(caught.value, call)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, BadRequest), (401, Unauthorized), (404, NotFound), (429, RateLimited), (503, ServerError)],
+)
+def test_the_words_of_a_packed_error_are_read(
+    send: Callable[..., Any], status: int, error: type[CerebrasAPIError]
+) -> None:
+    body = gzip.compress(b'{"detail": "the words"}', mtime=0)
+    with (
+        HostileServer(answer(body, "Content-Encoding: gzip", status=f"{status} No")) as server,
+        pytest.raises(error, match="the words") as caught,
+    ):
+        send(server)
+    assert caught.value.is_from_api
+
+
+async def broken_off(connection: Connection) -> None:
+    await connection.send(
+        b"HTTP/1.1 429 Later\r\nRetry-After: 7\r\nContent-Length: 500\r\n\r\n", b'{"detail": "half of'
+    )
+
+
+async def never_ending(connection: Connection) -> None:
+    await connection.send(
+        b"HTTP/1.1 429 Later\r\nRetry-After: 7\r\nContent-Length: 500\r\n\r\n", b'{"detail": "half of'
+    )
+    await connection.drip(b" ")
+
+
+@pytest.mark.parametrize("misdeed", [broken_off, never_ending])
+def test_an_error_whose_body_does_not_come_whole_keeps_its_status(send: Callable[..., Any], misdeed: Misdeed) -> None:
+    with HostileServer(misdeed) as server:
+        for call in (ARCHITECTURES, UPLOAD):
+            with pytest.raises(RateLimited, match="half of") as caught:
+                send(server, call, timeout=0.1)
+            assert caught.value.retry_after == 7
+
+
+def test_a_deletion_that_succeeded_did_so_although_its_body_breaks_off(send: Callable[..., Any]) -> None:
+    with HostileServer(raw(HEAD, b"Content-Length: 100\r\n\r\n", b'{"name"')) as server:
+        send(server, operations.delete_model_version("orgs/o/models/m/versions/1"))
+
+
+def test_a_response_that_ends_with_its_connection_and_too_early_is_no_answer(send: Callable[..., Any]) -> None:
+    with HostileServer(raw(HEAD, b"\r\n", GOOD[:-9])) as server:
+        with pytest.raises(CerebrasTransportError, match="ended before the response did"):
+            send(server)
+        with pytest.raises(OutcomeUnknown, match="ended before the response did"):
+            send(server, UPLOAD)
+
+
+@pytest.mark.parametrize("call", [ARCHITECTURES, UPLOAD], ids=["GET", "POST"])
+def test_a_byte_order_mark_is_passed_over(send: Callable[..., Any], call: Call[Any]) -> None:
+    with HostileServer(answer(codecs.BOM_UTF8 + GOOD)) as server:
+        send(server, call)
+    with HostileServer(answer(codecs.BOM_UTF8 + b'{"detail": "words"}', status="404 No")) as server:
+        with pytest.raises(NotFound, match="words") as caught:
+            send(server, call)
+        assert caught.value.is_from_api
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": {"message": "Quota is exceeded."}}', "Quota is exceeded"),
+        (b'{"error": "Quota is exceeded."}', "Quota is exceeded"),
+        (b'{"detail": "Quota is exceeded."}', "Quota is exceeded"),
+    ],
+)
+def test_an_error_with_the_status_of_a_success_has_its_words(send: Callable[..., Any], body: bytes, words: str) -> None:
+    with HostileServer(answer(body)) as server:
+        with pytest.raises(UnexpectedResponse, match=f"an error in spite of its status: {words}"):
+            send(server)
+        with pytest.raises(OutcomeUnknown, match=f"an error in spite of its status: {words}"):
+            send(server, UPLOAD)
 
 
 def test_a_body_that_says_it_is_not_packed_is_read(send: Callable[..., Any]) -> None:
@@ -228,7 +341,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 @needs_proc
 def test_more_values_than_an_answer_can_have_are_not_parsed() -> None:
     for told, grown in costs([filled(*parts, size=MAX_RESPONSE_BYTES) for parts in DENSE.values()]):
-        assert all("it holds more than 500000 values" in each for each in told), told
+        assert all("holds more than 500000 values" in each for each in told), told
         assert grown < 16 * MAX_RESPONSE_BYTES // MEBIBYTE
 
 
@@ -239,7 +352,7 @@ def test_as_many_values_as_an_answer_can_have_cost_a_few_hundred_mebibytes() -> 
         count = MAX_RESPONSE_VALUES // (sum(map(item.count, (b"[", b"{", b",", b"\\"))) + 1)
         bodies.append(filled(head, item, tail, size=min(MAX_RESPONSE_BYTES, (len(item) + 1) * (count - 10))))
     for told, grown in costs(bodies):
-        assert not any("it holds more than" in each for each in told), told
+        assert not any("holds more than" in each for each in told), told
         assert grown < 24 * MAX_RESPONSE_BYTES // MEBIBYTE
 
 
@@ -509,10 +622,10 @@ UNREADABLE = {
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=list(UNREADABLE))
 def test_what_cannot_be_read_is_not_as_documented(send: Callable[..., Any], body: bytes, content_type: str) -> None:
     with HostileServer(answer(body, f"Content-Type: {content_type}")) as server:
-        with pytest.raises(UnexpectedResponse, match="answered with a body that is not as documented") as caught:
+        with pytest.raises(UnexpectedResponse, match="the response is not as documented") as caught:
             send(server)
         assert_told(caught.value, ARCHITECTURES)
-        with pytest.raises(OutcomeUnknown, match="the answer cannot be read") as doubt:
+        with pytest.raises(OutcomeUnknown, match="the response is not as documented") as doubt:
             send(server, UPLOAD)
         assert_told(doubt.value, UPLOAD)
 
@@ -588,4 +701,4 @@ def test_a_key_is_taken_out_of_an_answer_in_whatever_way_json_spells_it(
 def test_taking_keys_out_changes_nothing_else(document: Any) -> None:
     for ensure_ascii in (True, False):
         body = json.dumps(document, ensure_ascii=ensure_ascii).encode("utf-8", "surrogatepass")
-        assert json.loads(without_secrets(body, [KEY])) == document
+        assert json.loads(Redactor([KEY]).body(body)) == document

@@ -280,7 +280,7 @@ class TestTestConnection:
         [
             pytest.param(
                 {"status": 403, "text": "<html><style>b{}</style><h1>Error 1020</h1><p>Access denied</p></html>"},
-                ["org_name", "Private Preview", "(Error 1020 Access denied)"],
+                ["not one of the Management API", "Error 1020 Access denied", "says nothing about the key"],
                 id="HTML 403",
             ),
             pytest.param({"status": 404, "body": {"detail": "Not Found"}}, ["no such organization", "host"], id="404"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
 
-from airflow_provider_cerebras.hooks.connection import ConnectionSettings, read_connection
+from airflow_provider_cerebras.hooks.connection import ConnectionFields, ConnectionSettings, read_connection
 
 SECRET = "s3cret-management-key"
 
 
 def read(**fields: Any) -> ConnectionSettings:
-    return read_connection("my_conn", **{"host": None, "port": None, "password": SECRET, "extra": {}, **fields})
+    given = {"host": None, "port": None, "password": SECRET, "extra": {}, **fields}
+    return read_connection("my_conn", ConnectionFields.of(**given))
 
 
 def test_a_key_is_enough() -> None:
@@ -52,6 +54,14 @@ def test_every_field_reaches_the_client() -> None:
         ("gateway.example", 8443, "https://gateway.example:8443"),
         ("https://gateway.example/", 8443, "https://gateway.example:8443"),
         ("http://127.0.0.1", 8900, "http://127.0.0.1:8900"),
+        ("https://gateway.example/cerebras", 8443, "https://gateway.example:8443/cerebras"),
+        ("https://gateway.example:8443", 8443, "https://gateway.example:8443"),
+        ("gateway.example:8443", 8443, "https://gateway.example:8443"),
+        ("gateway.example:8443", None, "https://gateway.example:8443"),
+        ("::1", None, "https://[::1]"),
+        ("2001:db8::1", 8443, "https://[2001:db8::1]:8443"),
+        ("[2001:db8::1]:8443", None, "https://[2001:db8::1]:8443"),
+        ("https://api.cerebras.ai ", None, "https://api.cerebras.ai"),
     ],
 )
 def test_host_and_port_make_the_base_url(host: str | None, port: int | None, base_url: str) -> None:
@@ -83,6 +93,7 @@ def test_fields_of_others_in_extra_are_left_alone() -> None:
         pytest.param({"host": "http://api.cerebras.ai"}, "host: ", id="unencrypted"),
         pytest.param({"host": "https://user:pass@api.cerebras.ai"}, "host: ", id="credentials in the host"),
         pytest.param({"host": "https://x:1", "port": 2}, "host: ", id="two ports"),
+        pytest.param({"host": "https:/x"}, "host: 'https:/x' has one slash too few", id="one slash"),
         pytest.param({"extra": []}, "extra: must be a JSON object", id="extra a list"),
         pytest.param({"extra": "text"}, "extra: must be a JSON object", id="extra a text"),
         pytest.param({"extra": {"org_name": 5}}, "extra: org_name: ", id="org_name a number"),
@@ -122,6 +133,19 @@ def test_no_refusal_repeats_a_secret(fields: dict[str, Any]) -> None:
         read(**fields)
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"host": "ftp://x"}, {"port": -1}, {"extra": {"max_retries": -1}}, {"extra": {"proxy": ["a"]}}]
+)
+def test_a_traceback_with_the_values_of_variables_shows_no_key(wrong: dict[str, Any]) -> None:
+    extra = {"inference_api_key": "s3cret-inference", "proxy": "http://u:s3cret-proxy@p", **wrong.pop("extra", {})}
+    given = ConnectionFields.of(**{"host": None, "port": None, "password": SECRET, "extra": extra, **wrong})
+    with pytest.raises(ValueError, match="my_conn") as caught:
+        read_connection("my_conn", given)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "given = " in shown
+    assert "s3cret" not in shown.replace(repr(SECRET), "").replace(repr(extra), "")
 
 
 def test_settings_print_without_secrets() -> None:
