@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 import airflow_provider_cerebras
 from airflow_provider_cerebras import exceptions
 from airflow_provider_cerebras.api import errors
+from airflow_provider_cerebras.weights import errors as weights_errors
 
 PAGE = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 GLANCE = PAGE.partition("## Errors at a glance")[2].partition("\n## ")[0]
@@ -20,7 +21,7 @@ BASES = {"CerebrasError", "CerebrasAPIError"}
 """Nobody meets these as such."""
 ERRORS: dict[str, type[Exception]] = {
     name: error
-    for module in (exceptions, errors)
+    for module in (exceptions, errors, weights_errors)
     for name, error in vars(module).items()
     if isinstance(error, type) and issubclass(error, Exception) and error.__module__ == module.__name__
 }
