@@ -58,8 +58,15 @@ class DeploymentFailed(AirflowFailException):
     """The rollout failed; the message carries the service's words."""
 
 
-class DeploymentLost(AirflowException):
-    """The endpoint no longer lists the deployment that was waited for: it was superseded or dropped."""
+class DeploymentLost(AirflowFailException):
+    """Another deployment has superseded this task's, or the endpoint no longer lists it.
+
+    Final, since a retry would take the endpoint from whoever has it now.
+    """
+
+
+class RollbackRefused(AirflowFailException):
+    """Somebody else has deployed since, or it is not known whether; nothing was changed."""
 
 
 class NothingToRollBackTo(AirflowFailException):
@@ -82,6 +89,10 @@ class EvaluationFailed(AirflowFailException):
 
     An evaluation that could not be carried out ends in another error.
     """
+
+
+class VerificationNotDone(AirflowException):
+    """An endpoint could not be asked, which says nothing about the version that serves. A retry asks again."""
 
 
 class VersionInUse(AirflowFailException):

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, TaskGroup
 
+from airflow_provider_cerebras.arguments.kinds import ALIAS, CONN_ID, IDENTIFIER, takes
+from airflow_provider_cerebras.durable.rollout_steps import SUBMISSION_KEY, VERDICT_KEY, Submission
+from airflow_provider_cerebras.exceptions import InvalidArgument, permanent_errors_fail
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import (
     CerebrasDeployModelOperator,
@@ -65,7 +68,9 @@ def cerebras_release(
     """Upload → wait → (approve) → deploy → wait → verify → promote, and roll back if it comes to the worst.
 
     The group succeeds if everything did. If the rollout or the verification fails, what served before is deployed
-    again, and the group fails with the reason of the task that failed. Waits are deferred unless told otherwise.
+    again, and the group fails with the reason of the task that failed. It is not deployed over what somebody else has
+    deployed meanwhile, and not because the verification could not be carried out: then the group fails and says what
+    serves. What the tasks need is checked before the upload. Waits are deferred unless told otherwise.
 
     :param model_arch_id: id of the architecture that the weights belong to.
     :param weight_uri: ``s3://bucket/prefix`` of the weights.
@@ -95,10 +100,13 @@ def cerebras_release(
 
     group = Release(group_id=group_id)
     with group:
-        uploaded = CerebrasUploadModelVersionOperator(
+        uploaded = _Upload(
             **keywords(
                 "upload",
                 upload,
+                endpoint_id=endpoint_id,
+                alias=alias,
+                verify_conn_id=(verify or {}).get("cerebras_conn_id", cerebras_conn_id),
                 model_arch_id=model_arch_id,
                 weight_uri=weight_uri,
                 system_fingerprint_suffix=system_fingerprint_suffix,
@@ -127,6 +135,7 @@ def cerebras_release(
                 messages=messages,
                 expect=expect,
                 system_fingerprint_suffix=system_fingerprint_suffix,
+                model_version=synced.output,
             )
         )
         rolled_back = _RollBack(
@@ -135,6 +144,8 @@ def cerebras_release(
                 roll_back,
                 endpoint_id=endpoint_id,
                 deployment_id=deployed.output,
+                deploy_task_id=deployed.task_id,
+                verdict_task_ids=[deployed.task_id, rolled_out.task_id, verified.task_id],
                 trigger_rule="one_failed",
                 deferrable=True,
             )
@@ -152,8 +163,9 @@ def cerebras_release(
         if alias is None:
             verified >> released
         else:
+            verified_version: Any = verified.output
             promoted = CerebrasPromoteModelVersionOperator(
-                **keywords("promote", promote, model_version=synced.output, alias=alias)
+                **keywords("promote", promote, model_version=verified_version["model_version"], alias=alias)
             )
             verified >> promoted >> released
         rolled_back >> released
@@ -162,13 +174,66 @@ def cerebras_release(
     return group
 
 
-class _RollBack(CerebrasRollbackEndpointOperator):
-    """Rolls back what this release has deployed; where it has deployed nothing, there is nothing to roll back."""
+class _Upload(CerebrasUploadModelVersionOperator):
+    """Uploads, after it has checked what the tasks that come later need.
+
+    :param endpoint_id: id of the endpoint of the release. (templated)
+    :param alias: alias that the version is promoted to in the end. (templated)
+    :param verify_conn_id: id of the connection by which the endpoint is verified. (templated)
+    """
+
+    arguments = takes(endpoint_id=IDENTIFIER, alias=ALIAS.or_none, verify_conn_id=CONN_ID)
+
+    def __init__(self, *, endpoint_id: str | XComArg, alias: str | None, verify_conn_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.alias = alias
+        self.verify_conn_id = verify_conn_id
 
     def execute(self, context: Context) -> str:
-        if self.deployment_id is None:
-            raise AirflowSkipException("Nothing was deployed, so nothing is rolled back.")
+        """Check, and upload."""
+        self.hook_class(cerebras_conn_id=self.verify_conn_id).require_inference_key()
+        with permanent_errors_fail():
+            model_arch_id = self.hook.get_endpoint(self.endpoint_id).model_arch_id
+        if model_arch_id not in {None, self.model_arch_id}:
+            raise InvalidArgument(
+                f"endpoint_id: endpoint {self.endpoint_id} runs model architecture {model_arch_id}, and the weights "
+                f"are for {self.model_arch_id}. Nothing was uploaded."
+            )
         return super().execute(context)
+
+
+class _RollBack(CerebrasRollbackEndpointOperator):
+    """Takes back what this release has deployed, if it is known to be wrong.
+
+    :param deploy_task_id: id of the task that has deployed.
+    :param verdict_task_ids: ids of the tasks that may have found that it is wrong.
+    """
+
+    def __init__(self, *, deploy_task_id: str, verdict_task_ids: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deploy_task_id = deploy_task_id
+        self.verdict_task_ids = list(verdict_task_ids)
+
+    def execute(self, context: Context) -> str:
+        """Go back, or skip and say what serves."""
+        if self.deployment_id is None:
+            raise AirflowSkipException("No deployment of this release is known, so nothing is rolled back.")
+        if not any(self._pull(context, task_id, VERDICT_KEY) for task_id in self.verdict_task_ids):
+            raise AirflowSkipException(
+                f"Neither the rollout nor a check of what serves has failed; something could not be carried out. So "
+                f"nothing is rolled back, and deployment {self.deployment_id} is unverified. {self._what_serves()}"
+            )
+        return super().execute(context)
+
+    def _taken_back(self, context: Context) -> Submission | None:
+        submission = Submission.from_json(self._pull(context, self.deploy_task_id, SUBMISSION_KEY))
+        is_its_own = submission is not None and submission.deployment_id == self.deployment_id
+        return submission if is_its_own else super()._taken_back(context)
+
+    def _pull(self, context: Context, task_id: str, key: str) -> object:
+        ti: Any = context["ti"]
+        return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=ti.map_index)
 
 
 class _Released(BaseOperator):

@@ -36,7 +36,6 @@ with DAG(
         system_fingerprint_suffix="{{ ds_nodash }}",
         messages=[{"role": "user", "content": "Answer with one word: what is two plus two?"}],
         expect=re.compile(r"\S"),
-        upload={"version_aliases": ["latest"], "move_aliases": True},
         wait_for_sync={"timeout": 12 * 3600},
         verify={"max_latency": 30, "chat_params": {"temperature": 0, "max_completion_tokens": 256}},
     )

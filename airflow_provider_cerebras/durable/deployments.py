@@ -1,25 +1,34 @@
 """One rollout for each task run. A deployment carries nothing of ours, so the state that is wanted decides.
 
 If the newest deployment of the endpoint is of our version and serves or rolls out, there is nothing to submit. After a
-submission in doubt, an entry of our version that was not there before is ours.
+submission in doubt, an entry of our version that was not there before is ours. A retry replaces only what was there
+before the first attempt: whatever came since is somebody else's, and stays.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.errors import OutcomeUnknown
-from airflow_provider_cerebras.api.evidence import listed_deployments
-from airflow_provider_cerebras.api.status import Progress, classify_deployment, serving_model
+from airflow_provider_cerebras.api.errors import OutcomeUnknown, UnexpectedResponse
+from airflow_provider_cerebras.durable.rollout_steps import (
+    Baseline,
+    Deployed,
+    Submission,
+    decide,
+    read_deployments,
+    served_before,
+    what_serves,
+)
+from airflow_provider_cerebras.exceptions import DeploymentLost
 from airflow_provider_cerebras.metrics import DEPLOYMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_cerebras.api.client import CerebrasClient
-    from airflow_provider_cerebras.api.models import Endpoint
     from airflow_provider_cerebras.durable.task_state import TaskState
     from airflow_provider_cerebras.polling.log import Log
 
@@ -30,58 +39,12 @@ MAX_SUBMISSIONS = 3
 _SETTLING_INTERVAL = 2.0
 
 
-def find_deployment(endpoint: Endpoint, model_version: str) -> str | None:
-    """Find the deployment that makes a submission needless.
+class Rollout:
+    """Submit to one endpoint, and find out what came of it.
 
-    :param endpoint: what a look at the endpoint answered.
-    :param model_version: full name, by number, of the version that shall serve.
-    :return: UUID of the newest deployment, if it is of this version and has not failed. Of several that were made
-        in the same second nobody knows which is the newest, so they must all be of this version.
-    """
-    entries = listed_deployments(endpoint)
-    newest = max((entry.created or 0 for entry in entries), default=0)
-    candidates = [entry for entry in entries if (entry.created or 0) == newest]
-    if any(entry.model != model_version for entry in candidates):
-        return None
-    going = {entry.id: classify_deployment(endpoint, entry.id).progress for entry in candidates if entry.id is not None}
-    for progress in (Progress.SUCCEEDED, Progress.PENDING):
-        for deployment_id, its_progress in going.items():
-            if its_progress is progress:
-                return deployment_id
-    return None
-
-
-def find_new_deployment(endpoint: Endpoint, model_version: str, *, before: Collection[str]) -> str | None:
-    """Find the deployment that a submission in doubt has made.
-
-    :param endpoint: what a look at the endpoint answered.
-    :param model_version: full name, by number, of the version that was submitted.
-    :param before: UUIDs that were listed before.
-    """
-    new = (entry for entry in listed_deployments(endpoint) if entry.id is not None and entry.id not in before)
-    return next((entry.id for entry in new if entry.model == model_version), None)
-
-
-def served_before(endpoint: Endpoint, model_version: str) -> str | None:
-    """Full name of the version that serves, if it is another one.
-
-    :param endpoint: what a look at the endpoint answered.
-    :param model_version: the version that shall serve.
-    """
-    others = [entry for entry in listed_deployments(endpoint) if entry.model != model_version]
-    serving = serving_model(endpoint.model_copy(update={"deployed_models": others}))
-    return serving.model if serving else None
-
-
-class Deploy:
-    """Brings about that a version rolls out onto an endpoint, and that there is one rollout of it.
-
-    :param client: whom to talk to.
+    :param client: the client.
     :param endpoint_id: id of the endpoint.
-    :param model_version: full name of the version, by number.
-    :param durable: whether to look before submitting; False submits once, whatever is there.
-    :param task_state: notes of earlier attempts.
-    :param log: where it says what it found and did.
+    :param log: where it logs what it found and did.
     :param sleep: how to spend the seconds of the settling time.
     :param clock: a clock that only goes forward, in seconds.
     """
@@ -90,91 +53,169 @@ class Deploy:
         self,
         client: CerebrasClient,
         endpoint_id: str,
-        model_version: str,
         *,
-        durable: bool,
-        task_state: TaskState,
         log: Log,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
-        self._endpoint_id = endpoint_id
-        self._model_version = model_version
-        self._durable = durable
-        self._task_state = task_state
-        self._log = log
+        self.client = client
+        self.endpoint_id = endpoint_id
+        self.log = log
         self._sleep = sleep
         self._clock = clock
 
-    def run(self) -> str:
-        """Do it, and return the UUID of the deployment.
+    def fetch(self) -> list[Deployed]:
+        """Fetch the endpoint's deployments, newest first.
 
-        :raises OutcomeUnknown: if the service left us in doubt too often.
-        :raises CerebrasError: if a request failed in another way.
+        :raises UnexpectedResponse: see :func:`~airflow_provider_cerebras.durable.rollout_steps.read_deployments`.
         """
-        endpoint = self._look()
-        if self._durable and (found := self._find(endpoint)):
-            self._log.info(
-                "Deployment %s of model version %s onto endpoint %s is there already (%s); nothing is submitted.",
-                found,
-                self._model_version,
-                self._endpoint_id,
-                classify_deployment(endpoint, found).words,
-            )
-            self._task_state.update(model_version=self._model_version, deployment_id=found)
-            DEPLOYMENT.count("adopted", self._endpoint_id)
-            return found
-        # Noted before anything changes, and not again by a retry, when what serves may be what is rolled out here.
-        before = served_before(endpoint, self._model_version)
-        if before is not None and "served_before" not in self._task_state.read():
-            self._task_state.update(served_before=before)
-        deployment_id = self._submit(endpoint)
-        self._task_state.update(model_version=self._model_version, deployment_id=deployment_id)
-        return deployment_id
+        return read_deployments(self.client.send(operations.get_endpoint(self.endpoint_id)))
 
-    def _find(self, endpoint: Endpoint) -> str | None:
-        notes = self._task_state.read()
-        noted = notes.get("deployment_id") if notes.get("model_version") == self._model_version else None
-        if noted and noted not in {entry.id for entry in listed_deployments(endpoint)}:
-            return noted  # an earlier attempt was given this UUID; it may be queued where nobody sees it
-        return find_deployment(endpoint, self._model_version)
+    def submit(self, model_version: str, *, listed: Sequence[Deployed] | None) -> Submission:
+        """Submit a version once, or find what came of a submission in doubt.
 
-    def _submit(self, endpoint: Endpoint) -> str:
-        before = {entry.id for entry in listed_deployments(endpoint) if entry.id is not None}
-        doubts = 0
+        :param model_version: full name of the version, by number.
+        :param listed: what was listed just before; None: do not look after a submission in doubt.
+        :raises OutcomeUnknown: if the outcome was unknown too often.
+        :raises DeploymentLost: if the outcome is unknown and somebody else has deployed meanwhile.
+        """
+        unknown = 0
         while True:
             try:
-                deployment_id = self._client.send(operations.deploy_model(self._endpoint_id, self._model_version)).name
+                answer = self.client.send(operations.deploy_model(self.endpoint_id, model_version))
             except OutcomeUnknown as error:
-                doubts += 1
-                if not self._durable:
+                unknown += 1
+                if listed is None:
                     raise
-                self._log.warning("%s Looking for it among the endpoint's deployments.", error)
-                if found := self._settle(before):
-                    self._log.info("Deployment %s has come of it.", found)
-                    DEPLOYMENT.count("reconciled", self._endpoint_id)
-                    return found
-                if doubts == MAX_SUBMISSIONS:
+                self.log.warning("%s Looking for it among the endpoint's deployments.", error)
+                if found := self._settle(model_version, listed, error):
+                    self.log.info("Deployment %s has come of it.", found.id)
+                    DEPLOYMENT.count("reconciled", self.endpoint_id)
+                    return Submission(found.id, model_version, found.created)
+                if unknown == MAX_SUBMISSIONS:
                     raise
             else:
-                self._log.info(
+                self.log.info(
                     "Deployment %s rolls out model version %s onto endpoint %s.",
-                    deployment_id,
-                    self._model_version,
-                    self._endpoint_id,
+                    answer.name,
+                    model_version,
+                    self.endpoint_id,
                 )
-                DEPLOYMENT.count("submitted", self._endpoint_id)
-                return deployment_id
+                DEPLOYMENT.count("submitted", self.endpoint_id)
+                return Submission(answer.name, model_version, answer.response.created if answer.response else None)
 
-    def _settle(self, before: Collection[str]) -> str | None:
+    def superseded(self, subject: str, by: Deployed, deployments: Sequence[Deployed]) -> DeploymentLost:
+        """Return the error that leaves the endpoint to somebody else.
+
+        :param subject: what was superseded.
+        :param by: a deployment of somebody else that came since.
+        :param deployments: all that are listed.
+        """
+        return DeploymentLost(
+            f"{subject} is not submitted, for somebody else has deployed to endpoint {self.endpoint_id} since this "
+            f"task run began: {by}. {say_what_serves(deployments)} To deploy it all the same, clear the task."
+        )
+
+    def _settle(self, model_version: str, listed: Sequence[Deployed], error: OutcomeUnknown) -> Deployed | None:
+        before = {each.id for each in listed}
         end = self._clock() + SETTLING_TIME
         while True:
-            if found := find_new_deployment(self._look(), self._model_version, before=before):
+            deployments = self.fetch()
+            new = [each for each in deployments if each.id not in before]
+            if found := next((each for each in new if each.model == model_version), None):
                 return found
             if self._clock() >= end:
-                return None
+                break
             self._sleep(_SETTLING_INTERVAL)
+        if new:
+            raise self.superseded(f"Model version {model_version}", new[0], deployments) from error
+        return None
 
-    def _look(self) -> Endpoint:
-        return self._client.send(operations.get_endpoint(self._endpoint_id))
+
+class Deploy:
+    """Bring about that a version rolls out onto an endpoint, and that there is one rollout of it.
+
+    :param rollout: how to submit to the endpoint.
+    :param model_version: full name of the version, by number.
+    :param durable: whether to look before submitting; False submits once, whatever is there.
+    :param task_state: notes of earlier attempts.
+    :param run_started: for a retry: when the DAG run began, in Unix seconds. Where there are no notes, what was
+        submitted before that was there before the first attempt. None: this is the first attempt.
+    """
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        model_version: str,
+        *,
+        durable: bool,
+        task_state: TaskState,
+        run_started: float | None = None,
+    ) -> None:
+        self._rollout = rollout
+        self._model_version = model_version
+        self._durable = durable
+        self._task_state = task_state
+        self._run_started = run_started
+
+    def run(self) -> Submission:
+        """Do it, and return the deployment.
+
+        :raises OutcomeUnknown: if the outcome was unknown too often.
+        :raises DeploymentLost: if somebody else has deployed since the first attempt.
+        :raises CerebrasError: if a request failed in another way, or what is deployed cannot be read.
+        """
+        if not self._durable:
+            return self._rollout.submit(self._model_version, listed=None)
+        deployments = self._rollout.fetch()
+        notes = self._task_state.read()
+        noted = Submission.from_json(notes.get("submission"))
+        if noted is not None and noted.model_version != self._model_version:
+            noted = None
+        baseline = self._baseline(notes, deployments)
+        before = notes.get("served_before") or served_before(deployments, baseline)
+        decision = decide(deployments, self._model_version, baseline=baseline, submitted=noted)
+        if decision.superseded_by:
+            raise self._rollout.superseded(f"Model version {self._model_version}", decision.superseded_by, deployments)
+        if decision.adopted:
+            entry = next((each for each in deployments if each.id == decision.adopted), None)
+            made = Submission(decision.adopted, self._model_version, entry.created if entry else None)
+            self._rollout.log.info(
+                "Deployment %s of model version %s onto endpoint %s is there already (%s); nothing is submitted.",
+                made.deployment_id,
+                self._model_version,
+                self._rollout.endpoint_id,
+                entry.state if entry else "not listed",
+            )
+            DEPLOYMENT.count("adopted", self._rollout.endpoint_id)
+        else:
+            # Noted before anything changes, for a retry sees what this attempt has changed.
+            self._task_state.update(
+                baseline=json.dumps([baseline.created, sorted(baseline.ids)]),
+                **({"served_before": before} if before else {}),
+            )
+            made = self._rollout.submit(self._model_version, listed=deployments)
+        made = made._replace(baseline=baseline, served_before=before)
+        self._task_state.update(
+            model_version=self._model_version, deployment_id=made.deployment_id, submission=made.to_json()
+        )
+        return made
+
+    def _baseline(self, notes: Mapping[str, str], deployments: Sequence[Deployed]) -> Baseline:
+        try:
+            created, ids = json.loads(notes["baseline"])
+            return Baseline(int(created), frozenset(map(str, ids)))
+        except (KeyError, TypeError, ValueError):
+            return Baseline.of(deployments) if self._run_started is None else Baseline.before(self._run_started)
+
+
+def say_what_serves(deployments: Sequence[Deployed]) -> str:
+    """Say what serves on an endpoint, for the end of a message.
+
+    :param deployments: all that are listed.
+    """
+    try:
+        serving = what_serves(deployments)
+    except UnexpectedResponse as error:
+        return str(error)
+    return f"Now {serving.model} serves there." if serving else "Nothing serves there now."

@@ -39,6 +39,11 @@ class TaskState:
         self._key = key
         self._fingerprint = fingerprint
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a place for notes."""
+        return self._store is not None
+
     def read(self) -> Mapping[str, str]:
         """Return the notes; empty where there are none."""
         notes: JsonValue = None

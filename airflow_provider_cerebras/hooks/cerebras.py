@@ -176,7 +176,7 @@ class CerebrasHook(BaseHook):
         :raises ValueError: if the connection cannot be used, or has no inference API key.
         """
         settings = self._settings.client
-        self._check_inference_key()
+        self.require_inference_key()
         with connection_named(self.cerebras_conn_id):
             return AsyncCerebrasClient(settings, verify=settings.ssl_context(), max_connections=max_connections)
 
@@ -283,6 +283,17 @@ class CerebrasHook(BaseHook):
             collect(self, source=version_uri(str(name)), made=endpoint_uri(endpoint_id))
         return deployment
 
+    def require_inference_key(self) -> None:
+        """Check that the connection can be used for chat completions. Nothing is sent.
+
+        :raises ConnectionUnusable: if the connection has no inference API key.
+        """
+        if not self._settings.client.inference_key:
+            raise ConnectionUnusable(
+                f"Connection {self.cerebras_conn_id!r}, field extra: has no inference_api_key, which chat completions "
+                "take (the management API key is another)."
+            )
+
     def chat_completion(
         self, endpoint_id: str, messages: Sequence[Mapping[str, JsonValue]], **params: JsonValue
     ) -> models.ChatCompletion:
@@ -311,16 +322,9 @@ class CerebrasHook(BaseHook):
         :param within: seconds that all attempts and the pauses between them may take; default: as long as it takes.
         :raises ValueError: if the connection has no inference API key.
         """
-        self._check_inference_key()
+        self.require_inference_key()
         call = operations.chat_completion(endpoint_id, messages, **(params or {}))
         return self._client.send_timed(call, within=within)
-
-    def _check_inference_key(self) -> None:
-        if not self._settings.client.inference_key:
-            raise ConnectionUnusable(
-                f"Connection {self.cerebras_conn_id!r}, field extra: has no inference_api_key, which chat completions "
-                "take (the management API key is another)."
-            )
 
 
 def _overridden(hook_class: type[CerebrasHook]) -> str | None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Forbidden, Unauthorized
-from airflow_provider_cerebras.api.evidence import previous_model
-from airflow_provider_cerebras.api.names import ModelVersionName
-from airflow_provider_cerebras.api.status import serving_model
+from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.arguments.kinds import (
     BOOLEAN,
     EXPECTATION,
@@ -26,24 +23,26 @@ from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.deployments import Deploy
 from airflow_provider_cerebras.durable.identity import identify_rollback
-from airflow_provider_cerebras.durable.rollbacks import choose_target
+from airflow_provider_cerebras.durable.rollbacks import Rollback, remove_mark
+from airflow_provider_cerebras.durable.rollout_steps import SUBMISSION_KEY, VERDICT_KEY, Baseline, Submission
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.evaluation.smoke import find_fault, measure, read_chats, summarize
+from airflow_provider_cerebras.evaluation.smoke import find_fault, read_chats
 from airflow_provider_cerebras.exceptions import (
-    DEPLOYMENT_ERRORS,
     DeploymentFailed,
+    DeploymentLost,
     EndpointVerificationFailed,
     InvalidArgument,
     NothingToRollBackTo,
-    RequestRefused,
+    RollbackRefused,
     permanent_errors_fail,
     read_event,
 )
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
+from airflow_provider_cerebras.operators._base import CerebrasOperator
+from airflow_provider_cerebras.operators._rollouts import RolloutOperator
+from airflow_provider_cerebras.operators._verification import Verification
 from airflow_provider_cerebras.polling.blocking import wait
 from airflow_provider_cerebras.polling.outcome import Status
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,86 +50,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from pydantic import JsonValue
 
-    from airflow_provider_cerebras.assets.provenance import Provenance
-    from airflow_provider_cerebras.durable.identity import Identity
-    from airflow_provider_cerebras.evaluation.smoke import Chat, Expectation, Measurement
+    from airflow_provider_cerebras.evaluation.smoke import Chat, Expectation
     from airflow_provider_cerebras.polling.outcome import Outcome
-    from airflow_provider_cerebras.polling.pollers import Poller
-    from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
-
-_SETTLING_INTERVAL = 2.0
-
-
-class RolloutOperator(WaitingOperator):
-    """Roll a model version out onto an endpoint.
-
-    By default there is one at a time of the same task (``max_active_tis_per_dag=1``), since a second rollout can queue
-    behind or supersede the first. Tasks that differ share an endpoint by a pool with one slot.
-
-    :param endpoint_id: id of the endpoint. (templated)
-    :param durable: whether to look for a deployment that makes a submission needless. (templated)
-    """
-
-    arguments = takes(endpoint_id=IDENTIFIER, durable=BOOLEAN)
-    event_ids = ("endpoint_id", "deployment_id")
-    errors = DEPLOYMENT_ERRORS
-
-    def __init__(self, *, endpoint_id: str | XComArg, durable: bool = True, **kwargs: Any) -> None:
-        super().__init__(**{"max_active_tis_per_dag": 1, **kwargs})
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
-        self.durable = durable
-
-    def _numbered(self, model_version: str) -> str:
-        name = ModelVersionName.parse(model_version)
-        if name.number is not None:
-            return str(name)
-        resolved = self.hook.get_model_version(str(name)).name
-        self.log.info("The alias %s stands for model version %s.", name.version_id, resolved)
-        return resolved
-
-    def _deploy(self, model_version: str, task_state: TaskState) -> str:
-        return Deploy(
-            self.hook.get_conn(),
-            self.endpoint_id,
-            model_version,
-            durable=self.durable,
-            task_state=task_state,
-            log=self.log,
-        ).run()
-
-    def _new_poller(self, deployment_id: str) -> DeploymentPoller:
-        now = time.time()
-        return DeploymentPoller(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
-
-    def _trigger(self, poller: Poller[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
-        from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
-
-        return CerebrasDeploymentTrigger(
-            cerebras_conn_id=self.cerebras_conn_id,
-            endpoint_id=poller.ids["endpoint_id"],
-            deployment_id=poller.ids["deployment_id"],
-            poll_interval=self.poll_interval,
-            deadline=poller.deadline,
-            hook_class=self._hook_path(),
-            cause=cause,
-        )
-
-    def _made(self, result: str) -> Provenance:
-        return trace_deployment(self.hook.get_conn(), self.endpoint_id, result, log=self.log)
-
-    def _go_on(self, deployment_id: str, context: Context) -> str:
-        if not self.wait_for_completion:
-            return self._succeed(deployment_id, context)
-        return self._wait(self._new_poller(deployment_id), context)
-
-    def _what_serves(self) -> str:
-        """Say what serves on the endpoint now, for the end of a message."""
-        try:
-            serving = serving_model(self.hook.get_endpoint(self.endpoint_id))
-        except CerebrasError as error:
-            return f"What serves there now is not known: {error}"
-        return f"Now {serving.model} serves there." if serving else "Nothing serves there now."
 
 
 class CerebrasDeployModelOperator(RolloutOperator):
@@ -197,48 +118,76 @@ class CerebrasDeployModelOperator(RolloutOperator):
         if self.rollback_on_failure and not self.wait_for_completion:
             raise InvalidArgument("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
         self._warn_of_options_without_effect()
+        begun = self._task_state(context, key="cerebras_rollback").read()
+        if (cause := begun.get("cause")) and (failed := Submission.from_json(begun.get("failed"))):
+            self._roll_back(failed, cause, context)
+        task_state = self._task_state(context)
         with permanent_errors_fail():
-            deployment_id = self._deploy(self._numbered(self.model_version), self._task_state(context))
-        return self._go_on(deployment_id, context)
+            made = Deploy(
+                self._rollout(),
+                self._numbered(self.model_version, task_state),
+                durable=self.durable,
+                task_state=task_state,
+                run_started=self._run_started(context),
+            ).run()
+        context["ti"].xcom_push(key=SUBMISSION_KEY, value=made.to_json())
+        return self._go_on(made.deployment_id, context)
 
     def rollback_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent how a rollback ended."""
         outcome = read_event(event, *self.event_ids, "cause")
-        self._fail_after_rollback(outcome, outcome.ids["cause"])
+        self._fail_after_rollback(outcome, outcome.ids["cause"], context)
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
+        if outcome.status in {Status.FAILED, Status.LOST}:
+            context["ti"].xcom_push(key=VERDICT_KEY, value=outcome.status.value)
         if outcome.status is Status.LOST:
-            self._task_state(context).update(deployment_id="")  # or a retry would wait for it again
+            self._task_state(context).update(deployment_id="", submission="")
         if outcome.status is Status.FAILED and self.rollback_on_failure:
-            self._roll_back(outcome, context)
+            cause = f"Model version {self.model_version} was not rolled out. {outcome.message}"
+            self._roll_back(self._failed(outcome.ids["deployment_id"], context), cause, context)
         return super()._conclude(outcome, context)
 
-    def _roll_back(self, failure: Outcome, context: Context) -> NoReturn:
-        previous = self._task_state(context).read().get("served_before") or previous_model(
-            self.hook.get_endpoint(self.endpoint_id), failure.ids["deployment_id"]
-        )
-        cause = f"Model version {self.model_version} was not rolled out. {failure.message}"
-        if previous is None:
-            raise DeploymentFailed(f"{cause} There is nothing to roll back to: no other version served before.")
-        self.log.warning("%s Rolling back to model version %s.", cause, previous)
-        cause += f" Model version {previous}, which served before, was deployed again"
+    def _failed(self, deployment_id: str, context: Context) -> Submission:
+        noted = Submission.from_json(self._task_state(context).read().get("submission"))
+        if noted is not None and noted.deployment_id == deployment_id:
+            return noted
+        # What was there before the run began was there before its deployment.
+        started = getattr(context.get("dag_run"), "start_date", None)
+        return Submission(deployment_id, baseline=Baseline.before(started.timestamp()) if started else None)
+
+    def _roll_back(self, failed: Submission, cause: str, context: Context) -> NoReturn:
+        task_state = self._task_state(context, key="cerebras_rollback")
+        # A retry must not deploy again what has failed.
+        task_state.update(cause=cause, failed=failed.to_json())
+        self.log.warning("%s Rolling back.", cause)
         try:
-            deployment_id = self._deploy(previous, self._task_state(context, key="cerebras_rollback"))
+            rolled_back = Rollback(self._rollout(), taken_back=failed, task_state=task_state).run()
+        except NothingToRollBackTo:
+            self._fail(f"{cause} There is nothing to roll back to: no other version served before.", context)
+        except (RollbackRefused, DeploymentLost) as error:
+            self._fail(f"{cause} {error}", context, error)
         except CerebrasError as error:
-            raise DeploymentFailed(
-                f"{cause}, but the service did not take it: {error} {self._what_serves()}"
-            ) from error
-        poller = self._new_poller(deployment_id)
+            self._fail(f"{cause} It could not be rolled back: {error} {self._what_serves()}", context, error)
+        previous = f"Model version {rolled_back.model_version}, which served before,"
+        if rolled_back.has_served:
+            self._fail(f"{cause} {previous} has served all the time, so nothing was rolled back.", context)
+        cause += f" {previous} was deployed again"
+        poller = self._new_poller(rolled_back.deployment_id)
         if self.deferrable:
             trigger = self._trigger(poller, cause=cause)
             self.defer(trigger=trigger, method_name="rollback_complete", timeout=trigger.backstop)
         rollback = wait(self.hook.get_conn(), poller, poll_interval=self.poll_interval, log=self.log)
-        self._fail_after_rollback(rollback, cause)
+        self._fail_after_rollback(rollback, cause, context)
 
-    def _fail_after_rollback(self, rollback: Outcome, cause: str) -> NoReturn:
+    def _fail_after_rollback(self, rollback: Outcome, cause: str, context: Context) -> NoReturn:
         if rollback.status is Status.SUCCEEDED:
-            raise DeploymentFailed(f"{cause} and serves.")
-        raise DeploymentFailed(f"{cause}, but that did not succeed either. {rollback.message} {self._what_serves()}")
+            self._fail(f"{cause} and serves.", context)
+        self._fail(f"{cause}, but that did not succeed either. {rollback.message} {self._what_serves()}", context)
+
+    def _fail(self, message: str, context: Context, error: Exception | None = None) -> NoReturn:
+        self._task_state(context, key="cerebras_rollback").update(cause="")
+        raise DeploymentFailed(message) from error
 
     def _task_state(self, context: Context, key: str = "cerebras_deployment") -> TaskState:
         ti: Any = context["ti"]
@@ -304,27 +253,56 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     def execute(self, context: Context) -> str:
         """Choose the target, deploy it, and wait if asked to."""
         identity = identify_rollback(context, self.endpoint_id)
+        task_state = self._task_state(context)
         with permanent_errors_fail():
-            target = self._numbered(self.to) if self.to is not None else self._choose(identity)
-            self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, target)
-            task_state = TaskState(context, key="cerebras_rollback", fingerprint=identity.alias)
-            deployment_id = self._deploy(target, task_state)
-        return self._go_on(deployment_id, context)
-
-    def _choose(self, identity: Identity) -> str:
-        target = choose_target(
-            self.hook.get_conn(), self.endpoint_id, identity, deployment_id=self.deployment_id, log=self.log
-        )
-        if target is None:
-            raise NothingToRollBackTo(
-                f"Endpoint {self.endpoint_id} cannot be rolled back: no other model version served there before."
+            to = None if self.to is None else self._numbered(self.to, task_state)
+            taken_back = self._taken_back(context)
+            if to is not None and taken_back is None:
+                self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, to)
+                deploy = Deploy(
+                    self._rollout(), to, durable=True, task_state=task_state, run_started=self._run_started(context)
+                )
+                return self._go_on(deploy.run().deployment_id, context)
+            rolled_back = Rollback(
+                self._rollout(),
+                taken_back=taken_back,
+                to=to,
+                task_state=task_state,
+                identity=identity,
+                run_started=self._run_started(context),
+            ).run()
+        if rolled_back.has_served:
+            self.log.info(
+                "Model version %s has served all the time; nothing is rolled back.", rolled_back.model_version
             )
-        return target
+        else:
+            self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, rolled_back.model_version)
+        return self._go_on(rolled_back.deployment_id, context)
+
+    def _taken_back(self, context: Context) -> Submission | None:
+        """What is known of the deployment to take back; None: the newest one."""
+        return None if self.deployment_id is None else Submission(self.deployment_id)
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
+        if outcome.status is Status.LOST:
+            self._task_state(context).update(deployment_id="", submission="")
+        if outcome.status in {Status.FAILED, Status.LOST}:
+            self._remove_mark(context)
         if outcome.status is Status.FAILED:
             raise DeploymentFailed(f"The rollback failed. {outcome.message} {self._what_serves()}")
         return super()._conclude(outcome, context)
+
+    def _succeed(self, result: str, context: Context) -> str:
+        self._remove_mark(context)
+        return super()._succeed(result, context)
+
+    def _remove_mark(self, context: Context) -> None:
+        if not self._task_state(context).is_kept:
+            remove_mark(self._rollout(), identify_rollback(context, self.endpoint_id))
+
+    def _task_state(self, context: Context) -> TaskState:
+        identity = identify_rollback(context, self.endpoint_id)
+        return TaskState(context, key="cerebras_rollback", fingerprint=identity.alias)
 
 
 class CerebrasVerifyEndpointOperator(CerebrasOperator):
@@ -333,15 +311,19 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     While a rollout settles an endpoint may answer with the old weights or not at all, so a check that fails is repeated
     until ``settle_timeout``. It holds a worker slot until then. It changes nothing, so it can be run at any time.
 
-    Returns ``{"chats": <number>, "system_fingerprint": ..., "max_latency_seconds": ..., "min_tokens_per_second": ...,
-    "completion_tokens": ...}``.
+    With ``model_version`` it also checks, before and after its questions, that this version serves.
 
-    Calls ``POST /v1/chat/completions`` of the inference API, by the connection's inference API key.
+    Returns ``{"chats": <number>, "system_fingerprint": ..., "max_latency_seconds": ..., "min_tokens_per_second": ...,
+    "completion_tokens": ..., "model_version": <full name by number, or None>}``. A task that promotes takes
+    ``verify.output["model_version"]``, so that what is promoted is what was verified.
+
+    Calls ``POST /v1/chat/completions`` of the inference API, with the connection's inference API key; with
+    ``model_version`` also ``GET /endpoints/{endpoint_id}``.
 
     :param endpoint_id: id of the endpoint. (templated)
     :param messages: one chat, as a list of messages with ``role`` and ``content``; or several, as a list of chats.
         (templated)
-    :param expect: a text that each answer must contain, a ``re.Pattern`` that must be found in it, or a function that
+    :param expect: a string that each answer must contain, a ``re.Pattern`` that must be found in it, or a function that
         takes the answer and must return true. (templated)
     :param system_fingerprint_suffix: what the answers' ``system_fingerprint`` must end with. (templated)
     :param max_latency: seconds that an answer may take. (templated)
@@ -349,10 +331,13 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     :param settle_timeout: seconds in which a check that fails is repeated; default 60. (templated)
     :param chat_params: further fields of the requests, such as ``temperature``. (templated)
     :param log_content: whether logs and errors may repeat questions and answers; default False. (templated)
+    :param model_version: full name of the version that must serve, by number or alias; default: any. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
-    :raises EndpointVerificationFailed: if an answer is not as expected, with the reason.
-    :raises RequestRefused: if the inference API key is refused.
+    :raises EndpointVerificationFailed: if an answer is not as expected or another version serves, with the reason.
+    :raises VerificationNotDone: if the endpoint could not be asked, because of the network, a limit or a gateway. It
+        says nothing about the version that serves.
+    :raises RequestRefused: if the inference API key or the question is refused. Likewise.
     """
 
     arguments = takes(
@@ -365,6 +350,7 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
         settle_timeout=SECONDS_OR_ZERO,
         chat_params=MAPPING.or_none,
         log_content=BOOLEAN,
+        model_version=MODEL_VERSION.or_none,
     )
 
     def __init__(
@@ -379,6 +365,7 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
         settle_timeout: float = 60,
         chat_params: dict[str, JsonValue] | None = None,
         log_content: bool = False,
+        model_version: str | XComArg | None = None,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -392,49 +379,34 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
         self.settle_timeout = settle_timeout
         self.chat_params = chat_params
         self.log_content = log_content
+        self.model_version: str | None = model_version  # type: ignore[assignment]  # likewise
 
     def execute(self, context: Context) -> dict[str, JsonValue]:
         """Ask, check, and repeat until it is as expected or the time is up."""
         chats = read_chats(self.messages)
-        end = time.monotonic() + self.settle_timeout
-        measurements = []
-        for chat in chats:
-            while True:
-                measurement, fault = self._ask(chat)
-                if measurement is not None and fault is None:
-                    measurements.append(measurement)
-                    break
-                if time.monotonic() >= end:
-                    raise self._failure(chat, measurement, fault)
-                self.log.info("Endpoint %s is not as expected: %s. Asking again.", self.endpoint_id, fault)
-                time.sleep(min(_SETTLING_INTERVAL, self.settle_timeout))
-        metrics = summarize(measurements)
+        verification = Verification(
+            self.hook,
+            self.endpoint_id,
+            partial(
+                find_fault,
+                expect=self.expect,
+                system_fingerprint_suffix=self.system_fingerprint_suffix,
+                max_latency=self.max_latency,
+                min_tokens_per_second=self.min_tokens_per_second,
+            ),
+            model_version=self.model_version,
+            settle_timeout=self.settle_timeout,
+            chat_params=self.chat_params or {},
+            log_content=self.log_content,
+            log=self.log,
+        )
+        try:
+            metrics = verification.run(chats)
+        except EndpointVerificationFailed:
+            context["ti"].xcom_push(key=VERDICT_KEY, value="failed")
+            raise
         self.log.info("Endpoint %s answers as expected: %s.", self.endpoint_id, metrics)
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key="model_version", value=metrics["model_version"])
         report(self, context, lambda: trace_deployment(self.hook.get_conn(), self.endpoint_id, log=self.log))
         return metrics
-
-    def _ask(self, chat: Chat) -> tuple[Measurement | None, str | None]:
-        began = time.monotonic()
-        try:
-            answer = self.hook.chat_completion(self.endpoint_id, chat, **(self.chat_params or {}))
-        except (Unauthorized, Forbidden, BadRequest) as error:
-            raise RequestRefused(str(error)) from error
-        except CerebrasError as error:
-            return None, str(error)
-        measurement = measure(answer, time.monotonic() - began)
-        return measurement, find_fault(
-            measurement,
-            expect=self.expect,
-            system_fingerprint_suffix=self.system_fingerprint_suffix,
-            max_latency=self.max_latency,
-            min_tokens_per_second=self.min_tokens_per_second,
-        )
-
-    def _failure(self, chat: Chat, measurement: Measurement | None, fault: str | None) -> EndpointVerificationFailed:
-        message = f"Endpoint {self.endpoint_id} was not as expected within {self.settle_timeout} s: {fault}."
-        if not self.log_content:
-            return EndpointVerificationFailed(f"{message} log_content=True shows the question and the answer.")
-        answer = measurement.answer if measurement else None
-        error = EndpointVerificationFailed(f"{message} Question: {chat!r}. Answer: {answer!r}.")
-        error.question, error.answer = chat, answer
-        return error

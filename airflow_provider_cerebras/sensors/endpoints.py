@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.arguments.kinds import IDENTIFIER, takes
 from airflow_provider_cerebras.assets.provenance import trace_deployment
+from airflow_provider_cerebras.durable.rollout_steps import VERDICT_KEY
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.polling.outcome import Status
 from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import XComArg
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
@@ -68,6 +71,12 @@ class CerebrasDeploymentSensor(WaitSensor):
             deadline=poller.deadline,
             hook_class=self._hook_path(),
         )
+
+    def _conclude(self, outcome: Outcome, context: Context) -> str:
+        if outcome.status in {Status.FAILED, Status.LOST}:
+            ti: Any = context["ti"]
+            ti.xcom_push(key=VERDICT_KEY, value=outcome.status.value)
+        return super()._conclude(outcome, context)
 
     def _made(self, result: str) -> Provenance:
         return trace_deployment(self.hook.get_conn(), self.endpoint_id, result, log=self.log)

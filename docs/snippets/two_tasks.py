@@ -23,8 +23,7 @@ with DAG(
         model_arch_id="gpt-oss-120b",
         weight_uri="s3://my-bucket/fine-tunes/{{ ds }}",
         system_fingerprint_suffix="{{ ds_nodash }}",  # in every answer of the model
-        version_aliases=["latest"],
-        move_aliases=True,  # "latest" leaves the version of last week
+        version_aliases=["week-{{ ds_nodash }}"],  # one that others deploy by is moved at the end, not here
         wait_for_completion=True,
         deferrable=True,
         timeout=12 * 3600,

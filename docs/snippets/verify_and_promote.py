@@ -1,4 +1,4 @@
-"""Look whether an endpoint answers as it should, and only then move the alias that others go by."""
+"""Check that an endpoint serves a version and answers as it should; only then move the alias that others go by."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ with DAG(
         max_latency=30,
         settle_timeout=120,
         chat_params={"temperature": 0, "max_completion_tokens": 256},
+        model_version="{{ params.model_version }}",  # this one must serve
     )
     # [promote]
     promote = CerebrasPromoteModelVersionOperator(
-        task_id="promote", model_version="{{ params.model_version }}", alias="production"
+        task_id="promote", model_version=verify.output["model_version"], alias="production"
     )
     # [end]
     verify >> promote

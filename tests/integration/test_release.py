@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import task
 
+from airflow_provider_cerebras.emulator.control.client import EmulatorClient
+from airflow_provider_cerebras.emulator.server import EmulatorServer
+from airflow_provider_cerebras.emulator.settings import Settings
 from airflow_provider_cerebras.exceptions import (
     DeploymentFailed,
     EndpointVerificationFailed,
     NothingToRollBackTo,
     RequestRefused,
+    RollbackRefused,
 )
 from airflow_provider_cerebras.operators.endpoints import (
     CerebrasRollbackEndpointOperator,
@@ -22,21 +27,26 @@ from airflow_provider_cerebras.task_groups import cerebras_release
 from tests.integration.scenario import OPERATOR_MODES, POLL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
 CHAT = [{"role": "user", "content": "a question that nobody must see"}]
 
 
 @pytest.fixture
-def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
-    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
-    monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
-    return emulator
+def quick(cerebras_emulator_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorClient]:
+    """An emulator on which everything is done at once, and no two things happen in the same second."""
+    seconds = itertools.count(1_000_000)
+    settings = Settings(**{"port": 0, **cerebras_emulator_settings, "sync_seconds": 0, "rollout_seconds": 0})
+    with (
+        EmulatorServer(settings, lambda: next(seconds)) as server,
+        EmulatorClient(server.base_url, server.settings) as emulator,
+    ):
+        monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
+        yield emulator
 
 
 @task
@@ -86,6 +96,7 @@ class TestRelease:
         assert "prod" in quick.versions()[second].aliases
         assert result["release.roll_back"].state == "skipped"
         assert result["release.verify"].xcom["system_fingerprint"].endswith("-v2")
+        assert result["release.verify"].xcom["model_version"] == second
         assert result["release.released"].xcom == {
             "model_version": second,
             "deployment_id": quick.deployments()[-1].deployment_id,
@@ -156,6 +167,55 @@ class TestRelease:
         assert result["release.roll_back"].state == "skipped"
         assert quick.serving() != first
         assert len(quick.deployments()) == 2
+
+    def test_what_could_not_be_verified_is_not_rolled_back(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        serve(quick, "s3://weights/old", "prod")
+        quick.add_fault("chat_completion", status=401, body={"message": "wrong key"}, times=None)
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        second = quick.version_name(2)
+        assert result.state == "failed"
+        assert isinstance(result.error("release.verify"), RequestRefused)
+        assert f"{second} is unverified" in str(result.error("release.verify"))
+        assert result["release.roll_back"].state == "skipped"
+        assert f"Now {second} serves there." in result.log
+        assert quick.serving() == second
+        assert "prod" in quick.versions()[quick.version_name(1)].aliases
+
+    def test_what_somebody_else_has_deployed_meanwhile_stays(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        serve(quick, "s3://weights/old", "prod")
+        theirs = quick.upload("s3://weights/theirs")
+        meanwhile = {"settle_timeout": POLL, "pre_execute": lambda context: quick.deploy(theirs)}
+
+        result = run_dag(release_dag(new_dag, quick, verify=meanwhile))
+
+        assert result.state == "failed"
+        assert f"{theirs} (state 'complete') serves there" in str(result.error("release.verify"))
+        refused = result.error("release.roll_back")
+        assert isinstance(refused, RollbackRefused)
+        assert f"Now {theirs} serves there." in str(refused)
+        assert result["release.roll_back"].try_number == 1
+        assert [each.model_version for each in quick.deployments()][-1] == theirs == quick.serving()
+
+    def test_what_the_group_needs_is_checked_before_the_upload(
+        self,
+        quick: EmulatorClient,
+        new_dag: Callable[..., DAG],
+        run_dag: DagRunner,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", quick.connection(extra={"inference_api_key": None}))
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        assert result.state == "failed"
+        assert "has no inference_api_key" in str(result.error("release.upload"))
+        assert not quick.requests("upload_model_version")
 
     def test_every_task_takes_keywords_of_its_own(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
@@ -274,7 +334,7 @@ class TestRollback:
         serve(quick, "s3://weights/now")
         # The submission works, its answer is lost, and the look that would find it fails until the attempt gives up.
         quick.add_fault("deploy_model", when="after", status=503)
-        quick.add_fault("get_endpoint", skip=2, times=6, status=500)
+        quick.add_fault("get_endpoint", skip=1, times=6, status=500)
         with new_dag(default_args={"retries": 1}) as dag:
             CerebrasRollbackEndpointOperator(task_id="back", endpoint_id=quick.endpoint_id, poll_interval=POLL)
         result = run_dag(dag)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
-from airflow_provider_cerebras.exceptions import DeploymentFailed
+from airflow_provider_cerebras.exceptions import DeploymentFailed, DeploymentLost
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from tests.integration.scenario import OPERATOR_MODES
+from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,38 +108,112 @@ class Store(dict[str, Any]):
         self[key] = value
 
 
+def context_of(**changes: Any) -> Any:
+    return {"ti": TaskInstance(max_tries=1, **changes), "dag_run": SimpleNamespace(start_date=datetime.now(tz=UTC))}
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["3.3 and later", "below 3.3"])
-def test_a_retry_after_a_crash_knows_what_served_before(kept: bool, emulator: EmulatorClient) -> None:
-    """Another version came to serve between the attempts. Without a store, what the endpoint lists is all there is."""
+def test_a_retry_after_a_crash_does_not_deploy_over_what_came_since(kept: bool, emulator: EmulatorClient) -> None:
+    """The answer to the submission was lost, and another version came to serve between the attempts."""
     before, new, between = (emulator.upload(f"s3://weights/{name}") for name in ("before", "new", "between"))
     emulator.deploy(before)
-    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="deploy", map_index=-1, max_tries=1, try_number=1)
-    context: Any = {"ti": ti, **({"task_state_store": Store()} if kept else {})}
-
+    context = context_of()
+    context["dag_run"].start_date = datetime.fromtimestamp(emulator.deployments()[0].created + 1, UTC)
+    if kept:
+        context["task_state_store"] = Store()
     emulator.add_fault("deploy_model", when="after", drop=True)
     emulator.add_fault("get_endpoint", skip=1, text="{")
     with pytest.raises(CerebrasError):
-        deploy(emulator, new, **OPERATOR_MODES["blocking"]).execute(context)
+        deploy(emulator, new, retries=1, **OPERATOR_MODES["blocking"]).execute(context)
     emulator.deploy(between)
-    ti.try_number = 2
-    emulator.add_fault("deploy_model", fail_rollout=REASON)
-    with pytest.raises(DeploymentFailed, match=before if kept else between):
-        deploy(emulator, new, **OPERATOR_MODES["blocking"]).execute(context)
+    listed = emulator.deployments()
+    context["ti"].try_number = 2
+    with pytest.raises(DeploymentLost, match=between):
+        deploy(emulator, new, retries=1, **OPERATOR_MODES["blocking"]).execute(context)
+    assert emulator.deployments() == listed
 
-    assert emulator.serving() == (before if kept else between)
+
+@pytest.mark.parametrize("kept", [True, False], ids=["3.3 and later", "below 3.3"])
+def test_if_it_cannot_be_rolled_back_the_cause_is_said_and_no_retry_deploys_it_again(
+    kept: bool, emulator: EmulatorClient
+) -> None:
+    old, new = emulator.upload("s3://weights/old"), emulator.upload("s3://weights/new")
+    emulator.deploy(old)
+    context = context_of()
+    if kept:
+        context["task_state_store"] = Store()
+    emulator.add_fault("deploy_model", fail_rollout=REASON)
+    emulator.add_fault("get_endpoint", skip=2, times=99, text="{")
+    with pytest.raises(DeploymentFailed) as failed:
+        deploy(emulator, new, **OPERATOR_MODES["blocking"]).execute(context)
+    for words in (new, FAILED, "It could not be rolled back", "What serves there now is not known"):
+        assert words in str(failed.value)
+    assert isinstance(failed.value, AirflowFailException)
 
 
 def test_if_the_service_does_not_take_the_rollback_both_are_said(emulator: EmulatorClient) -> None:
     old, new = emulator.upload("s3://weights/old"), emulator.upload("s3://weights/new")
     emulator.deploy(old)
-    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="deploy", map_index=-1, max_tries=0, try_number=1)
-    context: Any = {"ti": ti}
     emulator.add_fault("deploy_model", fail_rollout=REASON)
     emulator.add_fault("deploy_model", status=400, body={"detail": "not now"})
     with pytest.raises(DeploymentFailed) as failed:
-        deploy(emulator, new, **OPERATOR_MODES["blocking"]).execute(context)
-    for words in (old, new, FAILED, "not now"):
+        deploy(emulator, new, **OPERATOR_MODES["blocking"]).execute(context_of())
+    for words in (new, FAILED, "not now", f"Now {old} serves there."):
         assert words in str(failed.value)
+
+
+def test_what_somebody_else_has_deployed_since_stays(emulator: EmulatorClient) -> None:
+    old, new, theirs = (emulator.upload(f"s3://weights/{name}") for name in ("old", "new", "theirs"))
+    emulator.deploy(old)
+    emulator.add_fault("deploy_model", fail_rollout=REASON)
+    with pytest.raises(TaskDeferred):
+        deploy(emulator, new, **OPERATOR_MODES["deferrable"]).execute(context := context_of())
+    failed = emulator.deployments()[-1].deployment_id
+    emulator.deploy(theirs)
+    listed = emulator.deployments()
+    event = {
+        "status": "failed",
+        "message": f"it {FAILED})",
+        "endpoint_id": emulator.endpoint_id,
+        "deployment_id": failed,
+    }
+    with pytest.raises(DeploymentFailed, match=theirs):
+        deploy(emulator, new, **OPERATOR_MODES["deferrable"]).execute_complete(context, event)
+    assert emulator.deployments() == listed
+
+
+def test_a_version_that_has_served_all_the_time_stays(emulator: EmulatorClient) -> None:
+    """2 serves, 3 failed, and 2 fails when it is deployed again."""
+    first, second, third = (emulator.upload(f"s3://weights/{number}") for number in (1, 2, 3))
+    emulator.deploy(first)
+    emulator.deploy(second)
+    emulator.add_fault("deploy_model", fail_rollout=REASON, times=2)
+    emulator.deploy(third)
+    with pytest.raises(DeploymentFailed, match=f"{second}, which served before, has served all the time"):
+        deploy(emulator, second, **OPERATOR_MODES["blocking"]).execute(context_of())
+    assert [each.model_version for each in emulator.deployments()] == [first, second, third, second]
+    assert emulator.serving() == second
+
+
+def test_a_retry_goes_on_with_the_rollback_that_was_begun(emulator: EmulatorClient) -> None:
+    old, new = emulator.upload("s3://weights/old"), emulator.upload("s3://weights/new")
+    emulator.deploy(old)
+    context = {**context_of(), "task_state_store": Store()}
+    emulator.add_fault("deploy_model", fail_rollout=REASON)
+    with pytest.raises(TaskDeferred):
+        deploy(emulator, new, **OPERATOR_MODES["deferrable"]).execute(context)
+    event = {
+        "status": "failed",
+        "message": f"it {FAILED})",
+        "endpoint_id": emulator.endpoint_id,
+        "deployment_id": emulator.deployments()[-1].deployment_id,
+    }
+    with pytest.raises(TaskDeferred):
+        deploy(emulator, new, **OPERATOR_MODES["deferrable"]).execute_complete(context, event)
+    context["ti"].try_number = 2
+    with pytest.raises(DeploymentFailed, match=f"{old}, which served before, was deployed again and serves"):
+        deploy(emulator, new, retries=1, **OPERATOR_MODES["blocking"]).execute(context)
+    assert [each.model_version for each in emulator.deployments()] == [old, new, old]
 
 
 def test_without_waiting_nobody_would_see_the_failure(emulator: EmulatorClient) -> None:

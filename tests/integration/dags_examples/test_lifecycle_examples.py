@@ -36,13 +36,15 @@ def load(name: str) -> Any:
 def test_scheduled_release(quick: EmulatorClient, run_dag: DagRunner) -> None:
     first = quick.upload("s3://weights/last-week", "latest", "production")
     quick.deploy(first)
+    quick.advance_clock(1)
 
     result = run_dag(load("scheduled_release"))
 
     assert result.state == "success", result.log
     second = quick.version_name(2)
     assert quick.serving() == second
-    assert quick.versions()[second].aliases[1:] == ["latest", "production"]
+    assert quick.versions()[second].aliases[1:] == ["production"]
+    assert "latest" in quick.versions()[first].aliases
 
 
 def test_prune_weekly(quick: EmulatorClient, run_dag: DagRunner) -> None:

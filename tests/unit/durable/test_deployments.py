@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from airflow_provider_cerebras.api.errors import BadRequest, Conflict, OutcomeUnknown, ServerError
+from airflow_provider_cerebras.api.errors import (
+    BadRequest,
+    Conflict,
+    OutcomeUnknown,
+    ServerError,
+    UnexpectedResponse,
+)
 from airflow_provider_cerebras.durable.deployments import MAX_SUBMISSIONS, SETTLING_TIME
+from airflow_provider_cerebras.durable.rollout_steps import Submission
 from airflow_provider_cerebras.emulator.api.operations import OperationName
-from tests.unit.durable.world import URI, Attempt, Mishap, Service, Store, broken, name
+from airflow_provider_cerebras.exceptions import DeploymentLost
+from tests.unit.durable.world import ENDPOINT, URI, Attempt, Mishap, Service, Store, broken, name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,33 +155,37 @@ def test_a_refusal_is_raised_at_once(status: int, kind: type[Exception], service
 # The task state store.
 
 
-def test_what_served_before_is_noted_before_anything_is_submitted(service: Service) -> None:
+def test_what_was_there_is_noted_before_anything_is_submitted(service: Service) -> None:
     store = Store()
     crashed = Attempt(service, [Mishap(DEPLOY, KeyboardInterrupt())], store)
     with pytest.raises(KeyboardInterrupt):
         crashed.deploy(NEW)
-    assert store.content["cerebras_deployment"] == {"served_before": OLD, "request": "deployment"}
+    ((old, _),) = service.deployments()[:1]
+    baseline = json.dumps([int(service.now - ROLLOUT), [old]])
+    assert store.content["cerebras_deployment"] == {
+        "baseline": baseline,
+        "served_before": OLD,
+        "request": "deployment",
+    }
 
 
 def test_a_retry_still_knows_what_served_before(service: Service) -> None:
-    """By the time of the retry the endpoint lists what was rolled out here, and another one that came since."""
+    """By the time of the retry, what was rolled out here serves."""
     store = Store()
     Attempt(service, store=store).deploy(NEW)
     service.now += ROLLOUT
-    service.deploy(service.upload(URI))
-    service.now += ROLLOUT
-    Attempt(service, store=store).deploy(NEW)
-    assert store.content["cerebras_deployment"]["served_before"] == OLD
+    Attempt(service, store=store).deploy(NEW, run_started=0)
+    noted = Submission.from_json(store.content["cerebras_deployment"]["submission"])
+    assert noted is not None
+    assert noted.served_before == OLD
 
 
 def test_if_nothing_served_nothing_is_noted(new_service: Callable[..., Service]) -> None:
     service = new_service(sync_seconds=0)
     service.upload(URI)
     store = Store()
-    made = Attempt(service, store=store).deploy(OLD)
-    assert store.content == {
-        "cerebras_deployment": {"model_version": OLD, "deployment_id": made, "request": "deployment"}
-    }
+    Attempt(service, store=store).deploy(OLD)
+    assert "served_before" not in store.content["cerebras_deployment"]
 
 
 def test_a_rollout_that_waits_where_nobody_sees_it_is_adopted_by_its_note(new_service: Callable[..., Service]) -> None:
@@ -205,9 +218,97 @@ def test_a_note_of_something_else_is_passed_over(note: object, service: Service)
     assert [Attempt(service, store=store).deploy(NEW)] == rollouts(service)
 
 
-def test_a_noted_rollout_that_failed_is_not_adopted(service: Service) -> None:
-    store = Store()
-    failed = service.deploy(NEW, fail=True)
-    store.set("cerebras_deployment", {"deployment_id": failed, "model_version": NEW, "request": "deployment"})
+# Nobody else's.
+
+
+@pytest.fixture(params=[True, False], ids=["3.3 and later", "below 3.3"])
+def store(request: pytest.FixtureRequest) -> Store | None:
+    return Store() if request.param else None
+
+
+def test_a_rollout_that_failed_is_not_tried_again_by_a_retry(service: Service, store: Store | None) -> None:
+    began = service.now + 1
+    service.now = began
+    service.api_control("/faults", {"operation": "deploy_model", "fail_rollout": "out of memory"})
+    made = Attempt(service, store=store).deploy(NEW)
     service.now += ROLLOUT
-    assert [failed, Attempt(service, store=store).deploy(NEW)] == rollouts(service)
+    assert Attempt(service, store=store).deploy(NEW, run_started=began) == made
+    assert rollouts(service) == [made]
+
+
+@pytest.mark.parametrize("passed", [0, ROLLOUT], ids=["rolls out", "serves"])
+@pytest.mark.parametrize("crash", [True, False], ids=["the answer was lost", "answered"])
+def test_a_retry_leaves_the_endpoint_to_who_has_deployed_since(
+    service: Service, store: Store | None, crash: bool, passed: float
+) -> None:
+    service.now = began = service.now + 1
+    first = Attempt(service, [Mishap(DEPLOY, KeyboardInterrupt())] if crash else [], store)
+    if crash:
+        with pytest.raises(KeyboardInterrupt):
+            first.deploy(NEW)
+    else:
+        first.deploy(NEW)
+    service.now += 1
+    theirs = service.deploy(service.upload(URI))
+    service.now += passed
+    before = service.deployments()
+    retry = Attempt(service, store=store)
+    with pytest.raises(DeploymentLost, match=f"{theirs}.* serves there"):
+        retry.deploy(NEW, run_started=began)
+    assert service.deployments() == before
+    assert retry.network.count("deploy_model") == 0
+
+
+def test_a_retry_of_what_was_superseded_deploys_nothing(
+    new_service: Callable[..., Service], store: Store | None
+) -> None:
+    """The service drops what it supersedes from its list."""
+    service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT, deploy_during_rollout="supersede")
+    service.upload(URI)
+    service.upload(URI)
+    began = service.now
+    Attempt(service, store=store).deploy(OLD)
+    service.now += 1
+    theirs = service.deploy(NEW)
+    with pytest.raises(DeploymentLost, match=theirs):
+        Attempt(service, store=store).deploy(OLD, run_started=began)
+    assert service.deployments() == [(theirs, NEW)]
+
+
+def test_a_retry_after_an_attempt_that_sent_nothing_replaces_what_was_there(
+    service: Service, store: Store | None
+) -> None:
+    service.now = began = service.now + 1
+    with pytest.raises(ServerError):
+        Attempt(service, [Mishap(LOOK, broken("503"), worked=False, times=99)], store).deploy(NEW)
+    assert [Attempt(service, store=store).deploy(NEW, run_started=began)] == rollouts(service)
+
+
+def test_an_alias_that_has_moved_does_not_make_a_second_rollout(service: Service) -> None:
+    """Below 3.3 nothing says what the alias stood for; what the first attempt rolls out is left as it is."""
+    service.now = began = service.now + 1
+    made = Attempt(service).deploy(NEW)
+    moved_to = service.upload(URI)
+    with pytest.raises(DeploymentLost, match=made):
+        Attempt(service).deploy(moved_to, run_started=began)
+    assert rollouts(service, moved_to) == []
+
+
+def test_a_submission_in_doubt_is_not_sent_again_over_somebody_else(service: Service) -> None:
+    theirs = service.upload(URI)
+    late = Mishap(LOOK, meanwhile=lambda: service.deploy(theirs), skip=3)
+    attempt = Attempt(service, [Mishap(DEPLOY, broken("timeout"), worked=False), late])
+    with pytest.raises(DeploymentLost, match=theirs):
+        attempt.deploy(NEW)
+    assert attempt.network.count("deploy_model") == 1
+    assert sum(attempt.pauses) == SETTLING_TIME
+
+
+@pytest.mark.parametrize("missing", ["id", "model", "created"])
+def test_nothing_is_submitted_over_an_entry_that_cannot_be_read(service: Service, missing: str) -> None:
+    listed = service.api("GET", f"/endpoints/{ENDPOINT}")
+    del listed["deployed_models"][0][missing]
+    attempt = Attempt(service, [Mishap(LOOK, httpx.Response(200, json=listed))])
+    with pytest.raises(UnexpectedResponse, match=missing):
+        attempt.deploy(NEW)
+    assert attempt.network.count("deploy_model") == 0

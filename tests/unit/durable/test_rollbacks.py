@@ -1,111 +1,295 @@
-"""What a rollback goes back to: chosen once for each task run."""
+"""A rollback goes back to what served before, once for each task run, and over nothing of somebody else's."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
-from airflow_provider_cerebras.durable.rollbacks import choose_target
+from airflow_provider_cerebras.api.errors import ServerError, UnexpectedResponse
+from airflow_provider_cerebras.durable.rollbacks import Rollback, RolledBack, remove_mark
+from airflow_provider_cerebras.durable.rollout_steps import Submission
 from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.exceptions import NothingToRollBackTo, RollbackRefused
 from tests.unit.durable.world import (
     CLEARED,
-    ENDPOINT,
     FIRST,
     RETRY,
     STRANGER,
+    URI,
     Attempt,
     Mishap,
     Service,
+    Store,
     broken,
+    memory_of,
     name,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from airflow_provider_cerebras.durable.identity import Identity
 
+ROLLOUT = 200.0
+DEPLOY = OperationName.DEPLOY_MODEL
+PATCH = OperationName.UPDATE_MODEL_VERSION_ALIASES
+LOOK = OperationName.GET_ENDPOINT
+
+
+def serve(service: Service, number: int, *, fail: bool = False) -> str:
+    """Let a version come to serve, or fail to; gives the deployment."""
+    while number not in service.aliases():
+        service.upload(URI)
+    made = service.deploy(name(number), fail=fail)
+    service.now += ROLLOUT
+    return made
+
 
 @pytest.fixture
-def service() -> Iterator[Service]:
+def service(new_service: Callable[..., Service]) -> Service:
     """Two versions have served, the second one does."""
-    with closing(Service()) as service:
-        for number in (1, 2):
-            version = service.upload(f"s3://weights/{number}")
-            service.now += 200
-            service.deploy(version)
-            service.now += 200
-        yield service
+    service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT)
+    serve(service, 1)
+    serve(service, 2)
+    return service
 
 
-def choose(service: Service, identity: Identity, *mishaps: Mishap, deployment_id: str | None = None) -> str | None:
+@pytest.fixture(params=[True, False], ids=["3.3 and later", "below 3.3"])
+def store(request: pytest.FixtureRequest) -> Store | None:
+    return Store() if request.param else None
+
+
+def roll_back(
+    service: Service,
+    *mishaps: Mishap,
+    identity: Identity = FIRST,
+    taken_back: Submission | None = None,
+    to: str | None = None,
+    store: Store | None = None,
+    run_started: float | None = None,
+) -> tuple[RolledBack, Attempt]:
+    attempt = Attempt(service, list(mishaps), store)
+    with closing(attempt.client()) as client:
+        rollback = Rollback(
+            attempt.rollout(client),
+            taken_back=taken_back,
+            to=to,
+            task_state=memory_of(store, "cerebras_rollback", identity.alias),
+            identity=identity,
+            run_started=run_started,
+        )
+        return rollback.run(), attempt
+
+
+def newest(service: Service) -> str:
+    return service.deployments()[-1][1]
+
+
+def unmark(service: Service, *mishaps: Mishap, identity: Identity = FIRST) -> Attempt:
     attempt = Attempt(service, list(mishaps))
     with closing(attempt.client()) as client:
-        return choose_target(client, ENDPOINT, identity, deployment_id=deployment_id, log=attempt.journal)
+        remove_mark(attempt.rollout(client), identity)
+    return attempt
 
 
-def test_what_served_before_the_newest_deployment(service: Service) -> None:
-    assert choose(service, FIRST) == name(1)
+class TestTarget:
+    def test_what_served_before_the_newest_deployment(self, service: Service, store: Store | None) -> None:
+        made, _ = roll_back(service, store=store)
+        assert (made.deployment_id, made.model_version) == service.deployments()[-1]
+        assert made.model_version == name(1)
+
+    def test_before_a_named_deployment(self, service: Service) -> None:
+        taken = serve(service, 3, fail=True)
+        assert roll_back(service, taken_back=Submission(taken))[0].model_version == name(2)
+
+    def test_to_a_named_version(self, service: Service) -> None:
+        serve(service, 3)
+        taken = service.deployments()[-1][0]
+        assert roll_back(service, taken_back=Submission(taken), to=name(1))[0].model_version == name(1)
+
+    def test_nothing_has_served_before(self, new_service: Callable[..., Service], store: Store | None) -> None:
+        service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT)
+        with pytest.raises(NothingToRollBackTo):
+            roll_back(service, store=store)
+        serve(service, 1)
+        with pytest.raises(NothingToRollBackTo):
+            roll_back(service, store=store)
+        assert len(service.deployments()) == 1
+
+    def test_a_version_that_has_served_all_the_time_is_not_gone_back_from(self, service: Service) -> None:
+        """2 serves, 3 failed, and 2 fails when it is deployed again: 1 is not what served before."""
+        serving = service.deployments()[-1][0]
+        serve(service, 3, fail=True)
+        taken = serve(service, 2, fail=True)
+        before = service.deployments()
+        made, _ = roll_back(service, taken_back=Submission(taken))
+        assert made == RolledBack(serving, name(2), has_served=True)
+        assert service.deployments() == before
 
 
-def test_a_retry_does_not_roll_the_rollback_back(service: Service) -> None:
-    assert choose(service, FIRST) == name(1)
-    service.deploy(name(1))
-    service.now += 200
-    assert choose(service, RETRY) == name(1)
-    assert choose(service, STRANGER) == name(2)
+class TestRetry:
+    def test_it_does_not_roll_the_rollback_back(self, service: Service, store: Store | None) -> None:
+        began = service.now
+        first, _ = roll_back(service, store=store)
+        service.now += ROLLOUT
+        retry, _ = roll_back(service, identity=RETRY, store=store, run_started=began)
+        assert retry == first
+        assert len(service.deployments()) == 3
+
+    @pytest.mark.parametrize("worked", [True, False], ids=["acted on", "not acted on"])
+    def test_killed_in_the_submission(self, service: Service, store: Store | None, worked: bool) -> None:
+        began = service.now
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(service, Mishap(DEPLOY, KeyboardInterrupt(), worked=worked), store=store)
+        service.now += 1
+        made, _ = roll_back(service, identity=RETRY, store=store, run_started=began)
+        assert made.model_version == name(1)
+        assert [model for _, model in service.deployments()] == [name(1), name(2), name(1)]
+
+    def test_it_goes_by_its_choice_although_nothing_else_ever_served(
+        self, new_service: Callable[..., Service], store: Store | None
+    ) -> None:
+        service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT)
+        serve(service, 1)
+        serve(service, 2, fail=True)
+        began = service.now
+        roll_back(service, store=store)
+        service.now += ROLLOUT
+        assert roll_back(service, identity=RETRY, store=store, run_started=began)[0].model_version == name(1)
+
+    def test_a_mark_tells_the_target_of_a_run_that_began_in_the_same_second(self, service: Service) -> None:
+        began = service.now - ROLLOUT  # so what is taken back is not older than the run
+        roll_back(service)
+        service.now += ROLLOUT
+        assert roll_back(service, identity=RETRY, run_started=began)[0].model_version == name(1)
+        unmark(service)
+        with pytest.raises(RollbackRefused):
+            roll_back(service, identity=RETRY, run_started=began)
+
+    def test_one_that_failed_is_not_tried_again(self, service: Service, store: Store | None) -> None:
+        began = service.now
+        service.api_control("/faults", {"operation": "deploy_model", "fail_rollout": "out of memory"})
+        made, _ = roll_back(service, store=store)
+        service.now += ROLLOUT
+        assert roll_back(service, identity=RETRY, store=store, run_started=began)[0] == made
+
+    def test_one_that_was_dropped_is_not_waited_for(self, new_service: Callable[..., Service]) -> None:
+        """Its UUID is noted, and not listed any more, for somebody else has superseded it."""
+        service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT, deploy_during_rollout="supersede")
+        serve(service, 1)
+        serve(service, 2)
+        store = Store()
+        roll_back(service, store=store)
+        service.now += 1
+        theirs = service.deploy(service.upload(URI))
+        with pytest.raises(RollbackRefused, match=theirs):
+            roll_back(service, identity=RETRY, store=store, run_started=service.now)
+
+    def test_clearing_chooses_anew(self, service: Service, store: Store | None) -> None:
+        roll_back(service, store=store)
+        service.now += ROLLOUT
+        assert roll_back(service, identity=CLEARED, store=store)[0].model_version == name(2)
+
+    def test_another_task_run_chooses_for_itself(self, service: Service, store: Store | None) -> None:
+        roll_back(service, store=store)
+        service.now += ROLLOUT
+        assert roll_back(service, identity=STRANGER, store=store)[0].model_version == name(2)
 
 
-def test_a_retry_goes_by_its_choice_although_nothing_else_ever_served() -> None:
-    with closing(Service()) as service:
-        for number, fail in ((1, False), (2, True)):
-            version = service.upload(f"s3://weights/{number}")
-            service.now += 200
-            service.deploy(version, fail=fail)
-            service.now += 200
-        assert choose(service, FIRST) == name(1)
-        service.deploy(name(1))
-        service.now += 200
-        assert choose(service, RETRY) == name(1)
+class TestNobodyElses:
+    """A has deployed 2, which failed; B deploys 3."""
 
+    @pytest.fixture
+    def taken(self, service: Service) -> str:
+        return serve(service, 4, fail=True)
 
-def test_clearing_chooses_anew(service: Service) -> None:
-    choose(service, FIRST)
-    service.deploy(name(1))
-    service.now += 200
-    assert choose(service, CLEARED) == name(2)
-
-
-@pytest.mark.parametrize("worked", [False, True], ids=["not processed", "processed"])
-def test_a_mark_in_doubt_is_set_again(service: Service, worked: bool) -> None:
-    doubt = Mishap(OperationName.UPDATE_MODEL_VERSION_ALIASES, broken("timeout"), worked=worked)
-    assert choose(service, FIRST, doubt) == name(1)
-    assert service.aliases()[1] == [FIRST.alias]
-
-
-def test_two_at_once_choose_the_same(service: Service) -> None:
-    race = Mishap(
-        OperationName.UPDATE_MODEL_VERSION_ALIASES, meanwhile=lambda: service.set_aliases(name(2), FIRST.alias)
+    @pytest.mark.parametrize(
+        ("fail", "passed"), [(False, ROLLOUT), (False, 0), (True, ROLLOUT)], ids=["serves", "rolls out", "failed"]
     )
-    assert choose(service, FIRST, race) == name(2)
+    def test_what_came_since_stays(self, service: Service, taken: str, fail: bool, passed: float) -> None:
+        theirs = service.deploy(name(3), fail=fail)
+        service.now += passed
+        before = service.deployments()
+        with pytest.raises(RollbackRefused, match=f"{taken} is not the newest any more.*{theirs}.*serves there"):
+            roll_back(service, taken_back=Submission(taken))
+        assert service.deployments() == before
+
+    def test_what_came_between_the_decision_and_the_submission_of_the_mark_stays(
+        self, service: Service, taken: str
+    ) -> None:
+        meanwhile = Mishap(PATCH, meanwhile=lambda: service.deploy(name(3)))
+        with pytest.raises(RollbackRefused):
+            roll_back(service, meanwhile, taken_back=Submission(taken))
+        assert newest(service) == name(3)
+
+    def test_what_came_before_and_still_rolls_out_stays(self, service: Service) -> None:
+        service.upload(URI)
+        service.deploy(name(3))
+        service.now += 1
+        taken = service.deploy(name(2), fail=True)
+        before = service.deployments()
+        with pytest.raises(UnexpectedResponse, match="has not ended"):
+            roll_back(service, taken_back=Submission(taken))
+        assert service.deployments() == before
+
+    def test_one_that_is_not_listed_is_gone_back_from_if_nothing_came_since(self, service: Service) -> None:
+        submitted = Submission("dropped", name(3), created=int(service.now))
+        assert roll_back(service, taken_back=submitted)[0].model_version == name(2)
+        assert len(service.deployments()) == 3
+
+    def test_one_that_is_not_listed_is_left_alone_if_something_came_since(self, service: Service) -> None:
+        service.now += 1
+        submitted = Submission("dropped", name(3), created=int(service.now))
+        service.now += 1
+        serve(service, 4)
+        with pytest.raises(RollbackRefused):
+            roll_back(service, taken_back=submitted)
+        assert newest(service) == name(4)
+
+    def test_one_that_is_not_listed_and_of_an_unknown_time_is_left_alone(self, service: Service) -> None:
+        with pytest.raises(RollbackRefused, match="dropped is not listed"):
+            roll_back(service, taken_back=Submission("dropped"))
+        assert len(service.deployments()) == 2
+
+    def test_a_list_that_cannot_be_read_changes_nothing(self, service: Service) -> None:
+        unreadable = Mishap(LOOK, httpx.Response(200, json={"name": "endpoint"}))
+        with pytest.raises(UnexpectedResponse):
+            roll_back(service, unreadable)
+        with pytest.raises(ServerError):
+            roll_back(service, Mishap(LOOK, broken("503"), worked=False, times=99))
+        assert len(service.deployments()) == 2
 
 
-def test_before_a_named_deployment(service: Service) -> None:
-    third = service.upload("s3://weights/3")
-    service.now += 200
-    service.deploy(third)
-    service.now += 200
-    second = service.deployments()[1][0]
-    assert choose(service, FIRST, deployment_id=second) == name(1)
+class TestMark:
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 503])
+    def test_a_rollback_is_not_refused_because_it_cannot_be_set(self, service: Service, status: int) -> None:
+        refused = Mishap(PATCH, httpx.Response(status, json={"detail": "not now"}), worked=False, times=99)
+        made, attempt = roll_back(service, refused)
+        assert newest(service) == made.model_version == name(1)
+        assert attempt.network.count(str(PATCH)) == 1
+        assert "not marked" in attempt.journal.text
 
+    def test_the_aliases_of_the_target_stay_and_it_comes_off_in_the_end(self, service: Service) -> None:
+        service.set_aliases(name(1), "golden")
+        roll_back(service)
+        assert service.aliases()[1] == ["golden", FIRST.alias]
+        unmark(service)
+        assert service.aliases()[1] == ["golden"]
 
-def test_nothing_has_served_before() -> None:
-    with closing(Service()) as service:
-        assert choose(service, FIRST) is None
-        version = service.upload("s3://weights/1")
-        service.now += 200
-        service.deploy(version)
-        service.now += 200
-        assert choose(service, FIRST) is None
+    def test_aliases_that_are_not_known_are_not_written_back(self, service: Service) -> None:
+        service.set_aliases(name(1), "golden")
+        silent = Mishap(OperationName.GET_MODEL_VERSION, httpx.Response(200, json={"name": name(1), "done": True}))
+        roll_back(service, silent)
+        assert service.aliases()[1] == ["golden"]
+
+    def test_a_removal_that_fails_is_logged(self, service: Service) -> None:
+        roll_back(service)
+        attempt = unmark(service, Mishap(PATCH, httpx.Response(403, json={"detail": "no"}), worked=False))
+        assert f"The alias {FIRST.alias} may stay" in attempt.journal.text
+
+    def test_where_notes_are_kept_nothing_is_marked(self, service: Service) -> None:
+        _, attempt = roll_back(service, store=Store())
+        assert [operation for operation, _, _ in attempt.network.sent] == [str(LOOK), str(DEPLOY)]

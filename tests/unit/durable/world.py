@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from airflow_provider_cerebras.api.client import CerebrasClient, ClientSettings
-from airflow_provider_cerebras.durable.deployments import Deploy
+from airflow_provider_cerebras.durable.deployments import Deploy, Rollout
 from airflow_provider_cerebras.durable.identity import Identity
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
@@ -287,20 +287,24 @@ class Attempt:
         settings = ClientSettings(management_key=KEY, base_url="http://127.0.0.1")
         return CerebrasClient(settings, transport=self.network, sleep=lambda seconds: None)
 
-    def deploy(self, model_version: str, *, durable: bool = True) -> str:
-        """Run a deployment, and give its UUID; the seconds that it spends pass for the service as well."""
+    def deploy(self, model_version: str, *, durable: bool = True, run_started: float | None = None) -> str:
+        """Run a deployment, and give its UUID; the seconds that it spends pass for the service as well.
+
+        :param run_started: for a retry: when the DAG run began.
+        """
         with closing(self.client()) as client:
             deploy = Deploy(
-                client,
-                ENDPOINT,
+                self.rollout(client),
                 model_version,
                 durable=durable,
                 task_state=memory_of(self.store, "cerebras_deployment", "deployment"),
-                log=self.journal,
-                sleep=self.pass_time,
-                clock=lambda: self.service.now,
+                run_started=run_started,
             )
-            return deploy.run()
+            return deploy.run().deployment_id
+
+    def rollout(self, client: CerebrasClient) -> Rollout:
+        """The endpoint, as this attempt sees it."""
+        return Rollout(client, ENDPOINT, log=self.journal, sleep=self.pass_time, clock=lambda: self.service.now)
 
     def pass_time(self, seconds: float) -> None:
         """Spend seconds that pass for the service as well."""

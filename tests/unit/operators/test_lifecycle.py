@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_cerebras.exceptions import VersionInUse
-from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
 from airflow_provider_cerebras.operators.model_versions import (
     CerebrasDeleteModelVersionOperator,
     CerebrasPruneModelVersionsOperator,
@@ -93,12 +92,3 @@ class TestPrune:
         with pytest.raises(TypeError, match="keep_aliases: must be a list"):
             prune(keep_aliases="prod*")
         assert service.requests() == []
-
-
-def test_one_rollout_of_a_task_at_a_time_unless_told_otherwise() -> None:
-    deploy = CerebrasDeployModelOperator(task_id="deploy", endpoint_id="e1", model_version="later")
-    back = CerebrasRollbackEndpointOperator(task_id="back", endpoint_id="e1")
-    more = CerebrasDeployModelOperator(
-        task_id="more", endpoint_id="e1", model_version="later", max_active_tis_per_dag=3
-    )
-    assert [task.max_active_tis_per_dag for task in (deploy, back, more)] == [1, 1, 3]

@@ -311,7 +311,7 @@ class TestDeferring:
         (DeploymentFailed, False),
         (RequestRefused, False),
         (ModelVersionLost, True),
-        (DeploymentLost, True),
+        (DeploymentLost, False),
         (UnexpectedTriggerEvent, True),
     ],
 )

@@ -1,0 +1,100 @@
+"""What the operators that roll out share: the endpoint, what earlier attempts have left, and the wait."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
+from airflow_provider_cerebras.assets.provenance import trace_deployment
+from airflow_provider_cerebras.durable.deployments import Rollout, say_what_serves
+from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
+from airflow_provider_cerebras.operators._base import WaitingOperator
+from airflow_provider_cerebras.polling.pollers import DeploymentPoller
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+    from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.durable.task_state import TaskState
+    from airflow_provider_cerebras.polling.pollers import Poller
+    from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
+
+
+class RolloutOperator(WaitingOperator):
+    """Roll a model version out onto an endpoint.
+
+    :param endpoint_id: id of the endpoint. (templated)
+    :param durable: whether to look for a deployment that makes a submission needless. (templated)
+    """
+
+    arguments = takes(endpoint_id=IDENTIFIER, durable=BOOLEAN)
+    event_ids = ("endpoint_id", "deployment_id")
+    errors = DEPLOYMENT_ERRORS
+
+    def __init__(self, *, endpoint_id: str | XComArg, durable: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.durable = durable
+
+    def _numbered(self, model_version: str, task_state: TaskState) -> str:
+        """Full name by number. An alias is resolved once, for it may have moved when a retry comes."""
+        name = ModelVersionName.parse(model_version)
+        if name.number is not None:
+            return str(name)
+        if resolved := task_state.read().get("resolved"):
+            self.log.info("An earlier attempt has found that the alias %s stands for %s.", name.version_id, resolved)
+            return resolved
+        resolved = self.hook.get_model_version(str(name)).name
+        self.log.info("The alias %s stands for model version %s.", name.version_id, resolved)
+        task_state.update(resolved=resolved)
+        return resolved
+
+    def _run_started(self, context: Context) -> float | None:
+        """When the DAG run began, in Unix seconds, if this is a retry; 0 if that is not known.
+
+        A clear is a person's decision to do it now, so the first attempt after it is no retry.
+        """
+        ti: Any = context["ti"]
+        if ti.try_number in (1, ti.max_tries - self.retries + 1):
+            return None
+        started = getattr(context.get("dag_run"), "start_date", None)
+        return float(started.timestamp()) if started else 0.0
+
+    def _rollout(self) -> Rollout:
+        return Rollout(self.hook.get_conn(), self.endpoint_id, log=self.log)
+
+    def _new_poller(self, deployment_id: str) -> DeploymentPoller:
+        now = time.time()
+        return DeploymentPoller(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
+
+    def _trigger(self, poller: Poller[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
+
+        return CerebrasDeploymentTrigger(
+            cerebras_conn_id=self.cerebras_conn_id,
+            endpoint_id=poller.ids["endpoint_id"],
+            deployment_id=poller.ids["deployment_id"],
+            poll_interval=self.poll_interval,
+            deadline=poller.deadline,
+            hook_class=self._hook_path(),
+            cause=cause,
+        )
+
+    def _made(self, result: str) -> Provenance:
+        return trace_deployment(self.hook.get_conn(), self.endpoint_id, result, log=self.log)
+
+    def _go_on(self, deployment_id: str, context: Context) -> str:
+        if not self.wait_for_completion:
+            return self._succeed(deployment_id, context)
+        return self._wait(self._new_poller(deployment_id), context)
+
+    def _what_serves(self) -> str:
+        """Say what serves on the endpoint now, for the end of a message."""
+        try:
+            return say_what_serves(self._rollout().fetch())
+        except CerebrasError as error:
+            return f"What serves there now is not known: {error}"
