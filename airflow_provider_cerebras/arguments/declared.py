@@ -140,6 +140,10 @@ def _refusing(function: Callable[..., None]) -> Callable[..., None]:
                     # The order of a set differs between processes, and with it the serialized DAG.
                     kwargs[name] = sorted(value, key=str)
         function(self, **kwargs)
+        functions = {name for name, value in kwargs.items() if name in self.arguments and callable(value)}
+        if functions & set(self.template_fields):
+            # Airflow 2 stores a template field that is a function by its address, which is another one each time.
+            self.template_fields = [name for name in self.template_fields if name not in functions]
 
     return __init__
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator
 
 from airflow_provider_cerebras.arguments import kinds
-from airflow_provider_cerebras.arguments.kinds import NAMES_OF_CHECKS
+from airflow_provider_cerebras.weights.checks import CHECKS as NAMES_OF_CHECKS
 from tests.task_instance import TaskInstance
 from tests.unit.docs.public import modules, names
 
