@@ -46,7 +46,7 @@ class Identity:
     serve stale ones silently is worse than to have a second version.
 
     :param base: 40 hexadecimal digits that stand for the task run and what it uploads.
-    :param generation: how often the task was cleared, in Airflow's way of counting (``max_tries``).
+    :param generation: moves with each clear; Airflow's ``max_tries`` unless that repeats itself: :mod:`.generations`.
     :param attempt: number of the attempt.
     """
 
@@ -64,9 +64,19 @@ class Identity:
         """The alias by which this attempt says that the version is now its own; see :mod:`.on_kill`."""
         return f"{self.alias}-{self.attempt}"
 
+    @property
+    def retired(self) -> str:
+        """The alias of a version that was this generation's until a user cleared the task; see :mod:`.uploads`."""
+        return f"{self.alias}-0"
+
     def owns(self, alias: str) -> bool:
         """Tell whether an alias is the identity or a claim of this generation."""
         return alias == self.alias or alias.startswith(f"{self.alias}-")
+
+    def claimants(self, aliases: Sequence[str]) -> list[int]:
+        """Numbers of the attempts of this generation that have claimed a version with these aliases."""
+        matches = filter(None, map(OWN_ALIAS.fullmatch, filter(self.owns, aliases)))
+        return [int(match[3]) for match in matches if match[3]]
 
     def generations(self, aliases: Sequence[str]) -> list[int]:
         """Generations of this task run that a version with these aliases belongs to."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.api.client import CerebrasClient
     from airflow_provider_cerebras.api.models import Endpoint, EndpointList, ModelVersion
+    from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.polling.log import Log
 
 NOT_CANCELLED = "An upload cannot be cancelled: model version %s goes on syncing at the service."
@@ -94,6 +95,22 @@ def was_cleared(claim: str | None, aliases: Iterable[Sequence[str]]) -> bool:
     return any(other[1] == mine[1] and int(other[2]) > int(mine[2]) for other in own)
 
 
+def retire(client: CerebrasClient, model_version: str, identity: Identity, *, log: Log) -> None:
+    """Keep the next attempt from adopting a version, since a user has cleared the task while it held a worker.
+
+    :param client: how to reach the service.
+    :param model_version: full name of the version, by number.
+    :param identity: the identity that it carries.
+    :param log: where it says what it did.
+    """
+    version = find_version(client, model_version)
+    held = (known_aliases(version) or ()) if version is not None else ()
+    if version is not None and identity.alias in held:
+        given_up = [alias for alias in held if identity.owns(alias)]
+        # Airflow ends the process in a few seconds.
+        AliasEditor(client, log=log).change(version.name, add=[identity.retired], remove=given_up, settle=False)
+
+
 def claims_on(version: ModelVersion, base: str) -> tuple[str, ...]:
     """The claims that attempts of a task run have on a version.
 
@@ -101,7 +118,7 @@ def claims_on(version: ModelVersion, base: str) -> tuple[str, ...]:
     :param base: the base of the task run's identity.
     """
     matches = filter(None, map(OWN_ALIAS.fullmatch, known_aliases(version) or ()))
-    return tuple(match[0] for match in matches if match[1] == base and match[3])
+    return tuple(match[0] for match in matches if match[1] == base and int(match[3] or 0))
 
 
 def release_claims(

@@ -31,6 +31,7 @@ class UploadRequest(NamedTuple):
     :param move_aliases: whether an alias is taken from a version that has nothing to do with this task run.
     :param identity: who is asking; None: nothing is adopted.
     :param claims: whether the version says which attempt waits for it, for the sake of a kill.
+    :param begins: whether no version of this identity can be this task run's; see :mod:`.generations`.
     """
 
     org_name: str
@@ -41,6 +42,7 @@ class UploadRequest(NamedTuple):
     move_aliases: bool = False
     identity: Identity | None = None
     claims: bool = False
+    begins: bool = False
 
     @property
     def own_aliases(self) -> tuple[str, ...]:
@@ -197,6 +199,30 @@ def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -
     return None
 
 
+def is_older(request: UploadRequest, found: ModelVersion) -> bool:
+    """Tell whether a version with our identity was made before this task run began, in a run of the same id.
+
+    :param request: what is wanted.
+    :param found: what was found by the identity alias.
+    """
+    identity = request.identity
+    if identity is None or not request.begins:
+        return False
+    # A later attempt that waits for it is of this run, and this one comes late.
+    return not any(attempt > identity.attempt for attempt in identity.claimants(known_aliases(found) or ()))
+
+
+def retirement(identity: Identity, found: ModelVersion, reason: str) -> ChangeAliases:
+    """Return the change by which a version stops being what its task run adopts. Its generation can still be seen.
+
+    :param identity: the identity that it was made for.
+    :param found: the version.
+    :param reason: why.
+    """
+    given_up = (alias for alias in known_aliases(found) or () if identity.owns(alias) and alias != identity.retired)
+    return ChangeAliases(found.name, (identity.retired,), tuple(given_up), reason)
+
+
 def is_noted_version(request: UploadRequest, version: ModelVersion) -> bool:
     """Tell whether a version that only a note names is what this request has made; the note may be stale.
 
@@ -208,6 +234,7 @@ def is_noted_version(request: UploadRequest, version: ModelVersion) -> bool:
         mismatch(request, version, by_alias=False) is None
         and aliases is not None
         and not any(OWN_ALIAS.fullmatch(alias) for alias in aliases if not _owns(request, alias))
+        and not (request.identity and request.identity.retired in aliases)
         and classify_version(version).progress is not Progress.FAILED
     )
 

@@ -31,8 +31,10 @@ from airflow_provider_cerebras.durable.upload_steps import (
     Seen,
     decide,
     is_noted_version,
+    is_older,
     known_aliases,
     mismatch,
+    retirement,
 )
 from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, IdentityInUse
 from airflow_provider_cerebras.metrics import MODEL_VERSION
@@ -64,6 +66,7 @@ class Upload:
     :param task_state: notes of earlier attempts.
     :param log: where it says what it found and did.
     :param sleep: how to spend the seconds of a back-off.
+    :param begin: called once, before anything is made: from then on, what carries the identity alias is of this run.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Upload:
         task_state: TaskState,
         log: Log,
         sleep: Callable[[float], None] = time.sleep,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._request = request
@@ -81,6 +85,8 @@ class Upload:
         self._log = log
         self._sleep = sleep
         self._editor = AliasEditor(client, log=log, sleep=sleep)
+        self._begin = begin
+        self._older: str | None = None
         self._doubts = 0
         self._refusals = 0
         self._repetitions: dict[Step, int] = {}
@@ -98,6 +104,9 @@ class Upload:
         :raises CerebrasError: if a request failed in another way.
         """
         seen = self._look()
+        if seen.mine is not None and seen.mine.name != self._made and is_older(self._request, seen.mine):
+            seen = self._retire(seen.mine)
+        self._begin()
         if seen.mine is not None:
             self._log.info(
                 "Model version %s is of this task run: %s (%s). An earlier attempt made it.",
@@ -115,6 +124,14 @@ class Upload:
             f"The aliases of {self._request.name('')} keep changing, so the upload cannot end. Does another task want "
             "the same ones?"
         )
+
+    def _retire(self, older: ModelVersion) -> Seen:
+        """Leave a version alone that carries our alias, though nothing of this task run was made before."""
+        if self._request.identity is not None:
+            self._older = older.name
+            reason = "a DAG run of the same id made it, which was deleted since"
+            self._change_aliases(retirement(self._request.identity, older, reason))
+        return self._look()
 
     def _finish(self, version: ModelVersion) -> None:
         self._task_state.update(model_version=version.name)
@@ -226,6 +243,8 @@ class Upload:
             # Another attempt may have made it between the looks, and what it gave the version must stay there.
             alias = request.identity.alias
             mine = next((holder for holder in holders.values() if alias in (known_aliases(holder) or ())), None)
+        if mine is not None and mine.name == self._older:
+            mine = None  # a read that lags behind
         if mine is not None and request.identity is not None:
             if mine.name != self._made:
                 self._check(mine, request.identity.alias)

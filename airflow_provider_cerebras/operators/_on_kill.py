@@ -6,7 +6,7 @@ when ``execution_timeout`` has passed; and after the handler has returned, the t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow_provider_cerebras._airflow_internals import TaskStateUnknown, ask_task_state_in_time, task_key
 from airflow_provider_cerebras.durable.on_kill import Judgement, deletion, judge
@@ -19,19 +19,29 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 
-def find_out_why_not(ti: object) -> str | None:
+class Kill(NamedTuple):
+    """What Airflow says about a call of ``on_kill``.
+
+    :param reason: why the version must not be deleted; None: a user has failed or cleared the task.
+    :param is_clear: whether a user has cleared it.
+    """
+
+    reason: str | None
+    is_clear: bool = False
+
+
+def find_out(ti: object) -> Kill:
     """Ask Airflow whether a user has failed or cleared the running task.
 
     :param ti: the task instance that runs.
-    :return: why its version must not be deleted; None: a user has ended it.
     """
     try:
         state = ask_task_state_in_time(task_key(ti))
     except TaskStateUnknown as error:
-        return str(error)
+        return Kill(str(error))
     if judge(state, was_deferred=False, cleared=False) is Judgement.KILLED:
-        return None
-    return f"its task is {state}, so no user has failed or cleared it."
+        return Kill(None, is_clear=state == "restarting")
+    return Kill(f"its task is {state}, so no user has failed or cleared it.")
 
 
 def delete(client: CerebrasClient, model_version: str, claim: str | None) -> str | None:
@@ -53,4 +63,5 @@ def _send(client: CerebrasClient, calls: Generator[Any, Any, ResultT]) -> Result
         except StopIteration as end:
             result: ResultT = end.value
             return result
-        response = client.send(call)
+        # What was asked for before a deletion is old after a pause.
+        response = client.send_once(call) if call.method == "DELETE" else client.send(call)

@@ -27,16 +27,22 @@ from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
+from airflow_provider_cerebras.durable.generations import Ledger, highest_generation
 from airflow_provider_cerebras.durable.identity import identify, refuse_reserved
-from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims
+from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims, retire
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
 from airflow_provider_cerebras.durable.uploads import Upload
-from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS, VersionInUse, permanent_errors_fail
+from airflow_provider_cerebras.exceptions import (
+    MODEL_VERSION_ERRORS,
+    AliasesUnsettled,
+    VersionInUse,
+    permanent_errors_fail,
+)
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
-from airflow_provider_cerebras.operators._on_kill import delete, find_out_why_not
+from airflow_provider_cerebras.operators._on_kill import delete, find_out
 from airflow_provider_cerebras.operators._pruning import Selection, select
 from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
 
@@ -147,12 +153,19 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     def execute(self, context: Context) -> str:
         """Upload, or adopt what an earlier attempt has uploaded, and wait if asked to."""
         self._warn_of_options_without_effect(delete_on_kill=self.delete_on_kill)
-        request = self._request = self._new_request(context)
-        task_state = TaskState(
-            context, key="cerebras_upload", fingerprint=request.own_aliases[0] if self.durable else ""
-        )
         with permanent_errors_fail():
-            version = Upload(self.hook.get_conn(), request, task_state=task_state, log=self.log).run()
+            self._check_request()
+            ledger = Ledger(context, self._identity(context), self.retries) if self.durable else None
+            request = self._request = self._new_request(ledger)
+            version = Upload(
+                self.hook.get_conn(),
+                request,
+                task_state=TaskState(
+                    context, key="cerebras_upload", fingerprint=request.own_aliases[0] if self.durable else ""
+                ),
+                log=self.log,
+                begin=ledger.begin if ledger else lambda: None,
+            ).run()
         if not self.wait_for_completion:
             return self._succeed(version.name, context)
         self._ti, self._model_version = context["ti"], version.name
@@ -163,21 +176,28 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         """Airflow calls this when a user ends the task while it holds a worker, and also when a pod is evicted."""
         if self._model_version is None:
             return
+        kill = find_out(self._ti)
+        reason = kill.reason
+        try:
+            # A client of its own: the other one may be in the middle of a request.
+            with CerebrasClient(self.hook.get_conn().settings) as client:
+                if self.delete_on_kill and reason is None:
+                    reason = delete(client, self._model_version, self._claim)
+                if kill.is_clear and self._request and self._request.identity:
+                    retire(client, self._model_version, self._request.identity, log=self.log)
+        except (CerebrasError, AliasesUnsettled) as error:
+            reason = str(error)
         if not self.delete_on_kill:
             self.log.info(NOT_CANCELLED, self._model_version)
-            return
-        reason = find_out_why_not(self._ti)
-        if reason is None:
-            try:
-                # A client of its own: the other one may be in the middle of a request.
-                with CerebrasClient(self.hook.get_conn().settings) as client:
-                    reason = delete(client, self._model_version, self._claim)
-            except CerebrasError as error:
-                reason = str(error)
-        if reason is None:
+        elif reason is None:
             self.log.info(DELETED, self._model_version)
         else:
             self.log.warning(NOT_DELETED, self._model_version, reason)
+
+    def _succeed(self, result: str, context: Context) -> str:
+        if self.durable and context.get("task_state_store") is not None:
+            Ledger(context, self._identity(context), self.retries).end()
+        return super()._succeed(result, context)
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         # The wait is over: what kills the task from here on, or a trigger that comes back late, deletes nothing.
@@ -188,13 +208,23 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             )
         return super()._conclude(outcome, context)
 
-    def _new_request(self, context: Context) -> UploadRequest:
+    def _check_request(self) -> None:
         # Makes the call once without sending it, so that every argument is checked before the first request.
-        org_name = self.hook.org_name
         operations.upload_model_version(
-            org_name, self.model_arch_id, self.weight_uri, self.version_aliases, self.system_fingerprint_suffix
+            self.hook.org_name,
+            self.model_arch_id,
+            self.weight_uri,
+            self.version_aliases,
+            self.system_fingerprint_suffix,
         )
         refuse_reserved(self.version_aliases or (), "version_aliases")
+
+    def _new_request(self, ledger: Ledger | None) -> UploadRequest:
+        org_name, identity, begins = self.hook.org_name, None, False
+        if ledger is not None:
+            identity, begins = ledger.identify(
+                lambda: highest_generation(self.hook.get_conn(), org_name, self.model_arch_id, ledger.identity)
+            )
         return UploadRequest(
             org_name=org_name,
             model_arch_id=self.model_arch_id,
@@ -202,8 +232,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             system_fingerprint_suffix=self.system_fingerprint_suffix,
             version_aliases=tuple(dict.fromkeys(self.version_aliases or ())),
             move_aliases=self.move_aliases,
-            identity=self._identity(context) if self.durable else None,
+            identity=identity,
             claims=self.delete_on_kill,
+            begins=begins,
         )
 
     def _identity(self, context: Context) -> Identity:

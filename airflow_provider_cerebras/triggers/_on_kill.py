@@ -83,4 +83,5 @@ async def _send(client: AsyncCerebrasClient, calls: Generator[Any, Any, ResultT]
         except StopIteration as end:
             result: ResultT = end.value
             return result
-        response = await client.send(call)
+        # What was asked for before a deletion is old after a pause.
+        response = await client.send_once(call) if call.method == "DELETE" else await client.send(call)

@@ -17,6 +17,7 @@ from airflow_provider_cerebras.operators.model_versions import CerebrasUploadMod
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.integration.dag_run import database
 from tests.integration.scenario import OPERATOR_MODES, output
+from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,20 +135,17 @@ def test_a_weekly_dag_moves_its_alias_every_week_or_is_told_what_to_do(
 
 
 class Clear(BaseOperator):
-    """Does once what a user does who clears a task."""
+    """Does once what a user does who clears a task, perhaps after an edit of its retries."""
 
-    def __init__(self, *, cleared: str, **kwargs: Any) -> None:
+    def __init__(self, *, cleared: str, edited: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cleared = cleared
-        self.done = False
+        self.edited = edited
 
     def execute(self, context: Context) -> None:
         from airflow import settings
         from airflow.models.taskinstance import TaskInstance, clear_task_instances
 
-        if self.done:
-            return
-        type(self).done = True
         ti: Any = context["ti"]
         session_class: Any = settings.Session
         with closing(session_class.session_factory()) as session:
@@ -155,6 +153,10 @@ class Clear(BaseOperator):
             # Airflow 2 would look for the DAG in a file, and does not count the clear if it finds none.
             dag: dict[str, Any] = {} if AIRFLOW_V_3_0_PLUS else {"dag": self.get_dag()}
             clear_task_instances(of_the_run.all(), session, dag_run_state=False, **dag)
+            if self.edited is not None:
+                (row,) = of_the_run.all()
+                row.max_tries = row.try_number + self.edited
+                self.get_dag().get_task(self.cleared).retries = self.edited  # type: ignore[union-attr]
             session.commit()
 
 
@@ -177,3 +179,49 @@ def test_clearing_a_task_uploads_anew_and_takes_its_aliases_over(
     # One base, two generations: without a clear, they differ by nothing.
     assert before.rpartition("-")[0] == after.rpartition("-")[0]
     assert before != after
+
+
+@pytest.mark.parametrize(
+    ("first", "edits"), [(3, [0, 1]), (3, [2, 1, 0]), (0, [3, 0]), (2, [2, 2])], ids=lambda value: str(value)
+)
+def test_each_clear_uploads_anew_whatever_the_retries_were_when(
+    first: int, edits: list[int], emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+) -> None:
+    """Airflow's max_tries repeats itself when retries are edited between clears."""
+    with new_dag() as dag:
+        upload = CerebrasUploadModelVersionOperator(
+            task_id="upload",
+            model_arch_id=emulator.arch,
+            weight_uri="s3://weights/run-1",
+            version_aliases=["latest"],
+            retries=first,
+        )
+        before: list[Any] = []
+        for number, edited in enumerate(edits):
+            clear = Clear(task_id=f"clear-{number}", cleared="upload", edited=edited)
+            [upload, *before] >> clear
+            before.append(clear)
+
+    result = run_dag(dag)
+
+    assert result.state == "success", result.log
+    last = emulator.version_name(len(edits) + 1)
+    assert result["upload"].xcom == last
+    assert len(emulator.versions()) == len(emulator.requests("upload_model_version")) == len(edits) + 1
+    assert [name for name, held in aliases(emulator).items() if "latest" in held] == [last]
+
+
+def test_a_run_that_was_deleted_and_made_again_uploads_anew(
+    emulator: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+) -> None:
+    with new_dag(default_args={"retries": 1}) as dag:
+        upload = CerebrasUploadModelVersionOperator(
+            task_id="upload", model_arch_id=emulator.arch, weight_uri="s3://weights/run-1", version_aliases=["latest"]
+        )
+    run_id = run_dag(dag).run_id
+    # The identity that the same run id leads to, on a version of the deleted run.
+    ti = TaskInstance(dag_id=dag.dag_id, run_id=run_id, task_id="upload", max_tries=1, try_number=1)
+    assert upload.execute({"ti": ti}) == emulator.version_name(2)  # type: ignore[typeddict-item,unused-ignore]
+    assert [name for name, held in aliases(emulator).items() if "latest" in held] == [emulator.version_name(2)]
+    retried = TaskInstance(dag_id=dag.dag_id, run_id=run_id, task_id="upload", max_tries=1, try_number=2)
+    assert upload.execute({"ti": retried}) == emulator.version_name(2)  # type: ignore[typeddict-item,unused-ignore]

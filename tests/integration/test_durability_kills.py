@@ -171,7 +171,7 @@ def test_once_its_wait_is_over_a_version_is_not_deleted_any_more(
     trigger = defer(emulator, 1, delete_on_kill=True)
     operator = upload(emulator, deferrable=False, delete_on_kill=True)
     if mode == "blocking":
-        operator.execute(context(1))
+        operator.execute(context(2))
     else:
         event = {"status": "succeeded", "message": "", "model_version": emulator.version_name(1)}
         operator.execute_complete(context(1), event)
@@ -290,6 +290,19 @@ def killed_at_its_first_look(emulator: EmulatorClient, *, adopted: bool = False,
     done = {"name": emulator.version_name(1), "done": True, "response": {"sync_status": "done"}}
     with emulator.meanwhile("get_model_version", kill_the_task, path_contains="/versions/1", body=done):
         operator.execute(context(1))
+
+
+@pytest.mark.parametrize(("state", "uploads"), [("restarting", 2), ("running", 1), ("failed", 1), ("unknown", 1)])
+def test_a_task_that_is_cleared_while_it_holds_a_worker_uploads_anew(
+    state: str, uploads: int, emulator: EmulatorClient, set_task_state: Callable[[str | None], None]
+) -> None:
+    """Airflow's counts do not tell that from a retry; on_kill does."""
+    set_task_state(state)
+    killed_at_its_first_look(emulator, delete_on_kill=False, version_aliases=["latest"])
+    upload(emulator, deferrable=False, version_aliases=["latest"]).execute(context(2))
+    assert list(emulator.versions()) == [emulator.version_name(number + 1) for number in range(uploads)]
+    held = {name: version.aliases for name, version in emulator.versions().items()}
+    assert [name for name, aliases in held.items() if "latest" in aliases] == [emulator.version_name(uploads)]
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,35 @@ def test_a_change_of_aliases_that_does_not_show_is_repeated_with_pauses_and_ends
     assert service.aliases() == {1: [FIRST.alias]}
 
 
+# A run that was deleted and made again has the identities of the one before.
+
+
+@pytest.mark.parametrize("lag", [False, True])
+def test_what_a_deleted_run_has_made_is_left_and_hands_its_aliases_over(lag: bool, service: Service) -> None:
+    service.upload(URI, FIRST.alias, FIRST.claim, "latest", "golden")
+    before = service.api("GET", f"/{name(1)}")
+    # The look that follows the change may still show what was there before.
+    stale = [Mishap(LOOK, httpx.Response(200, json=before), skip=3)] if lag else []
+    attempt = Attempt(service, stale)
+    assert attempt.upload(request(FIRST, "latest", claims=True, begins=True)) == name(2)
+    assert service.aliases() == {1: ["golden", FIRST.retired], 2: [FIRST.alias, FIRST.claim, "latest"]}
+    assert "a DAG run of the same id made it" in attempt.journal.text
+    assert Attempt(service).upload(request(RETRY, "latest", claims=True)) == name(2)
+
+
+def test_a_first_attempt_that_comes_late_adopts_what_a_retry_has_claimed(service: Service) -> None:
+    Attempt(service).upload(request(RETRY, "latest", claims=True))
+    assert Attempt(service).upload(request(FIRST, "latest", begins=True)) == name(1)
+
+
+def test_a_version_that_a_clear_has_retired_is_not_adopted_by_a_note(service: Service) -> None:
+    store = Store()
+    Attempt(service, store=store).upload(request(FIRST, "latest"))
+    service.set_aliases(name(1), FIRST.retired, "latest")
+    assert Attempt(service, store=store).upload(request(RETRY, "latest")) == name(2)
+    assert service.aliases() == {1: [FIRST.retired], 2: [FIRST.alias, "latest"]}
+
+
 # Somebody was faster.
 
 
