@@ -79,10 +79,11 @@ def _read(description: Description) -> tuple[dict[str, Any] | None, Finding | No
     content = description.beginnings.get(CONFIG, b"")
     if not stored.size:
         return None, finding("empty-object", "It has no bytes.", key=CONFIG)
+    if len(content) < stored.size:
+        what = f"It has {stored.size} bytes; a configuration of up to {MAX_CONFIG_BYTES} is read."
+        return None, finding("header-not-read", what, key=CONFIG)
     if code := looks_like(content):
         return None, finding(code, "It is in place of the configuration.", key=CONFIG)
-    if stored.size > MAX_CONFIG_BYTES:
-        return None, finding("header-not-read", f"It has {stored.size} bytes.", key=CONFIG)
     try:
         return json_object(content, unique_keys=False), None
     except BadJson as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.weights.config import examine_config
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from airflow_provider_cerebras.weights.description import Description
+
+
+MOST_FINDINGS = 10_000
+"""Findings that are collected of each check; more are of no use, and who writes an index may want them to be many."""
 
 
 def examine(
@@ -35,11 +40,11 @@ def examine(
     if not description.listing.objects:
         return model, found
     if "index" in checks:
-        of_the_index = list(examine_index(description, model))
+        of_the_index = list(islice(examine_index(description, model), MOST_FINDINGS))
         what = f"Tensors that are where it says: {len(model.weight_map)}."
         found += or_sound(of_the_index, "index", what) if model.weight_map else of_the_index
     if "config" in checks:
-        of_the_config = examine_config(description, model, model_arch_id)
+        of_the_config = islice(examine_config(description, model, model_arch_id), MOST_FINDINGS)
         found += or_sound(of_the_config, "config", "It and the tensors do not contradict each other.")
     return model, found
 

@@ -183,7 +183,7 @@ def _headers(description: Description, keys: Iterable[str]) -> tuple[dict[str, H
             continue
         beginning, size = description.beginnings.get(key, b""), objects[key].size
         count = bytes_wanted(beginning, size)
-        if len(beginning) < min(count, size):
+        if len(beginning) < min(count, size) or (size and not beginning):
             what = f"Its header takes {count} bytes; headers of up to {MAX_READ_HEADER_BYTES} are read."
             findings.append(finding("header-not-read", what, key=key))
             continue

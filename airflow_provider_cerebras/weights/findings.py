@@ -125,7 +125,8 @@ KINDS: dict[str, Kind] = {
         "There is no tokenizer file.", "Save the tokenizer beside the weights, unless you know that it is not needed."
     ),
     "header-not-read": _warning(
-        "A header is too large to be checked.", "Nothing has to be done; the file has not been checked."
+        "A header, the index or the configuration is too large to be checked.",
+        "Nothing has to be done; the file has not been checked.",
     ),
     "unknown-dtype": _warning(
         "A tensor has a dtype that this check does not know.", "Correct it unless you know that it is supported."

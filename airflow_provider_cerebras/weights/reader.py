@@ -76,7 +76,7 @@ class S3Reader:
         with self._errors(self.location.uri, "s3:ListBucket"):
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 self.requests += 1
-                found += [_stored(entry, prefix) for entry in page.get("Contents", ())]
+                found += [self._stored(entry, prefix) for entry in page.get("Contents", ())]
         return Listing(self.location, tuple(each for each in found if each.size or not _marks_a_folder(each.key)))
 
     def describe(self, listing: Listing) -> Description:
@@ -132,6 +132,14 @@ class S3Reader:
             requester_pays=self._ask("get_bucket_request_payment").get("Payer") == "Requester",
             in_account_of_role=self._is_owned_by(role.account) and not self._is_owned_by(_NO_ACCOUNT),
         )
+
+    def _stored(self, entry: Any, prefix: str) -> StoredObject:
+        etag = str(entry.get("ETag") or "").strip('"')
+        if not etag:
+            what = "has no ETag in the listing, without which nobody can tell whether it was replaced"
+            raise WeightsUnreadable(f"s3://{self.location.bucket}/{entry['Key']} {what}.")
+        storage_class = entry.get("StorageClass") or "STANDARD"
+        return StoredObject(entry["Key"].removeprefix(prefix), entry["Size"], etag, storage_class)
 
     def _is_owned_by(self, account: str) -> bool:
         """Whether S3 says so; a service that is not AWS's own may say it of any account."""
@@ -288,15 +296,6 @@ def _client(aws_conn_id: str | None) -> Any:
 
 def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _stored(entry: Any, prefix: str) -> StoredObject:
-    return StoredObject(
-        key=entry["Key"].removeprefix(prefix),
-        size=entry["Size"],
-        etag=entry["ETag"].strip('"'),
-        storage_class=entry.get("StorageClass") or "STANDARD",
-    )
 
 
 def _marks_a_folder(key: str) -> bool:

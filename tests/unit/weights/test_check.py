@@ -169,6 +169,24 @@ def test_a_header_that_is_too_large_to_be_read_is_a_warning() -> None:
     assert found["header-not-read"] is Level.WARNING
 
 
+def test_what_is_not_read_for_want_of_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    arch, make = LAYOUTS["llama-3.1-8b"]
+    files = make()
+    for limit in (0, len(files["config.json"]) + 1, sum(map(len, files.values())) // 2):
+        monkeypatch.setattr("airflow_provider_cerebras.weights.description.MAX_BYTES_IN_ALL", limit)
+        found = findings(files, arch)
+        assert "header-not-read" in {each.code for each in found if each.level is Level.WARNING}
+        assert [each for each in found if each.level is Level.ERROR] == []
+
+
+def test_findings_beyond_number_are_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    arch, make = LAYOUTS["llama, tied"]
+    names = {f"of-no-shard-{number}": "model.safetensors" for number in range(30)}
+    files = {**make(), "model.safetensors.index.json": json.dumps({"weight_map": names}).encode()}
+    monkeypatch.setattr("airflow_provider_cerebras.weights.examine.MOST_FINDINGS", 7)
+    assert [each.code for each in findings(files, arch)].count("tensor-missing") == 7
+
+
 def test_a_broken_file_that_is_no_part_of_the_model_is_a_warning() -> None:
     arch, make = LAYOUTS["qwen-3-32b"]
     files = {**make(), "model-00001-of-00002.safetensors": b"half of an older save"}

@@ -258,6 +258,11 @@ def test_the_bucket_is_checked_for_a_role(s3: S3Client) -> None:
     rule: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "key-of-mine"}}
     s3.put_bucket_encryption(Bucket="models", ServerSideEncryptionConfiguration={"Rules": [rule]})
     assert of_the_bucket() == {("warning", "kms"), ("ok", "bucket")}
+    encryption: Any = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key-of-the-object"}
+    s3.put_object(Bucket="models", Key="run/config.json", Body=b"{}", **encryption)
+    (found,) = [each for each in check_weights(RUN, arch, reader_role_arn=ROLE).findings if each.code == "kms"]
+    assert "key-of-the-object" in found.message
+    assert "kms:Decrypt" in found.message
 
 
 def test_checks_are_chosen(s3: S3Client) -> None:
