@@ -26,7 +26,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test test-matrix docs acceptance browser registry drills matrix soak reliability \
+.PHONY: help demo standalone test test-matrix docs acceptance browser registry arguments drills matrix soak reliability \
 	conformance bench clean
 
 help:  ## tell what there is
@@ -56,6 +56,9 @@ acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break i
 browser: .venv/.test  ## see the pages of Airflow and of the emulator in a real browser
 	@scripts/install_chromium.sh
 	.venv/bin/python -m pytest tests/browser
+
+arguments: .venv/.test  ## write docs/arguments.md from what operators and sensors declare
+	.venv/bin/python scripts/argument_tables.py
 
 registry: .venv/.test  ## write .airflow-registry.yaml from the provider info and the docstrings
 	.venv/bin/python scripts/registry.py

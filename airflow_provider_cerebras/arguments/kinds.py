@@ -272,7 +272,7 @@ def as_it_is(value: object, _argument: str) -> object:
     return value
 
 
-BOOLEAN = Kind("true or false; or a text: true, yes, on, 1, or false, no, off, 0 and the empty text", read_boolean)
+BOOLEAN = Kind("true or false, or a text: true, yes, on, 1; false, no, off, 0, or the empty text", read_boolean)
 CONN_ID = Kind("the id of a connection", read_conn_id, text=True)
 POSITIVE = Kind("a number, more than 0, or its text", read_positive)
 SHARE = Kind("a number from 0 to 1, or its text", read_share)
