@@ -40,7 +40,10 @@ html_css_files = ["site.css"]
 nitpicky = True
 nitpick_ignore = [("py:exc", "AirflowSensorTimeout")]
 # A docstring may send its readers to a module that users have no need of.
-nitpick_ignore_regex = [("py:mod", r".*"), ("py:class", r"(?!airflow_provider_cerebras).*|.*\.AnswerT")]
+nitpick_ignore_regex = [
+    ("py:mod", r".*"),
+    ("py:class", r"(?!airflow_provider_cerebras).*|.*\.AnswerT|.*\._redaction\..*"),
+]
 
 
 class Layers(SphinxDirective):
