@@ -227,9 +227,7 @@ class CerebrasClient(_BaseClient):
                 closing(http.send(request, stream=True)) as response,
             ):
                 received.begin(response.status_code, response.headers)
-                for piece in cast("httpx.SyncByteStream", response.stream):
-                    if not received.add(piece):
-                        break
+                _take(response, received)
         except _BROKEN as error:
             broken = self._broken(call, error, seconds)
         else:
@@ -354,10 +352,7 @@ class AsyncCerebrasClient(_BaseClient):
                         aclosing(await self._http.send(request, stream=True)) as response,
                     ):
                         received.begin(response.status_code, response.headers)
-                        async for piece in cast("httpx.AsyncByteStream", response.stream):
-                            if not received.add(piece):
-                                break
-                            await asyncio.sleep(0)  # a body in a million pieces has not the whole loop to itself
+                        await _take_async(response, received)
             except _BROKEN as error:
                 broken = self._broken(call, error, seconds)
             took = time.monotonic() - began
@@ -378,6 +373,20 @@ class AsyncCerebrasClient(_BaseClient):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+# Functions of their own, for a traceback of what a response stands for shows no variable of theirs.
+def _take(response: httpx.Response, received: Received) -> None:
+    for piece in cast("httpx.SyncByteStream", response.stream):
+        if not received.add(piece):
+            break
+
+
+async def _take_async(response: httpx.Response, received: Received) -> None:
+    async for piece in cast("httpx.AsyncByteStream", response.stream):
+        if not received.add(piece):
+            break
+        await asyncio.sleep(0)  # a body in a million pieces has not the whole loop to itself
 
 
 @contextmanager

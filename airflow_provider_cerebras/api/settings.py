@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies_environment
 
 import certifi
+import idna
 
 from airflow_provider_cerebras._version import __version__
 from airflow_provider_cerebras.api._redaction import Secret
@@ -298,7 +299,7 @@ def _checked_host(url: SplitResult) -> str:
     try:
         if ":" in host:
             return str(ipaddress.IPv6Address(host))
-        host = host.encode("idna").decode() if not host.isascii() else host
+        host = host if host.isascii() else idna.encode(host).decode()
     except ValueError as error:
         raise ValueError(f"host: {shown_url(url)!r} is not a URL ({error}).") from None
     if not _HOST.fullmatch(host) or ".." in host:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.api.models import ModelVersion
     from airflow_provider_cerebras.polling.log import Log
 
+_SECONDS = 5.0
+"""What each request may take, with its repetitions: the task has done its work, and is only told about."""
+
 
 class Provenance(NamedTuple):
     """What was made, as far as it is known.
@@ -71,7 +74,7 @@ def trace_version(client: CerebrasClient, model_version: str, *, log: Log) -> Pr
     :param log: where it says that there was no answer.
     """
     try:
-        return of_version(client.send(operations.get_model_version(model_version)))
+        return of_version(client.send(operations.get_model_version(model_version), within=_SECONDS))
     except CerebrasError as error:
         log.warning("The aliases and weights of %s are not known: %s", model_version, error)
         return Provenance(model_version=model_version)
@@ -91,7 +94,7 @@ def trace_deployment(
     """
     made = Provenance()
     try:
-        endpoint = client.send(operations.get_endpoint(endpoint_id))
+        endpoint = client.send(operations.get_endpoint(endpoint_id), within=_SECONDS)
         if deployment_id is None:
             entry = serving_model(endpoint)
         else:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
+_WARNING = (
+    "Warning: the emulator listens on {}, beyond this machine. Its control plane takes no key: whoever reaches the "
+    "port can read and reset all that it has. Let nobody reach it but your own containers."
+)
+
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
     """The settings that a command line asks for; ends the process if it is not understood.
@@ -100,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from airflow_provider_cerebras.emulator import server
         from airflow_provider_cerebras.emulator.app import create_app
+        from airflow_provider_cerebras.emulator.hosts import is_beyond_loopback
         from airflow_provider_cerebras.emulator.service.store import StateError
     except ModuleNotFoundError as error:
         if (advice := what_to_install(error)) is None:
@@ -110,8 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"Cannot listen on {settings.host} port {settings.port}: {error}")
     try:
+        server.prepare_tls(settings)
         app = create_app(settings)
-    except StateError as error:
+    except (StateError, OSError) as error:
         listener.close()
         return _fail(str(error))
     url = server.base_url(settings, listener)
@@ -120,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         connection = server.airflow_connection(settings, url)
         print(f"Cerebras emulator ready at {url}\n{connection}", flush=True)  # noqa: T201
 
-    emulator = server.Server(app, announce)
+    if is_beyond_loopback(settings.host):
+        print(_WARNING.format(settings.host), file=sys.stderr, flush=True)  # noqa: T201
+    emulator = server.Server(app, announce, settings)
     # Uvicorn raises the signal that ended it once more afterwards; caught here, it does not end the process again.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, emulator.handle_exit)

@@ -8,11 +8,12 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import uvicorn
 
 from airflow_provider_cerebras.emulator.app import create_app
+from airflow_provider_cerebras.emulator.hosts import OwnHostsOnly, own_names
 from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,20 @@ def listen(settings: Settings) -> socket.socket:
 def base_url(settings: Settings, listener: socket.socket) -> str:
     """The URL under which a client on this machine reaches the server."""
     host = _ANY_ADDRESS.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def prepare_tls(settings: Settings) -> None:
+    """Write the self-signed certificate that the settings ask for.
+
+    :raises OSError: It cannot be written.
+    """
+    if settings.tls_self_signed and settings.tls_cert is not None and settings.tls_key is not None:
+        from airflow_provider_cerebras.emulator.certificates import make_pair
+
+        names = own_names(settings) | {"127.0.0.1", "::1"}
+        make_pair(settings.tls_cert, settings.tls_key, names - _ANY_ADDRESS.keys())
 
 
 def airflow_connection(settings: Settings, url: str) -> str:
@@ -50,21 +64,37 @@ def airflow_connection(settings: Settings, url: str) -> str:
 
     :param url: Base URL of the emulator.
     """
-    connection = json.dumps(settings.all_organizations()[0].connection(url))
+    connection = json.dumps(connection_to(settings, url))
     return f"AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(connection)}"
+
+
+def connection_to(settings: Settings, url: str) -> dict[str, Any]:
+    """The fields of an Airflow connection to the emulator's first organization.
+
+    :param url: Base URL of the emulator.
+    """
+    connection = settings.all_organizations()[0].connection(url)
+    if settings.tls_self_signed:
+        connection["extra"]["verify"] = str(settings.tls_cert)
+    return connection
 
 
 class Server(uvicorn.Server):
     """Uvicorn that says when it is ready, and that stops although requests are held; it is run once.
 
     :param on_ready: Called once connections are accepted.
+    :param settings: Names and certificates are taken from it.
     :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
     """
 
-    def __init__(self, app: EmulatorApp, on_ready: Callable[[], None], http: HttpImplementation = "auto") -> None:
+    def __init__(
+        self, app: EmulatorApp, on_ready: Callable[[], None], settings: Settings, http: HttpImplementation = "auto"
+    ) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                OwnHostsOnly(app, own_names(settings)),
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
                 http=http,
                 ws="none",
                 lifespan="off",
@@ -103,6 +133,7 @@ class EmulatorServer:
         thread.
     :param http: Which of uvicorn's HTTP implementations to use; default: the fastest that is installed.
     :raises StateError: The state file cannot be used, or does not go with the settings.
+    :raises OSError: The certificate cannot be written.
     """
 
     def __init__(
@@ -111,12 +142,13 @@ class EmulatorServer:
         self.settings = settings or Settings(port=0)
         self._listener = listen(self.settings)
         try:
+            prepare_tls(self.settings)
             self.app = create_app(self.settings, clock)
         except BaseException:
             self._listener.close()
             raise
         self._ready: Future[None] = Future()
-        self._server = Server(self.app, lambda: self._ready.set_result(None), http)
+        self._server = Server(self.app, lambda: self._ready.set_result(None), self.settings, http)
         self.base_url = base_url(self.settings, self._listener)
         self._thread = threading.Thread(target=self._run, name="cerebras-emulator", daemon=True)
 

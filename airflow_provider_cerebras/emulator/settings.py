@@ -33,6 +33,17 @@ class Listening(Group):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8900, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    server_names: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.,: -]*$",
+        description="names by which clients reach it, separated by commas, besides localhost, the name of this machine "
+        "and addresses; requests to any other name are refused",
+    )
+    tls_cert: Path | None = Field(None, description="file of the certificate to serve HTTPS with, with its chain")
+    tls_key: Path | None = Field(None, description="file of the certificate's key")
+    tls_self_signed: bool = Field(
+        False, description="whether to write a self-signed certificate and its key first, where there are none"
+    )
 
 
 class OneOrganization(Group):
@@ -127,6 +138,8 @@ class Settings(Listening, OneOrganization, World, Faults, Behaviour):
             raise ValueError(f"organizations excludes {', '.join(sorted(given))}")
         if not self.organizations and self.inference_key == self.management_key:
             raise ValueError("inference_key is the same as management_key: a key is of one kind")
+        if (self.tls_cert is None) != (self.tls_key is None) or (self.tls_self_signed and self.tls_cert is None):
+            raise ValueError("tls_cert and tls_key go together, and tls_self_signed needs both")
         check_distinct(self.organizations)
         return self
 

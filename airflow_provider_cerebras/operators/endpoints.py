@@ -326,7 +326,7 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     :param expect: a string that each answer must contain, a ``re.Pattern`` that must be found in it, or a function that
         takes the answer and must return true. (templated)
     :param system_fingerprint_suffix: what the answers' ``system_fingerprint`` must end with. (templated)
-    :param max_latency: seconds that an answer may take. (templated)
+    :param max_latency: seconds that an answer may take; repetitions of a request are not in it. (templated)
     :param min_tokens_per_second: how fast an answer must be. (templated)
     :param settle_timeout: seconds in which a check that fails is repeated; default 60. (templated)
     :param chat_params: further fields of the requests, such as ``temperature``. (templated)

@@ -69,7 +69,7 @@ REFUSALS = {
     "deployment on an unknown endpoint": Refusal(
         CerebrasDeployModelOperator,
         {"endpoint_id": "nowhere", "model_version": VERSION},
-        ("answered 404", "nowhere", "Check the name"),
+        ("answered 404", "nowhere", "Compare the name"),
     ),
     "deployment of an unknown version": Refusal(
         CerebrasDeployModelOperator,

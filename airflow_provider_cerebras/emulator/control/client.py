@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -128,6 +129,12 @@ class EmulatedState(Emulated):
     endpoints: list[EmulatedEndpoint]
 
 
+def _verify(base_url: str, settings: Settings) -> ssl.SSLContext | bool:
+    if not base_url.startswith("https://"):
+        return False
+    return ssl.create_default_context(cafile=settings.tls_cert if settings.tls_self_signed else None)
+
+
 class EmulatorClient:
     """An emulator behind a socket. What it refuses raises an ``httpx.HTTPStatusError`` with its words.
 
@@ -149,7 +156,12 @@ class EmulatorClient:
         endpoints = (each.endpoint_id for each in self._organization.endpoints if each.model_arch_id == self.arch)
         self.endpoint_id = next(endpoints, f"{self.org}-{self.arch}")
         # The environment's proxies are for other hosts.
-        self._http = httpx.Client(base_url=self.base_url, trust_env=False, timeout=ANSWER_SECONDS)
+        self._http = httpx.Client(
+            base_url=self.base_url,
+            trust_env=False,
+            timeout=ANSWER_SECONDS,
+            verify=_verify(self.base_url, self.settings),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -169,6 +181,8 @@ class EmulatorClient:
         :param changes: Fields of the connection (``host``, ``password``, ...); those of ``extra`` are merged into it.
         """
         connection = self._organization.connection(self.base_url)
+        if self.settings.tls_self_signed:
+            connection["extra"]["verify"] = str(self.settings.tls_cert)
         return json.dumps({**connection, **changes, "extra": {**connection["extra"], **changes.get("extra", {})}})
 
     def reset(self) -> None:
