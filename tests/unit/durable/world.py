@@ -138,6 +138,10 @@ class Service:
         made: str = self.api("POST", f"/endpoints/{ENDPOINT}:deployModel", {"model": model_version})["name"]
         return made
 
+    def all_deployments(self) -> list[str]:
+        """UUID of each deployment, listed or not, oldest first; but for those that were superseded."""
+        return [each.deployment_id for each in self._app.emulator.service.endpoint(ENDPOINT).deployments]
+
     def api_control(self, path: str, body: object) -> None:
         response = self.answer(httpx.Request("POST", f"http://127.0.0.1/_emulator{path}", json=body))
         assert response.is_success, response.text
