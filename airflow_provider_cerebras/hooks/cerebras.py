@@ -116,7 +116,7 @@ class CerebrasHook(BaseHook):
 
         :raises ConnectionUnusable: if neither the argument nor the connection gives one.
         """
-        org_name = self._org_name or self._settings.org_name
+        org_name = self._settings.org_name if self._org_name is None else self._org_name
         if not org_name:
             raise ConnectionUnusable(
                 f"Connection {self.cerebras_conn_id!r}, field extra: has no org_name, and none was given as an "

@@ -41,17 +41,20 @@ class CerebrasLink(BaseOperatorLink):
         """
         if url := self.url(task):
             try:
-                context["ti"].xcom_push(key=self.xcom_key, value=url)
+                _store(context["ti"], self.xcom_key, url)
             except Exception as error:  # noqa: BLE001  it is behind another API, which can fail in any way
                 _log.warning("The link %r is not stored: %s", self.name, error)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the stored URL, or an empty text.
+        """Return the URL, or an empty text.
 
-        :param operator: the operator, as it was stored.
+        :param operator: the operator: on a worker of Airflow 3 the task itself, in the webserver of Airflow 2 what was
+            stored of it.
         :param ti_key: the task instance.
         """
         try:
+            if hasattr(operator, "arguments"):
+                return self.url(operator)
             from airflow.providers.common.compat.sdk import XCom
 
             url = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
@@ -59,6 +62,23 @@ class CerebrasLink(BaseOperatorLink):
             _log.debug("The link %r cannot be read: %s", self.name, error)
             return ""
         return url if isinstance(url, str) and url.startswith(self.base_url) else ""
+
+
+def _store(ti: Any, key: str, url: str) -> None:
+    """Store a URL so that Airflow's server finds it as it is, also where XComs are kept elsewhere.
+
+    The server of Airflow 3 reads what is in the database, which with an XCom backend of the user's own can be a path.
+    Airflow itself stores links past the backend as well, but only when the task has ended.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    past_the_backend = getattr(XCom, "_set_xcom_in_db", None)
+    if past_the_backend is None or "_set_xcom_in_db" in vars(XCom):  # Airflow 2, or no backend of the user's own
+        ti.xcom_push(key=key, value=url)
+    else:
+        past_the_backend(
+            key=key, value=url, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        )
 
 
 def persist_links(task: Any, context: Context) -> None:

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeightsLink
 from airflow_provider_cerebras.links.base import CerebrasLink, persist_links
+from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
+from tests.task_instance import TaskInstance
 
 LINKS = [CerebrasConsoleLink(), CerebrasWeightsLink()]
 
@@ -85,3 +88,28 @@ def test_a_link_that_cannot_be_stored_does_no_harm() -> None:
 
     context: Any = {"ti": SimpleNamespace(xcom_push=fail)}
     persist_links(SimpleNamespace(operator_extra_links=LINKS, weight_uri="s3://my-bucket/weights"), context)
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="the server of Airflow 2 reads XComs by the backend")
+def test_a_link_is_stored_past_an_xcom_backend_of_the_user_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: dict[str, object] = {}
+    ti = TaskInstance()
+
+    class Elsewhere(XCom):  # type: ignore[misc]
+        """Keeps values in files, and a path in the database."""
+
+    monkeypatch.setattr(
+        Elsewhere.__mro__[1], "_set_xcom_in_db", classmethod(lambda _, key, value, **ids: stored.update({key: value}))
+    )
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom", Elsewhere)
+    persist_links(SimpleNamespace(operator_extra_links=LINKS, weight_uri="s3://my-bucket/weights"), {"ti": ti})  # type: ignore[typeddict-item]
+    assert set(stored) == {link.xcom_key for link in LINKS}
+    assert ti.xcoms == {}
+
+
+def test_on_a_worker_a_link_is_known_without_a_look_at_what_is_stored() -> None:
+    operator: Any = CerebrasUploadModelVersionOperator(
+        task_id="upload", model_arch_id="gpt-oss-120b", weight_uri="s3://my-bucket/weights"
+    )
+    key: Any = None
+    assert LINKS[1].get_link(operator, ti_key=key) == weights_url("s3://my-bucket/weights")
