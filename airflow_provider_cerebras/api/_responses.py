@@ -168,14 +168,20 @@ class Responses:
             raise self.unreadable(call, f"the response {refusal}") from None
         except ValidationError as error:
             if words := message_in(body):
-                raise self.unreadable(call, f"the response is an error in spite of its status: {words}") from None
+                raise self._error_in_success(call, words) from None
             raise self.unreadable(call, f"the response is not as documented: {_problems(error)}") from None
         if not answer.model_fields_set - {"error"} and (words := message_in(body)):
-            raise self.unreadable(call, f"the response is an error in spite of its status: {words}")
+            raise self._error_in_success(call, words)
         try:
             return call.check(cast("AnswerT", answer)) if call.check else cast("AnswerT", answer)
         except AnotherSubject as another:
             raise self.unreadable(call, f"the response {another}") from None
+
+    def _error_in_success(self, call: Call[AnswerT], words: str) -> CerebrasError:
+        error = self.unreadable(call, f"the response is an error in spite of its status: {words}")
+        if isinstance(error, OutcomeUnknown):
+            error.is_error_in_success = True
+        return error
 
     def unreadable(self, call: Call[AnswerT], why: str) -> CerebrasError:
         if not call.may_be_resent:

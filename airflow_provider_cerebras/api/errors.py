@@ -132,7 +132,12 @@ class OutcomeUnknown(CerebrasError):
     """A request that creates something may have been acted on: look before sending it again.
 
     ``retry_after`` is the seconds that the service asked for, if it did.
+
+    :ivar is_error_in_success: whether the response had the status of a success and said an error. If nothing is found
+        then, sending it again will hardly help.
     """
+
+    is_error_in_success = False
 
 
 class UnexpectedResponse(CerebrasError):

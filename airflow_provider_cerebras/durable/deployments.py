@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.client import MAX_RETRY_AFTER
 from airflow_provider_cerebras.api.errors import OutcomeUnknown, UnexpectedResponse
 from airflow_provider_cerebras.durable.rollout_steps import (
     Baseline,
@@ -92,8 +93,11 @@ class Rollout:
                     self.log.info("Deployment %s has come of it.", found.id)
                     DEPLOYMENT.count("reconciled", self.endpoint_id)
                     return Submission(found.id, model_version, found.created)
-                if unknown == MAX_SUBMISSIONS:
+                if unknown == MAX_SUBMISSIONS or error.is_error_in_success:
                     raise
+                # The look has taken the settling time already.
+                if (left := min(error.retry_after or 0.0, MAX_RETRY_AFTER) - SETTLING_TIME) > 0:
+                    self._sleep(left)
             else:
                 self.log.info(
                     "Deployment %s rolls out model version %s onto endpoint %s.",

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.client import MAX_RETRY_AFTER
 from airflow_provider_cerebras.api.errors import (
     BadRequest,
     CerebrasError,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 MAX_DOUBTS = 5
 """How often a creation may end in an unknown outcome before the task gives up; its retry goes on from there."""
+MAX_SAID_ERRORS = 1
+"""The same if the response says an error, though its status is that of a success."""
 MAX_REFUSALS = 6
 """How often an upload whose alias is said to be taken is repeated; the pauses outlast a read lag of 30 s."""
 MAX_REPETITIONS = 10
@@ -227,12 +230,13 @@ class Upload:
         self._sleep(_pause(self._refusals))
 
     def _doubt(self, error: CerebrasError) -> None:
-        """Wait longer each time before the next look, and give up in the end."""
+        """Wait longer each time before the next look, and as long as the service asks for; give up in the end."""
         self._doubts += 1
-        if self._doubts > MAX_DOUBTS:
+        said_error = isinstance(error, OutcomeUnknown) and error.is_error_in_success
+        if self._doubts > (MAX_SAID_ERRORS if said_error else MAX_DOUBTS):
             raise error
         self._log.warning("%s Checking the service.", error)
-        self._sleep(_pause(self._doubts))
+        self._sleep(max(_pause(self._doubts), min(error.retry_after or 0.0, MAX_RETRY_AFTER)))
 
     def _look(self) -> Seen:
         request = self._request

@@ -136,6 +136,21 @@ def test_doubt_is_bounded(service: Service) -> None:
     assert rollouts(service) == []
 
 
+def test_a_pause_that_the_service_asks_for_is_made_before_the_next_submission(service: Service) -> None:
+    later = httpx.Response(503, headers={"retry-after": "100"})
+    attempt = Attempt(service, [Mishap(DEPLOY, later, worked=False)])
+    assert [attempt.deploy(NEW)] == rollouts(service, NEW)
+    assert sum(attempt.pauses) >= 100
+
+
+def test_an_error_with_the_status_of_a_success_is_looked_for_and_not_sent_again(service: Service) -> None:
+    said = httpx.Response(200, json={"error": {"message": "Quota is exceeded."}})
+    attempt = Attempt(service, [Mishap(DEPLOY, said, worked=False, times=99)])
+    with pytest.raises(OutcomeUnknown, match="Quota is exceeded"):
+        attempt.deploy(NEW)
+    assert attempt.network.count("deploy_model") == 1
+
+
 def test_an_attempt_that_cannot_look_submits_nothing(service: Service) -> None:
     attempt = Attempt(service, [Mishap(LOOK, broken("503"), worked=False, times=99)])
     with pytest.raises(ServerError):

@@ -114,6 +114,22 @@ def test_doubt_is_bounded_and_a_retry_goes_on_from_there(service: Service) -> No
     assert Attempt(service).upload(request(RETRY)) == name(1)
 
 
+def test_a_pause_that_the_service_asks_for_is_made_before_the_next_upload(service: Service) -> None:
+    later = httpx.Response(503, headers={"retry-after": "60"})
+    attempt = Attempt(service, [Mishap(UPLOAD, later, worked=False)])
+    assert attempt.upload(request(FIRST)) == name(1)
+    assert attempt.pauses == [60]
+
+
+def test_an_error_with_the_status_of_a_success_is_looked_for_and_sent_again_once(service: Service) -> None:
+    said = httpx.Response(200, json={"error": {"message": "Quota is exceeded."}})
+    attempt = Attempt(service, [Mishap(UPLOAD, said, worked=False, times=99)])
+    with pytest.raises(OutcomeUnknown, match="Quota is exceeded"):
+        attempt.upload(request(FIRST))
+    assert attempt.network.count("upload_model_version") == 2
+    assert attempt.network.count("get_model_version") == 2
+
+
 def test_not_durable_never_adopts_what_it_does_not_know_to_be_its_own(service: Service) -> None:
     attempt = Attempt(service, [Mishap(UPLOAD, broken("dropped"))])
     with pytest.raises(OutcomeUnknown):
