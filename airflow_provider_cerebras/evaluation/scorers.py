@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api.names import shown
+from airflow_provider_cerebras.evaluation.completions import text_of
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.models import ChatCompletion
@@ -119,14 +120,6 @@ def read_score(value: object) -> float | None:
     if not isinstance(value, bool | int | float) or not 0 <= value <= 1:
         return None
     return float(value)
-
-
-def text_of(completion: ChatCompletion) -> str:
-    """Return the answer of a chat completion; empty if there is none.
-
-    :param completion: the response.
-    """
-    return (completion.choices[0].message.content or "") if completion.choices else ""
 
 
 def numeric(*, tolerance: float = 0.0) -> Scorer:

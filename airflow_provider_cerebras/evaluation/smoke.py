@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic import JsonValue
 
-from airflow_provider_cerebras.evaluation.scorers import text_of
+from airflow_provider_cerebras.evaluation.completions import text_of
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.models import ChatCompletion

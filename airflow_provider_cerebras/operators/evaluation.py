@@ -1,8 +1,10 @@
-"""The operator that evaluates an endpoint with a data set, and fails if it is not good enough."""
+"""The operator that evaluates an endpoint with a data set, and fails if it is not good enough.
+
+What only a running task needs is imported when it runs: not every parse of a DAG shall pay for it.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +25,9 @@ from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.identity import identify_evaluation
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.evaluation.cases import read_jsonl, read_rows
-from airflow_provider_cerebras.evaluation.plan import make_plan
-from airflow_provider_cerebras.evaluation.report import describe_change, describe_limits, summarize, to_markdown
-from airflow_provider_cerebras.evaluation.storage import ResultStore
 from airflow_provider_cerebras.exceptions import EvaluationFailed, InvalidArgument, permanent_errors_fail
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._base import CerebrasOperator
-from airflow_provider_cerebras.operators._evaluation import (
-    EndpointChanged,
-    answer_open_questions,
-    check_fingerprints,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.evaluation.report import Evaluation
     from airflow_provider_cerebras.evaluation.results import Totals
     from airflow_provider_cerebras.evaluation.scorers import Scorer, ScorerFunction
+    from airflow_provider_cerebras.evaluation.storage import ResultStore
 
 XCOM_KEY = "evaluation"
 """XCom key of the summary of an evaluation that failed; one that passes is what the task returns."""
@@ -163,6 +157,8 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         return self._conclude(evaluation, store, context)
 
     def _plan(self) -> Plan:
+        from airflow_provider_cerebras.evaluation.plan import make_plan
+
         try:
             return make_plan(
                 self._read_dataset(),
@@ -181,10 +177,12 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             raise InvalidArgument(str(error)) from None
 
     def _read_dataset(self) -> DataSet:
+        from airflow_provider_cerebras.evaluation.cases import read_jsonl, read_rows
+
         if isinstance(self.dataset, list):
             return read_rows(self.dataset)
         try:
-            return read_jsonl(_path(self.dataset).read_text("utf-8"))
+            return read_jsonl(_path(self.dataset, "dataset").read_text("utf-8"))
         except UnicodeDecodeError as error:
             raise ValueError(f"dataset: {shown(str(self.dataset))} is not UTF-8 (byte {error.start}).") from None
 
@@ -199,9 +197,11 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         return [plan.endpoint_id, version or "", digest, *scorers, str(repeats), params]
 
     def _open_store(self, plan: Plan, version: str | None, identity: Identity) -> ResultStore | None:
+        from airflow_provider_cerebras.evaluation.storage import ResultStore
+
         if self.results_uri is None:
             return None
-        folder = _path(self.results_uri) / f"{identity.base[:16]}-{identity.generation}"
+        folder = _path(self.results_uri, "results_uri") / f"{identity.base[:16]}-{identity.generation}"
         # An object store knows no folders, and might make a bucket.
         if getattr(folder, "protocol", "") in {"", "file", "local"}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -237,6 +237,14 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             raise EvaluationFailed(f"{consequence}. On endpoint {self.endpoint_id} {found}, not {version}.")
 
     def _ask(self, plan: Plan, totals: Totals, store: ResultStore | None, task_state: TaskState) -> None:
+        import asyncio
+
+        from airflow_provider_cerebras.operators._evaluation import (
+            EndpointChanged,
+            answer_open_questions,
+            check_fingerprints,
+        )
+
         def tell(progress: str) -> None:
             self.log.info(progress)
             task_state.update(progress=progress)
@@ -249,6 +257,8 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             raise EvaluationFailed(f"The evaluation is void: the endpoint changed under it: {change}.") from None
 
     def _conclude(self, evaluation: Evaluation, store: ResultStore | None, context: Context) -> dict[str, JsonValue]:
+        from airflow_provider_cerebras.evaluation.report import describe_change, describe_limits, summarize, to_markdown
+
         summary = summarize(evaluation)
         where = ""
         if store is not None:
@@ -272,7 +282,7 @@ def _json(plan: Plan) -> dict[str, JsonValue]:
     return {**plan.subject._asdict(), "scorers": list(plan.subject.scorers), "cases": len(plan.dataset.cases)}
 
 
-def _path(location: Any) -> Any:
+def _path(location: Any, argument: str) -> Any:
     """A local path, or one of Airflow's for what has a scheme."""
     if not isinstance(location, str):
         return location
@@ -281,4 +291,9 @@ def _path(location: Any) -> Any:
     # It comes with fsspec, which not every parse of a DAG shall pay.
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(location)
+    try:
+        path = ObjectStoragePath(location)
+        path.fs  # noqa: B018  only here is the scheme looked up
+    except (ImportError, ValueError) as error:
+        raise InvalidArgument(f"{argument}: {location!r} cannot be opened: {error}.") from error
+    return path

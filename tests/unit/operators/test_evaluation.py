@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,11 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from airflow_provider_cerebras.api.errors import CerebrasTransportError, RateLimited, ServerError
 from airflow_provider_cerebras.exceptions import EvaluationFailed, RequestRefused
 from airflow_provider_cerebras.operators.evaluation import CerebrasEvaluateEndpointOperator
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
 from tests.task_instance import TaskInstance
 
@@ -163,6 +166,12 @@ class TestArguments:
     def test_a_wrong_one_asks_nothing(self, service: Service, argument: str, value: Any) -> None:
         with pytest.raises(ValueError, match=rf"^{argument}: "):
             evaluate(**{argument: value})
+        assert service.requests() == []
+
+    @pytest.mark.parametrize("argument", ["dataset", "results_uri"])
+    def test_a_scheme_that_is_not_known_is_refused(self, service: Service, argument: str) -> None:
+        with pytest.raises(ValueError, match=rf"^{argument}: 'nonsense://bucket/key' cannot be opened"):
+            evaluate(None, **{argument: "nonsense://bucket/key"})
         assert service.requests() == []
 
     def test_a_stream_is_refused(self, service: Service) -> None:
@@ -393,6 +402,25 @@ class TestResults:
         evaluate(TaskInstance(try_number=2), **few)
         assert set(asked(service).values()) == {1 + len(others)}
         assert len(self.folders(tmp_path)) == 1 + len(others)
+
+    def test_an_object_store_does_as_well(self, service: Service, release: Callable[..., str]) -> None:
+        release((7,))
+        store = fsspec.filesystem("memory")
+        stores = importlib.import_module("airflow.sdk.io" if AIRFLOW_V_3_0_PLUS else "airflow.io.store")
+        stores.attach("memory", fs=store)
+        with store.open("/bucket/cases.jsonl", "w") as file:
+            file.write("\n".join(json.dumps(row) for row in ROWS[:20]))
+        arguments: dict[str, Any] = {"dataset": "memory://bucket/cases.jsonl", "results_uri": "memory://bucket/results"}
+        summary = evaluate(**arguments)
+        assert sorted(path.rpartition("/")[2] for path in store.find("/bucket/results")) == [
+            "evaluation.json",
+            "report.md",
+            "results-001-000001.jsonl",
+            "summary.json",
+        ]
+        again = evaluate(TaskInstance(try_number=2), **arguments)
+        assert again == summary
+        assert set(asked(service).values()) == {1}
 
     def test_a_task_that_is_terminated_stores_what_was_answered(
         self, service: Service, release: Callable[..., str], tmp_path: Path
