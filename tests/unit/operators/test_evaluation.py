@@ -305,7 +305,14 @@ class TestVersion:
 
 class TestKilled:
     def start(self, service: Service, folder: Path, attempt: int) -> subprocess.Popen[str]:
-        settings = {"management_key": MANAGEMENT_KEY, "inference_key": INFERENCE_KEY, "base_url": service.base_url}
+        settings = {
+            "management_key": MANAGEMENT_KEY,
+            "inference_key": INFERENCE_KEY,
+            "base_url": service.base_url,
+            # It ends by itself if it stores nothing.
+            "timeout": 10,
+            "max_retries": 0,
+        }
         specification = {"rows": ROWS, "folder": str(folder), "attempt": attempt, "settings": settings}
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.unit.operators.evaluating"],
