@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MAX_PAUSE = 120.0
 _MAX_BACKOFF = 30.0
+_PASSING = {408, 425}
 
 
 async def ask_all(
@@ -128,8 +129,10 @@ class _Asking:
 
 
 def _is_passing(error: CerebrasError) -> bool:
-    timed_out = isinstance(error, CerebrasAPIError) and error.status_code == 408
-    return timed_out or isinstance(error, CerebrasTransportError | ServerError | UnexpectedResponse)
+    if isinstance(error, CerebrasAPIError):
+        # What is not from the API is from a gateway, and says nothing about the request.
+        return isinstance(error, ServerError) or error.status_code in _PASSING or not error.is_from_api
+    return isinstance(error, CerebrasTransportError | UnexpectedResponse)
 
 
 def _backoff(attempt: int) -> float:

@@ -44,6 +44,19 @@ class Folder(Protocol):
         """Write a file."""
 
 
+def highest_number(root: Folder, name: str) -> int:
+    """Return the highest number of the folders ``<name>-<number>``.
+
+    :param root: where they lie.
+    :param name: what their names begin with.
+    :return: -1 if there is none.
+    """
+    if not root.exists():
+        return -1
+    numbers = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.name) for path in root.iterdir())
+    return max((int(number[1]) for number in numbers if number), default=-1)
+
+
 class ResultStore:
     """The results of one evaluation.
 

@@ -173,11 +173,11 @@ class CerebrasHook(BaseHook):
         """Make a client for asking an endpoint many questions at once; the caller closes it.
 
         :param max_connections: how many requests are under way at once.
-        :raises ValueError: if the connection cannot be used, or has no inference API key.
+        :raises ConnectionUnusable: if the connection cannot be used, or has no inference API key.
         """
         settings = self._settings.client
         self.require_inference_key()
-        with connection_named(self.cerebras_conn_id):
+        with self._usable(), connection_named(self.cerebras_conn_id):
             return AsyncCerebrasClient(settings, verify=settings.ssl_context(), max_connections=max_connections)
 
     def test_connection(self) -> tuple[bool, str]:

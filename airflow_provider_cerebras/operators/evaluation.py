@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cerebras.api.errors import PERMANENT
 from airflow_provider_cerebras.api.names import ModelVersionName, shown
-from airflow_provider_cerebras.api.status import serving_model
 from airflow_provider_cerebras.arguments.kinds import (
     COUNT,
     DATASET,
@@ -23,9 +23,17 @@ from airflow_provider_cerebras.arguments.kinds import (
 )
 from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.assets.reporting import report
+from airflow_provider_cerebras.durable.deployments import Rollout
+from airflow_provider_cerebras.durable.generations import Ledger
 from airflow_provider_cerebras.durable.identity import identify_evaluation
+from airflow_provider_cerebras.durable.rollout_steps import what_serves
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.exceptions import EvaluationFailed, InvalidArgument, permanent_errors_fail
+from airflow_provider_cerebras.exceptions import (
+    EvaluationFailed,
+    InvalidArgument,
+    VerificationNotDone,
+    permanent_errors_fail,
+)
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._base import CerebrasOperator
 
@@ -36,7 +44,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from pydantic import JsonValue
 
-    from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.evaluation.cases import DataSet
     from airflow_provider_cerebras.evaluation.plan import Plan
     from airflow_provider_cerebras.evaluation.report import Evaluation
@@ -88,6 +95,7 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
     :raises InvalidArgument: if an argument or a case is against a rule; nothing was asked then.
     :raises EvaluationFailed: if the endpoint is not good enough, or changed meanwhile.
     :raises RequestRefused: if the service refuses a request for good.
+    :raises VerificationNotDone: if something in front of the service refuses a request.
     """
 
     arguments = takes(
@@ -146,14 +154,18 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         with permanent_errors_fail():
             version = self._resolve_version()
             identity = identify_evaluation(context, *self._identity_parts(plan, version))
-            store = self._open_store(plan, version, identity)
+            ledger = Ledger(context, identity, self.retries)
+            store = self._open_store(plan, version, ledger)
             totals = self._resume(plan, store)
-            self._check_serves(version, "The endpoint is not evaluated")
-            self._ask(plan, totals, store, TaskState(context, key="cerebras_evaluation", fingerprint=identity.alias))
-            self._check_serves(version, "The evaluation is void: the endpoint changed under it")
+            serving = self._check_serves(version, "The endpoint is not evaluated")
+            self._ask(plan, totals, store, TaskState(context, key="cerebras_evaluation", fingerprint=identity.base))
+            void = "The evaluation is void: the endpoint changed under it"
+            if self._check_serves(version, void) != serving:
+                raise EvaluationFailed(f"{void}. Endpoint {self.endpoint_id} was deployed to meanwhile.")
         evaluation = plan.conclude(
             totals, model_version=version, results_uri=None if store is None else str(store.folder)
         )
+        ledger.end()
         return self._conclude(evaluation, store, context)
 
     def _plan(self) -> Plan:
@@ -196,12 +208,18 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         digest, scorers, repeats, params = plan.subject
         return [plan.endpoint_id, version or "", digest, *scorers, str(repeats), params]
 
-    def _open_store(self, plan: Plan, version: str | None, identity: Identity) -> ResultStore | None:
-        from airflow_provider_cerebras.evaluation.storage import ResultStore
+    def _open_store(self, plan: Plan, version: str | None, ledger: Ledger) -> ResultStore | None:
+        from airflow_provider_cerebras.evaluation.storage import ResultStore, highest_number
 
         if self.results_uri is None:
             return None
-        folder = _path(self.results_uri, "results_uri") / f"{identity.base[:16]}-{identity.generation}"
+        root, name = _path(self.results_uri, "results_uri"), ledger.identity.base[:16]
+        identity, begins = ledger.identify(lambda: highest_number(root, name))
+        generation = identity.generation
+        if begins:  # what is there is of a DAG run that was deleted and made again under the same id
+            generation = max(generation, highest_number(root, name) + 1)
+        ledger.begin()
+        folder = root / f"{name}-{generation}"
         # An object store knows no folders, and might make a bucket.
         if getattr(folder, "protocol", "") in {"", "file", "local"}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -227,14 +245,17 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             self.log.info("There is no baseline, so nothing is compared.")
         return totals
 
-    def _check_serves(self, version: str | None, consequence: str) -> None:
+    def _check_serves(self, version: str | None, consequence: str) -> str | None:
+        """UUID of the deployment that serves; it must be of this version."""
         if version is None:
-            return
-        serving = serving_model(self.hook.get_endpoint(self.endpoint_id))
-        served = None if serving is None else serving.model
-        if served != version:
-            found = "nothing serves there" if serving is None else f"{served or 'an unknown version'} serves there"
-            raise EvaluationFailed(f"{consequence}. On endpoint {self.endpoint_id} {found}, not {version}.")
+            return None
+        serving = what_serves(Rollout(self.hook.get_conn(), self.endpoint_id, log=self.log).fetch())
+        if serving is None or serving.model != version:
+            found = "nothing" if serving is None else str(serving)
+            raise EvaluationFailed(
+                f"{consequence}. Endpoint {self.endpoint_id} must serve model version {version}, and {found} serves."
+            )
+        return serving.id
 
     def _ask(self, plan: Plan, totals: Totals, store: ResultStore | None, task_state: TaskState) -> None:
         import asyncio
@@ -253,6 +274,10 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         try:
             check_fingerprints(totals)
             asyncio.run(answer_open_questions(client, plan, totals, store, tell))
+        except PERMANENT as error:
+            if error.is_from_api:
+                raise
+            raise VerificationNotDone(f"Endpoint {self.endpoint_id} could not be evaluated: {error}") from error
         except EndpointChanged as change:
             raise EvaluationFailed(f"The evaluation is void: the endpoint changed under it: {change}.") from None
 

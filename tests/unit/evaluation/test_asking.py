@@ -10,8 +10,10 @@ import pytest
 
 from airflow_provider_cerebras.api.errors import (
     BadRequest,
+    CerebrasAPIError,
     CerebrasError,
     CerebrasTransportError,
+    Forbidden,
     RateLimited,
     ServerError,
     Unauthorized,
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.evaluation.results import Result
 
 
-def error(kind: type[Any], status: int = 429, retry_after: float | None = None) -> Any:
-    return kind("no", status_code=status, method="POST", url="http://x", retry_after=retry_after)
+def error(kind: type[Any], status: int = 429, retry_after: float | None = None, **more: Any) -> Any:
+    fields = {"method": "POST", "url": "http://x", "retry_after": retry_after, "is_from_api": True, **more}
+    return kind("no", status_code=status, **fields)
 
 
 class Endpoint:
@@ -155,6 +158,9 @@ class TestErrors:
         [
             error(ServerError, 503),
             error(ServerError, 500, retry_after=20.0),
+            error(CerebrasAPIError, 408),
+            error(CerebrasAPIError, 425),
+            error(Forbidden, 403, is_from_api=False),
             CerebrasTransportError("no connection"),
             UnexpectedResponse("not JSON"),
         ],

@@ -14,7 +14,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from airflow_provider_cerebras.api.errors import CerebrasTransportError, RateLimited, ServerError
-from airflow_provider_cerebras.exceptions import EvaluationFailed, RequestRefused
+from airflow_provider_cerebras.exceptions import EvaluationFailed, RequestRefused, VerificationNotDone
 from airflow_provider_cerebras.operators.evaluation import CerebrasEvaluateEndpointOperator
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
@@ -232,6 +232,7 @@ class TestNotCarriedOut:
             ({"drop": True}, CerebrasTransportError),
             ({"status": 429, "retry_after": 0}, RateLimited),
             ({"status": 400, "message": "too long"}, RequestRefused),
+            ({"status": 403, "text": "<h1>Blocked</h1>"}, VerificationNotDone),
         ],
     )
     def test_a_service_that_does_not_answer(
@@ -259,13 +260,13 @@ class TestVersion:
     def test_another_version_that_serves_is_not_evaluated(self, service: Service, release: Callable[..., str]) -> None:
         first, second = release(), release()
         with pytest.raises(
-            EvaluationFailed, match=rf"not evaluated\. On endpoint .* {second} serves there, not {first}"
+            EvaluationFailed, match=rf"not evaluated\. .* must serve .* {first}, and .* {second} \(.*\) serves"
         ):
             evaluate(model_version=first)
         assert asked(service) == {}
 
     def test_nothing_that_serves_is_not_evaluated(self, service: Service) -> None:
-        with pytest.raises(EvaluationFailed, match="nothing serves there"):
+        with pytest.raises(EvaluationFailed, match="and nothing serves"):
             evaluate(model_version=service.new_version())
         assert asked(service) == {}
 
@@ -298,7 +299,7 @@ class TestVersion:
         # The same weights, so the same fingerprint, under another name.
         with (
             service.meanwhile("chat_completion", service.new_deployment, skip=CASES - 1),
-            pytest.raises(EvaluationFailed, match=r"changed under it\. On endpoint .* serves there, not"),
+            pytest.raises(EvaluationFailed, match=r"changed under it\. Endpoint .* must serve"),
         ):
             evaluate(model_version=name, concurrency=1)
 
@@ -447,6 +448,16 @@ class TestResults:
         attempt = 2
         evaluate(TaskInstance(try_number=2), results_uri=str(tmp_path), dataset=ROWS[:10], scorers=[judge])
         assert [question for question, times in asked(service).items() if times > 1] == ["What is 5 plus 5?"]
+
+    def test_results_of_a_run_that_was_deleted_and_made_again_are_not_taken_over(
+        self, service: Service, release: Callable[..., str], tmp_path: Path
+    ) -> None:
+        release()
+        for number in (1, 2):
+            evaluate(results_uri=str(tmp_path), dataset=ROWS[:3])
+            assert set(asked(service).values()) == {number}
+        evaluate(TaskInstance(try_number=2), results_uri=str(tmp_path), dataset=ROWS[:3])
+        assert set(asked(service).values()) == {2}
 
     def test_results_of_another_version_make_a_retry_void(
         self, service: Service, release: Callable[..., str], tmp_path: Path
