@@ -52,11 +52,18 @@ def test_prune_weekly(quick: EmulatorClient, run_dag: DagRunner) -> None:
     quick.set_aliases(versions[0], "production-2024")
     quick.deploy(versions[1])
 
-    result = run_dag(load("prune_weekly"))
+    rehearsal = run_dag(load("prune_weekly"))
+
+    assert rehearsal.state == "success", rehearsal.log
+    assert rehearsal["prune"].xcom["deleted"] == [versions[2]]
+    assert list(quick.versions()) == versions
+
+    dag = load("prune_weekly")
+    dag.params["delete"] = True
+    result = run_dag(dag)
 
     assert result.state == "success", result.log
-    assert result["rehearse"].xcom == result["prune"].xcom
-    assert result["prune"].xcom["deleted"] == [versions[2]]
+    assert result["prune"].xcom == rehearsal["prune"].xcom
     assert list(quick.versions()) == [version for version in versions if version != versions[2]]
 
 
