@@ -59,8 +59,8 @@ def test_prune_weekly(quick: EmulatorClient, run_dag: DagRunner) -> None:
     assert list(quick.versions()) == versions
 
     dag = load("prune_weekly")
-    dag.params["delete"] = True
-    result = run_dag(dag)
+    dag.dag_id = "prune_weekly_for_real"
+    result = run_dag(dag, {"delete": True})
 
     assert result.state == "success", result.log
     assert result["prune"].xcom == rehearsal["prune"].xcom

@@ -12,7 +12,7 @@ from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, NotF
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, promote
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse
-from tests.unit.durable.world import Attempt, Mishap, Service, broken, name
+from tests.unit.durable.world import KEY, Attempt, Mishap, Network, Service, broken, name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,12 @@ GET, PATCH = OperationName.GET_MODEL_VERSION, OperationName.UPDATE_MODEL_VERSION
 
 class Killed(BaseException):
     """SIGKILL: nothing of the attempt runs after it."""
+
+
+def get(version: int) -> httpx.Request:
+    return httpx.Request(
+        "GET", f"http://127.0.0.1/management/v1/{name(version)}", headers={"Authorization": f"Bearer {KEY}"}
+    )
 
 
 @pytest.fixture
@@ -119,6 +125,29 @@ class TestPromote:
         with pytest.raises(BadRequest, match="too many aliases"):
             run_promotion(service, Mishap(PATCH, refusal, worked=False, skip=1, times=100))
 
+    def test_an_alias_that_the_holder_is_given_meanwhile_stays_there(self, service: Service) -> None:
+        given = Mishap(GET, skip=2, meanwhile=lambda: service.set_aliases(name(1), "prod", "blue", "audited"))
+        run_promotion(service, given)
+        assert service.aliases() == {1: ["blue", "audited"], 2: ["green", "prod"]}
+
+    def test_one_that_is_moved_on_by_another_task_stays_there(self, service: Service) -> None:
+        third = service.upload("s3://weights/3")
+
+        def move_on() -> None:
+            service.set_aliases(name(2), "green")
+            service.set_aliases(third, "prod")
+
+        attempt = run_promotion(service, Mishap(GET, skip=5, meanwhile=move_on))
+        assert service.aliases() == {1: ["blue"], 2: ["green"], 3: ["prod"]}
+        assert f"has been moved on to {third} since" in attempt.journal.text
+
+    def test_a_404_that_is_not_the_api_s_does_not_say_that_nobody_has_it(self, service: Service) -> None:
+        page = httpx.Response(404, html="<html>no such page</html>")
+        attempt = Attempt(service, [Mishap(GET, page, skip=1, times=99)])
+        with closing(attempt.client()) as client, pytest.raises(NotFound, match="no such page"):
+            promote(client, name(2), "prod", log=attempt.journal, sleep=attempt.pass_time)
+        assert attempt.network.count(PATCH) == 0
+
 
 class TestChange:
     def change(self, service: Service, version: int | str, **wanted: list[str]) -> list[str]:
@@ -163,11 +192,39 @@ class TestChange:
             self.change(service, 2, add=["prod"])
         assert service.aliases() == {1: ["prod", "blue"], 2: ["green"]}
 
-    def test_what_something_else_overwrites_is_put_in_again(self, service: Service) -> None:
-        self.attempt = Attempt(service, [Mishap(GET, skip=2, meanwhile=lambda: service.set_aliases(name(2), "red"))])
+    @pytest.mark.parametrize("skip", [2, 3, 4], ids=["before it is written", "after", "in the settling time"])
+    def test_what_something_else_overwrites_is_put_in_again(self, service: Service, skip: int) -> None:
+        self.attempt = Attempt(service, [Mishap(GET, skip=skip, meanwhile=lambda: service.set_aliases(name(2), "red"))])
         with closing(self.attempt.client()) as client:
             assert self._run(client, 2, AliasChange(add=("canary",))) == ["red", "canary"]
         assert service.aliases()[2] == ["red", "canary"]
+
+    def test_what_others_add_between_two_reads_stays(self, service: Service) -> None:
+        adding = Mishap(GET, skip=2, meanwhile=lambda: service.set_aliases(name(2), "green", "audited"))
+        self.attempt = Attempt(service, [adding])
+        with closing(self.attempt.client()) as client:
+            assert self._run(client, 2, AliasChange(replace=("canary",))) == ["audited", "canary"]
+
+    @pytest.mark.parametrize("lag", [1, 5, 20, 29])
+    def test_reads_that_lag_behind_the_write_are_waited_for(self, service: Service, lag: float) -> None:
+        attempt = self.attempt = Attempt(service)
+        old = service.answer(get(2))
+        written: list[float] = []
+
+        class Lagging(Network):
+            def handle_request(self, request: httpx.Request) -> httpx.Response:
+                response = super().handle_request(request)
+                if request.method == "PATCH":
+                    written.append(service.now)
+                if request.method == "GET" and written and service.now - written[0] < lag:
+                    return httpx.Response(200, content=old.content)
+                return response
+
+        attempt.network = Lagging(service)
+        with closing(attempt.client()) as client:
+            assert self._run(client, 2, AliasChange(add=("canary",))) == ["green", "canary"]
+        assert attempt.network.count(PATCH) == 1
+        assert sum(attempt.pauses) > 2 * lag
 
     def test_what_is_overwritten_again_and_again_is_an_error_in_the_end(self, service: Service) -> None:
         overwriting = Mishap(GET, skip=2, times=1000, meanwhile=lambda: service.set_aliases(name(2), "red"))

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_cerebras.exceptions import VersionInUse
+from airflow_provider_cerebras.api.client import CerebrasClient
+from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
+from airflow_provider_cerebras.exceptions import RequestRefused, VersionInUse
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.model_versions import (
     CerebrasDeleteModelVersionOperator,
     CerebrasPruneModelVersionsOperator,
@@ -36,6 +39,32 @@ class TestDelete:
     def test_what_does_not_exist_is_deleted_already(self, service: Service) -> None:
         assert delete(service.version_name(7)) == service.version_name(7)
         assert service.requests("delete_model_version") == []
+
+    @pytest.mark.parametrize("operation", ["get_model_version", "delete_model_version", "list_endpoints"])
+    def test_a_404_that_is_not_the_api_s_is_never_taken_for_deleted(self, service: Service, operation: Any) -> None:
+        version = service.new_version()
+        service.add_fault(operation, status=404, text="<html><body>no such page</body></html>")
+        with pytest.raises(RequestRefused, match="no such page"):
+            delete(version)
+        assert list(service.versions()) == [version]
+
+    def test_what_comes_into_use_while_the_service_is_busy_is_kept(self, service: Service) -> None:
+        """The request that is sent again is preceded by another look."""
+        version = service.new_version()
+        service.add_fault("delete_model_version", status=503, times=1)
+        client = CerebrasHook().get_conn()
+
+        def deploy(seconds: float) -> None:
+            service.api("POST", f"/endpoints/{service.endpoint_id}:deployModel", {"model": version})
+
+        reason = delete_version(
+            client,
+            version,
+            reason_to_keep=lambda: find_uses(client, service.org).in_use.get(version),
+            sleep=deploy,
+        )
+        assert reason == f"rolls out on endpoint {service.endpoint_id}"
+        assert len(service.requests("delete_model_version")) == 1
 
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         version = service.new_version()
@@ -71,6 +100,31 @@ class TestPrune:
         old, new = service.new_version(), service.new_version()
         service.add_fault("delete_model_version", status=409, body={"detail": "it is being deployed"})
         assert prune()["kept"] == {new: "is among the newest", old: "the service refused: it is being deployed"}
+
+    def test_what_served_before_is_kept_although_newer_ones_were_never_deployed(self, service: Service) -> None:
+        for _ in range(2):
+            service.new_deployment()
+        before, serving = service.versions()
+        newest = [service.new_version() for _ in range(5)][-1]
+        pruned = prune()
+        assert set(service.versions()) == {before, serving, newest}
+        assert pruned["kept"][before] == f"served on endpoint {service.endpoint_id} before"
+
+    def test_what_is_deployed_while_it_runs_is_kept(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The second of two is deployed when the first has been deleted."""
+        first, second, newest = (service.new_version() for _ in range(3))
+        send_once = CerebrasClient.send_once
+
+        def deploy_after_deletion(self: CerebrasClient, call: Any) -> Any:
+            answer = send_once(self, call)
+            if call.method == "DELETE":
+                service.api("POST", f"/endpoints/{service.endpoint_id}:deployModel", {"model": second})
+            return answer
+
+        monkeypatch.setattr(CerebrasClient, "send_once", deploy_after_deletion)
+        assert prune()["deleted"] == [first]
+        assert list(service.versions()) == [second, newest]
+        assert len(service.requests("delete_model_version")) == 1
 
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         old, _ = service.new_version(), service.new_version()
