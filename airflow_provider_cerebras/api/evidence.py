@@ -136,30 +136,6 @@ def use_of(endpoint: Endpoint) -> EndpointUse:
     return EndpointUse(in_use, dict.fromkeys(before, f"served on endpoint {endpoint.name} before"))
 
 
-def previous_model(endpoint: Endpoint, deployment_id: str | None = None) -> str | None:
-    """Full name of the version that served before a deployment, if another one did.
-
-    :param endpoint: a response about an endpoint.
-    :param deployment_id: UUID of the deployment; default: the newest one, whatever its state. One that is not listed
-        has not come to serve, so what serves is what served before.
-    :raises UnexpectedResponse: see :func:`known_deployments`.
-    """
-    entries = known_deployments(endpoint)
-    if deployment_id is None:
-        reference = entries[0] if entries else None
-    else:
-        reference = next((entry for entry in entries if entry.id == deployment_id), None)
-    earlier = (
-        entry
-        for entry in entries
-        if entry.progress is Progress.SUCCEEDED
-        and (
-            reference is None or (entry.model_version != reference.model_version and entry.created <= reference.created)
-        )
-    )
-    return next((entry.model_version for entry in earlier), None)
-
-
 def _known(endpoint: Endpoint, position: int, entry: DeployedModel) -> KnownDeployment:
     name = _version_name(entry.model)
     unknown = {"model": name is None, "created": entry.created is None, "state": not entry.state}

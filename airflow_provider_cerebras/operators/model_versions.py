@@ -456,7 +456,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         model_arch_id: str | XComArg,
         keep_last: int,
         keep_aliases: Sequence[str] | None = None,
-        dry_run: bool = False,
+        dry_run: bool | str = False,
         org_name: str | None = None,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         **kwargs: Any,

@@ -11,7 +11,6 @@ from airflow_provider_cerebras.api.evidence import (
     held_aliases,
     listed_endpoint_ids,
     numbered_name,
-    previous_model,
     use_of,
 )
 from airflow_provider_cerebras.api.models import Endpoint, EndpointList, ModelVersion
@@ -84,30 +83,6 @@ class TestServedBefore:
         assert before(endpoint(*entries)) == dict.fromkeys(map(name, expected), "served on endpoint e1 before")
 
 
-class TestPrevious:
-    @pytest.mark.parametrize(
-        ("entries", "deployment_id", "previous"),
-        [
-            ([], None, None),
-            ([("a", 1, 10, "complete")], None, None),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "complete")], None, 1),
-            ([("b", 2, 20, "complete"), ("a", 1, 10, "complete")], None, 1),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "failed")], None, 1),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "in_progress")], None, 1),
-            ([("a", 1, 10, "failed"), ("b", 2, 20, "complete")], None, None),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "complete"), ("c", 2, 30, "complete")], None, 1),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "complete"), ("c", 3, 30, "complete")], None, 2),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "complete"), ("c", 3, 30, "complete")], "b", 1),
-            ([("a", 1, 10, "complete"), ("b", 2, 20, "complete")], "not listed", 2),
-        ],
-    )
-    def test_what_served_before(
-        self, entries: list[tuple[str, int, int, str]], deployment_id: str | None, previous: int | None
-    ) -> None:
-        expected = None if previous is None else name(previous)
-        assert previous_model(endpoint(*entries), deployment_id) == expected
-
-
 SERVING = {"id": "a", "model": name(1), "created": 10, "state": "complete"}
 
 
@@ -119,9 +94,8 @@ class TestUnknown:
         if value == "absent":
             del entry[field]
         listed = Endpoint.model_validate({"name": "e1", "deployed_models": [SERVING, entry]})
-        for read in (use_of, previous_model):
-            with pytest.raises(UnexpectedResponse, match=rf"deployed_models\[1\]\.{field} of endpoint e1"):
-                read(listed)
+        with pytest.raises(UnexpectedResponse, match=rf"deployed_models\[1\]\.{field} of endpoint e1"):
+            use_of(listed)
 
     @pytest.mark.parametrize("model", [name("production"), "gpt-oss-120b", "1", name("01"), f" {name(1)}"])
     def test_a_deployment_of_a_version_that_is_not_named_by_number(self, model: str) -> None:

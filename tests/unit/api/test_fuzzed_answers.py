@@ -22,10 +22,10 @@ from airflow_provider_cerebras.api.errors import (
     UnexpectedResponse,
     parse_retry_after,
 )
-from airflow_provider_cerebras.api.evidence import previous_model, use_of
+from airflow_provider_cerebras.api.evidence import use_of
 from airflow_provider_cerebras.api.status import WORDS_OF_FAILURE, Progress
 from airflow_provider_cerebras.durable.deletions import Uses
-from airflow_provider_cerebras.durable.deployments import find_deployment, find_new_deployment, served_before
+from airflow_provider_cerebras.durable.rollout_steps import read_deployments
 from airflow_provider_cerebras.evaluation.smoke import find_fault, measure, summarize
 from airflow_provider_cerebras.operators._pruning import select
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
@@ -243,11 +243,8 @@ def use(answer: Any) -> None:
             use = use_of(answer)
             for text in (*use.in_use, *use.in_use.values(), *use.served_before):
                 assert text.isprintable()
-            for found in (previous_model(answer), previous_model(answer, UUID), find_deployment(answer, V1)):
-                assert found is None or found.isprintable()
-        with suppress(UnexpectedResponse):
-            find_new_deployment(answer, V1, before=[])
-            served_before(answer, V1)
+            for deployment in read_deployments(answer):
+                assert deployment.id.isprintable()
     if isinstance(answer, models.DeploymentRows):
         rollout = DeploymentPoller("e", UUID, deadline=None, started=0)
         assert_all_is_said_in_a_line(rollout.apply(answer, 1))
