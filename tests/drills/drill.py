@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 INSTANT_SECONDS = 180
 END_SECONDS = 300
+ON_KILL_SECONDS = 8
+"""What Airflow gives a task to end after a SIGTERM, and some more."""
 
 
 def emulator_of(lane: Lane) -> EmulatorClient:
@@ -257,6 +259,31 @@ def clear_while_deferred(drill: Drill) -> None:
     drill.check_only_result(number=2)
 
 
+def evict(drill: Drill) -> None:
+    """The supervisor gets a SIGTERM while the task waits, as at a pod's eviction: nobody has ended the task."""
+    fault = drill.emulator.add_fault("get_model_version", skip=1, hold=True)
+    drill.start()
+    drill.wait_until_held("get_model_version")
+    psutil.Process(drill.supervisor()).terminate()
+    time.sleep(ON_KILL_SECONDS)
+    drill.emulator.end_fault(fault)
+    drill.conclude(tries=2)
+    assert not drill.emulator.requests("delete_model_version")
+
+
+def time_out(drill: Drill) -> None:
+    """The task waits for longer than its ``execution_timeout``: Airflow calls on_kill, though nobody has ended it."""
+    fault = drill.emulator.add_fault("get_model_version", skip=1, hold=True)
+    drill.start()
+    drill.wait_until_held("get_model_version")
+    drill.stack.wait_until(
+        f"{drill.name}: the second attempt", lambda: drill.stack.look(drill.name).tries > 1, timeout=90
+    )
+    drill.emulator.end_fault(fault)
+    drill.conclude(tries=2)
+    assert not drill.emulator.requests("delete_model_version")
+
+
 def kill_promotion(drill: Drill, **rule: Any) -> None:
     """The task is killed in the middle of moving an alias; its retry ends in the same place as if it had not been."""
     emulator = drill.emulator
@@ -292,10 +319,17 @@ SCENARIOS: dict[str, Callable[[Drill], None]] = {
     "orphan": leave_orphan,
     "late-zombie": release_late,
     "clear-while-deferred": clear_while_deferred,
+    "evicted": evict,
+    "execution-timeout": time_out,
     **{name: partial(kill_promotion, **rule) for name, rule in PROMOTIONS.items()},
 }
 """What is not a cell of the matrix, by name."""
-SCENARIO_DAGS = {"clear-while-deferred": "upload_delete_on_kill_deferrable", **dict.fromkeys(PROMOTIONS, "promote")}
+SCENARIO_DAGS = {
+    "clear-while-deferred": "upload_delete_on_kill_deferrable",
+    "evicted": "upload_delete_on_kill_blocking",
+    "execution-timeout": "upload_execution_timeout",
+    **dict.fromkeys(PROMOTIONS, "promote"),
+}
 TRIGGERER_SCENARIO = "delete-on-kill-triggerer-killed"
 
 

@@ -111,6 +111,32 @@ def stall_triggerer(field: Field, name: str) -> Figures:
         return release.conclude()
 
 
+def wake_after_success(field: Field, name: str) -> Figures:
+    """The triggerer that holds the wait stands still until the release is over, and only then learns of it."""
+    with field.release(name, "release_delete_on_kill") as release:
+        release.start()
+        stack = release.stack
+        held = release.wait_until_deferred("upload")
+        assert held.triggerer is not None
+
+        def is_taken_over() -> bool:
+            look = release.task("upload")
+            return look is not None and look.triggerer not in {None, held.triggerer}
+
+        with stack.stalled_triggerer(held.triggerer):
+            release.wait_until("another triggerer", is_taken_over)
+            release.wait_until_polled("upload")
+            figures = release.conclude()
+        kept = f"{release.service.version_name(1)} is not deleted, although delete_on_kill is set: its task is success"
+        stack.wait_until(
+            f"{name}: the call of on_kill",
+            lambda: kept in stack.log_of(release.dag_id, name, "release.upload", held.tries),
+            timeout=STEP_SECONDS,
+        )
+        assert not release.service.requests("delete_model_version")
+        return figures
+
+
 def _told_deadline(log: str) -> int | None:
     found = re.search(r"by the deadline, (\d{4}-[0-9T:-]+)\+00:00", log)
     return int(datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp()) if found else None
@@ -443,6 +469,13 @@ RELEASE_DRILLS = [
         kill_triggerers,
         executors=BOTH,
         quick=True,
+    ),
+    ReleaseDrill(
+        1,
+        "triggerer-woken-after-success",
+        "The triggerer that holds the wait for an upload with `delete_on_kill=True` stands still (SIGSTOP) until the "
+        "whole release is over, and goes on. It is told that its trigger was killed, and deletes nothing.",
+        wake_after_success,
     ),
     ReleaseDrill(
         1,

@@ -78,8 +78,8 @@ def stoppable(operator: type[CerebrasOperator]) -> type[CerebrasOperator]:
             note = TaskState.update
 
             def note_later(task_state: TaskState, **notes: str) -> None:
-                # What served before is noted ahead of the submission, and all else when the answer is there.
-                if "served_before" not in notes:
+                # What served before and the generation are noted ahead of the submission, all else after it.
+                if not notes.keys() & {"served_before", "generation"}:
                     instants.reach("answered")
                 note(task_state, **notes)
 
@@ -134,6 +134,22 @@ for mode in ("blocking", "deferrable"):
                     **arguments,
                 )
         globals()[dag.dag_id] = dag
+
+with DAG(
+    "upload_execution_timeout",
+    schedule=None,
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    default_args={"retries": 10, "retry_delay": timedelta(0)},
+) as timeout_dag:
+    Upload(
+        model_arch_id="gpt-oss-120b",
+        weight_uri=conf("weight_uri"),
+        delete_on_kill=True,
+        execution_timeout=timedelta(seconds=25),
+        cerebras_conn_id=conf("connection"),
+        deferrable=False,
+        **ARGUMENTS,
+    )
 
 with DAG(
     "promote",
