@@ -27,7 +27,7 @@ from airflow_provider_cerebras.durable.identity import OWN_ALIAS, Identity
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
 from airflow_provider_cerebras.durable.uploads import Upload
 from airflow_provider_cerebras.emulator.api.operations import OperationName, operation_of
-from airflow_provider_cerebras.exceptions import AliasInUse
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, IdentityInUse
 from tests.unit.durable.world import (
     ARCH,
     KEY,
@@ -127,6 +127,10 @@ class Task:
     def weight_uri(self) -> str:
         return f"s3://weights/task-{self.number}"
 
+    @property
+    def identity(self) -> Identity:
+        return Identity(base=f"{self.number}" * 40, generation=self.generation, attempt=self.tries)
+
     def next_attempt(self) -> UploadRequest:
         self.tries += 1
         return UploadRequest(
@@ -135,7 +139,7 @@ class Task:
             weight_uri=self.weight_uri,
             version_aliases=self.aliases,
             move_aliases=self.move_aliases,
-            identity=Identity(base=f"{self.number}" * 40, generation=self.generation, attempt=self.tries),
+            identity=self.identity,
             claims=self.number == 1,
         )
 
@@ -157,6 +161,8 @@ class Uploads(RuleBasedStateMachine):
         self.in_flight: list[httpx.Request] = []
         self.made: dict[str, tuple[str, list[str]]] = {}
         """Weights and aliases of each upload that the service has followed, by the version's name."""
+        self.planted: dict[str, str] = {}
+        """The identity that each version carries which somebody has given it by hand, by the version's name."""
 
     @initialize(tasks=TASKS, status=st.sampled_from([409, 400, 422]))
     def begin(self, tasks: list[tuple[list[str], bool, bool]], status: int) -> None:
@@ -272,7 +278,28 @@ class Uploads(RuleBasedStateMachine):
             if alias in aliases:
                 self.service.set_aliases(name(number), *(each for each in aliases if each != alias))
 
+    @rule(data=st.data())
+    def plant(self, data: st.DataObject) -> None:
+        """Somebody gives a version of other weights the alias of a task run."""
+        task = data.draw(st.sampled_from(self.tasks))
+        alias = task.identity.alias
+        if not any(alias in aliases for aliases in self.service.aliases().values()):
+            self.planted[self.service.upload("s3://elsewhere/other", alias)] = alias
+
+    @rule(lag=st.sampled_from([0.0, 30.0]))
+    def lag(self, lag: float) -> None:
+        """The service does not show for a while what was made."""
+        self.service.read_lag = lag
+
     # What must be true.
+
+    @invariant()
+    def what_others_have_planted_is_not_touched(self) -> None:
+        if not hasattr(self, "service"):
+            return
+        for number, aliases in self.service.aliases().items():
+            if alias := self.planted.get(name(number)):
+                assert aliases == [alias]
 
     @invariant()
     def never_two_live_versions_of_one_identity(self) -> None:
@@ -290,7 +317,7 @@ class Uploads(RuleBasedStateMachine):
             return
         for number, aliases in self.service.aliases().items():
             for alias in aliases:
-                if match := OWN_ALIAS.fullmatch(alias):
+                if name(number) not in self.planted and (match := OWN_ALIAS.fullmatch(alias)):
                     assert f"airflow-{match[1]}-{match[2]}" in self.identities(name(number))
 
     def check_end(self, attempt: Running) -> None:
@@ -298,7 +325,10 @@ class Uploads(RuleBasedStateMachine):
         identity = attempt.request.identity
         assert identity is not None
         if attempt.result is None:
-            assert isinstance(attempt.error, CerebrasError | AliasInUse | Killed), repr(attempt.error)
+            errors = CerebrasError | AliasInUse | AliasesUnsettled | IdentityInUse | Killed
+            assert isinstance(attempt.error, errors), repr(attempt.error)
+            if isinstance(attempt.error, IdentityInUse):
+                assert identity.alias in self.planted.values()
             return
         weight_uri, aliases = self.made[attempt.result]
         assert weight_uri == attempt.request.weight_uri
@@ -314,6 +344,7 @@ class Uploads(RuleBasedStateMachine):
                 answer = self.serve(attempt.pending)
                 self.settle(attempt, lambda each, answer=answer: each.go_on(answer))  # type: ignore[misc]
         self.finish_syncs()
+        self.service.read_lag = 0.0
         for task in self.tasks:
             request = task.next_attempt()
             assert request.identity is not None
@@ -322,6 +353,13 @@ class Uploads(RuleBasedStateMachine):
             except AliasInUse:
                 assert not task.move_aliases
                 assert self.somebody_else_holds(task)
+                continue
+            except IdentityInUse:
+                assert any(
+                    request.identity.alias in aliases
+                    for number, aliases in self.service.aliases().items()
+                    if name(number) in self.planted
+                )
                 continue
             aliases = self.service.aliases()[int(last.rpartition("/")[2])]
             # The newest attempt has all that was asked for: whatever was in its way is gone or was moved.
@@ -339,7 +377,7 @@ class Uploads(RuleBasedStateMachine):
             if task.generation:
                 # One of before the clear, which comes to life late, takes nothing from it.
                 task.generation -= 1
-                with suppress(AliasInUse):
+                with suppress(AliasInUse, IdentityInUse):
                     upload(task.next_attempt(), Recorder(self), None)
                 assert self.service.aliases()[int(last.rpartition("/")[2])] == aliases
             self.never_two_live_versions_of_one_identity()
