@@ -14,17 +14,17 @@ class Family(NamedTuple):
     """Architectures that belong together.
 
     :param name: what they are called.
-    :param ids: how an architecture id of the family begins.
+    :param ids: how an architecture id of the family begins; None: no beginning says it for certain.
     :param model_types: what ``model_type`` is in their configurations.
     """
 
     name: str
-    ids: re.Pattern[str]
+    ids: re.Pattern[str] | None
     model_types: frozenset[str]
 
 
-def _family(name: str, ids: str, *model_types: str) -> Family:
-    return Family(name, re.compile(ids), frozenset(model_types))
+def _family(name: str, ids: str | None, *model_types: str) -> Family:
+    return Family(name, re.compile(ids) if ids else None, frozenset(model_types))
 
 
 FAMILIES = (
@@ -37,18 +37,15 @@ FAMILIES = (
     _family(
         "Qwen 3",
         r"qwen-?3",
-        *("qwen3", "qwen3_moe", "qwen3_next", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"),
+        *("qwen3", "qwen3_moe", "qwen3_next", "qwen3_vl", "qwen3_vl_moe"),
+        *("qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"),
     ),
     _family("Qwen 2", r"(qwen-?2|qwq)", "qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"),
-    _family("GLM", r"(zai-)?glm", "chatglm", "glm", "glm4", "glm4_moe", "glm4_moe_lite", "glm4v", "glm_moe_dsa"),
-    _family("DeepSeek", r"deepseek", "deepseek_v2", "deepseek_v3", "deepseek_v32"),
-    _family("Kimi", r"kimi", "kimi_k2", "kimi_k25", "kimi_linear", "deepseek_v3"),
-    _family(
-        "Mistral",
-        r"(mi[sx]tral|ministral|magistral|devstral|codestral)",
-        *("mistral", "mistral3", "mixtral", "ministral", "ministral3"),
-    ),
+    _family("GLM", r"zai-glm", "glm4", "glm4_moe", "glm4_moe_lite", "glm4v", "glm4v_moe", "glm_moe_dsa"),
     _family("Gemma", r"gemma", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text"),
+    # Under these names there are models that are built like Llama, like Qwen and like each other.
+    _family("DeepSeek", None, "deepseek_v2", "deepseek_v3", "deepseek_v32"),
+    _family("Mistral", None, "mistral", "mistral3", "mixtral", "ministral", "ministral3"),
 )
 
 _CLASSES = {
@@ -71,7 +68,7 @@ def family_of(model_arch_id: str) -> Family | None:
 
     :param model_arch_id: the architecture.
     """
-    return next((each for each in FAMILIES if each.ids.match(model_arch_id.lower())), None)
+    return next((each for each in FAMILIES if each.ids and each.ids.match(model_arch_id.lower())), None)
 
 
 def families_of_type(model_type: str) -> set[str]:

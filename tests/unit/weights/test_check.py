@@ -73,7 +73,8 @@ def test_good_layouts_pass(layout: tuple[str, Files]) -> None:
     found = findings(files, arch)
     assert [each for each in found if each.level is Level.ERROR] == []
     warnings = {each.code for each in found if each.level is Level.WARNING}
-    assert warnings <= {"no-index", "second-copy", "whole-beside-shards"}
+    unknown = {"unknown-architecture"} if arch == "mistral-small" else set()
+    assert warnings <= {"no-index", "second-copy", "whole-beside-shards"} | unknown
 
 
 @pytest.mark.parametrize("name", DAMAGES)
