@@ -299,6 +299,14 @@ def test_a_retry_after_an_attempt_that_sent_nothing_replaces_what_was_there(
     assert [Attempt(service, store=store).deploy(NEW, run_started=began)] == rollouts(service)
 
 
+def test_a_retry_knows_from_its_notes_what_was_there(service: Service) -> None:
+    """Whatever the clock of Airflow says of the begin of the run."""
+    store = Store()
+    with pytest.raises(KeyboardInterrupt):
+        Attempt(service, [Mishap(DEPLOY, KeyboardInterrupt(), worked=False)], store).deploy(NEW)
+    assert [Attempt(service, store=store).deploy(NEW, run_started=0)] == rollouts(service)
+
+
 def test_an_alias_that_has_moved_does_not_make_a_second_rollout(service: Service) -> None:
     """Below 3.3 nothing says what the alias stood for; what the first attempt rolls out is left as it is."""
     service.now = began = service.now + 1
