@@ -16,6 +16,7 @@ and gets the arguments of its base classes as well. From the table follow
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_cerebras.api.names import InvalidValue
@@ -101,6 +102,8 @@ class DeclaresArguments:
         finally:
             self._renders_text = False
         render(self, [name for name in fields if name not in text], context, jinja_env, seen_oids)
+        for name in fields:
+            _refuse_what_is_not_finite(getattr(self, name), name)
 
     def _render(self, template: Any, context: Any, dag: Any = None) -> Any:
         if not self._renders_text:
@@ -136,6 +139,7 @@ def _refusing(function: Callable[..., None]) -> Callable[..., None]:
                 kind = self.arguments[name]
                 if not kind.templated and _is_template(value):
                     raise InvalidArgument(f"{name}: takes {kind.takes}, and neither a template nor a task's result.")
+                _refuse_what_is_not_finite(value, name)
                 if isinstance(value, set | frozenset):
                     # The order of a set differs between processes, and with it the serialized DAG.
                     kwargs[name] = sorted(value, key=str)
@@ -162,6 +166,12 @@ def _reading(function: Callable[..., Any]) -> Callable[..., Any]:
             raise InvalidArgument(str(error)) from error
 
     return execute
+
+
+def _refuse_what_is_not_finite(value: object, argument: str) -> None:
+    """Refuse what Airflow cannot show under "Rendered Template", where it fails with words of its own, and retries."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidArgument(f"{argument}: must be a finite number, not {value}.")
 
 
 def _is_template(value: object) -> bool:

@@ -5,6 +5,7 @@ All arguments of one operator are given at once in one way, with each of the val
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -177,13 +178,27 @@ def test_expanded_over_results_of_a_task(name: str) -> None:
 def test_a_wrong_value_fails_the_task_before_anything_is_sent_and_names_the_argument(name: str) -> None:
     operator = OPERATORS[name]
     for argument, kind in templated(operator).items():
-        wrong = next(each for each in WRONG[kind.read] if each is not None)
+        wrong = next(each for each in WRONG[kind.read] if each is not None and each == each and each != math.inf)
         with new_dag():
             task = operator(task_id="task", **{**required(operator), argument: wrong})
         # No connection is defined here.
         for act in (task.pre_execute, task.execute):
             with pytest.raises(InvalidArgument, match=rf"^{argument}: "):
                 act({"ti": Upstream()})
+
+
+@EACH
+def test_what_is_not_finite_is_refused_before_airflow_tries_to_show_it(name: str) -> None:
+    operator = OPERATORS[name]
+    for argument in templated(operator):
+        for given in (math.inf, math.nan):
+            with new_dag(), pytest.raises(InvalidArgument, match=rf"^{argument}: must be a finite number"):
+                operator(task_id="task", **{**required(operator), argument: given})
+            samples = {argument: Sample(given, None)}
+            with new_dag(render_template_as_native_obj=True):
+                task = operator(task_id="task", **{**required(operator), **templates(samples)})
+            with pytest.raises(InvalidArgument, match=rf"^{argument}: must be a finite number"):
+                read(task, samples)
 
 
 def test_a_wrong_value_is_not_retried_and_is_what_it_would_be_in_python() -> None:
