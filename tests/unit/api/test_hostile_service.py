@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 KEY = "mgmt-key-5b1e"
 ARCHITECTURES = operations.list_model_architectures("my-org")
 UPLOAD = operations.upload_model_version("my-org", "gpt-oss-120b", "s3://my-bucket/weights")
-GOOD = b'{"model_architectures": ["gpt-oss-120b"], "name": "n"}'
+GOOD = b'{"model_architectures": ["gpt-oss-120b"], "name": "orgs/my-org/models/gpt-oss-120b/versions/1"}'
 MEBIBYTE = 1024**2
 
 
@@ -132,7 +132,7 @@ def packed_twice(size: int) -> bytes:
 def test_a_packed_body_is_not_asked_for_and_understood(send: Callable[..., Any], encoding: str, body: bytes) -> None:
     with HostileServer(answer(body, f"Content-Encoding: {encoding}")) as server:
         assert send(server).model_architectures == ["gpt-oss-120b"]
-        assert send(server, UPLOAD).name == "n"
+        assert send(server, UPLOAD).name == "orgs/my-org/models/gpt-oss-120b/versions/1"
     for connection in server.connections:
         assert b"accept-encoding: identity\r\n" in connection.request.lower()
 
