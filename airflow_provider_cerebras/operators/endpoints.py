@@ -76,7 +76,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
     :param durable: whether to look for a deployment that makes a submission needless; default True. If False, each
         attempt submits one. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.
     :raises OutcomeUnknown: if the service left it in doubt whether a rollout was begun; a retry finds out.
     :raises DeploymentFailed: if the rollout failed.
@@ -215,7 +215,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     :param poll_interval: the longest interval between two looks, in seconds; default 15. (templated)
     :param timeout: how long to wait, in seconds from the submission; default 7200, two hours. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises NothingToRollBackTo: if no other version served before.
     :raises RequestRefused: if the service refuses the request, and would again.
     :raises DeploymentFailed: if the rollout failed; the message says what serves.
@@ -333,7 +333,7 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     :param log_content: whether logs and errors may repeat questions and answers; default False. (templated)
     :param model_version: full name of the version that must serve, by number or alias; default: any. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises EndpointVerificationFailed: if an answer is not as expected or another version serves, with the reason.
     :raises VerificationNotDone: if the endpoint could not be asked, because of the network, a limit or a gateway. It
         says nothing about the version that serves.

@@ -88,7 +88,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         False. It is deleted only if Airflow confirms that, and no endpoint lists the version. While the task is
         deferred, that needs Airflow 3.3. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
     :raises IdentityInUse: if a version that is not what this task uploads carries the alias of this task run.
     :raises AliasesUnsettled: if another task takes the same aliases all the time; a retry goes on from there.
@@ -281,7 +281,7 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
     :param remove: aliases that it shall not have. (templated)
     :param replace: all aliases that it shall have, instead of the other two; empty takes all away. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds an alias that this one shall have.
     :raises RequestRefused: if the service refuses the request, and would again.
     :raises UnexpectedResponse: if a response leaves open which version it is about or which aliases it has; nothing was
@@ -335,7 +335,7 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
     :param model_version: full name of the version, by number or alias. (templated)
     :param alias: the alias that it shall have. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.
     """
 
@@ -376,7 +376,7 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
     :param force: whether to delete it although it serves or rolls out; default False. The service may refuse that.
         (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises UnexpectedResponse: if a response leaves open which version it is or what serves; nothing was deleted then.
     :raises VersionInUse: if it serves or rolls out on an endpoint of the organization.
     :raises RequestRefused: if the service refuses the request, and would again.
@@ -439,7 +439,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
     :param dry_run: whether to say what would be deleted, and delete nothing; default False. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
-    :raises ValueError: if an argument is against a rule; nothing was sent then.
+    :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.
     """
 
