@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.benchmarks import emulator
+from tests.benchmarks import emulator, evaluation
 from tests.benchmarks.harness import Scale, Scenario, harness
 from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, simulate
 from tests.benchmarks.server import World, answer
@@ -113,6 +113,13 @@ def test_a_parse_of_a_dag_loads_neither_triggers_nor_models_of_the_database() ->
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_evaluation_is_compared_with_the_bare_requests() -> None:
+    comparison = evaluation.measure(cases=20, concurrency=4, rounds=2)
+    assert (len(comparison.bare), len(comparison.ours)) == (2, 2)
+    assert comparison.ratio("cpu") > 0
+    assert "20 cases at concurrency 4" in str(comparison)
 
 
 def test_the_figures_of_the_emulator_can_be_had_and_are_a_table() -> None:
