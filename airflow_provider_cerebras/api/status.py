@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING
 from airflow_provider_cerebras.api.errors import in_one_line
 
 if TYPE_CHECKING:
-    from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, ModelVersion
+    from pydantic import BaseModel
+
+    from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, ModelVersion, ModelVersionDetails
 
 WORDS_OF_FAILURE = frozenset(
     {"failed", "failure", "error", "errored", "cancelled", "canceled", "rejected", "expired", "aborted"}
 )
-_WORDS_OF_PROGRESS = frozenset({"queued", "pending", "not_started", "in_progress", "done"})
+WORDS_OF_SUCCESS = frozenset({"done", "complete", "completed", "ready", "succeeded", "success", "active", "live"})
+"""What stands beside ``done: true`` if all went well; ``done`` and ``complete`` are documented."""
+_WORDS_OF_PROGRESS = frozenset({"queued", "pending", "not_started", "in_progress"})
+_DOCUMENTED_WORDS = WORDS_OF_FAILURE | _WORDS_OF_PROGRESS | {"done", "complete"}
+_REASON_NAMES = ("reason", "message", "detail", "error")
 
 
 class Progress(StrEnum):
@@ -33,33 +39,34 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an answer says.
+    """What a response says.
 
     :param progress: how far it is.
     :param words: the service's own words for it, for people.
+    :param is_documented: whether those words are ones that this provider knows.
     """
 
     progress: Progress
     words: str
+    is_documented: bool = True
 
 
 def classify_version(version: ModelVersion) -> Verdict:
     """Tell how far the sync of a version is.
 
-    :param version: what an upload, a look at one version or the list answered.
+    :param version: the response to an upload or to a request for one version, or a row of the list.
     """
-    word = version.details.sync_status
-    words = _words("sync_status", word)
-    if version.error:
-        return Verdict(Progress.FAILED, f"{words}, error {_error_words(version.error)}")
-    if version.details.is_unreadable("sync_status"):
-        return Verdict(Progress.PENDING, "a sync_status that cannot be read")
-    if version.done:
-        succeeded = word is None or word.lower() == "done"
-        return Verdict(Progress.SUCCEEDED if succeeded else Progress.FAILED, words)
-    if _is_failure(word):
-        return Verdict(Progress.FAILED, words)
-    return Verdict(Progress.PENDING, words)
+    details = version.details
+    word = details.sync_status
+    words, documented = _words(details, "sync_status", word)
+    has_error = _says_something(version.error)
+    succeeded = version.done and (
+        word.lower() in WORDS_OF_SUCCESS if word else not details.is_unreadable("sync_status")
+    )
+    if has_error or _is_failure(word) or (version.done and word and not succeeded):
+        return Verdict(Progress.FAILED, _with_reasons(words, version, details), documented)
+    # What is done in a way that cannot be read goes on: a poll may still tell.
+    return Verdict(Progress.SUCCEEDED if succeeded else Progress.PENDING, words, documented)
 
 
 def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
@@ -82,13 +89,14 @@ def classify_entry(entry: DeployedModel | None) -> Verdict:
     """
     if entry is None:
         return Verdict(Progress.LOST, "not listed")
-    words = _words("state", entry.state)
-    if entry.state is not None and entry.state.lower() == "complete":
-        return Verdict(Progress.SUCCEEDED, words)
-    if _is_failure(entry.state):
-        reason = (entry.model_extra or {}).get("error")
-        return Verdict(Progress.FAILED, f"{words}, error {_error_words(reason)}" if reason else words)
-    return Verdict(Progress.PENDING, words)
+    words, documented = _words(entry, "state", entry.state)
+    word = entry.state.lower() if entry.state else None
+    is_done = (entry.model_extra or {}).get("done") is True
+    if word == "complete" or (is_done and word in WORDS_OF_SUCCESS):
+        return Verdict(Progress.SUCCEEDED, words, documented)
+    if _is_failure(word):
+        return Verdict(Progress.FAILED, _with_reasons(words, entry), documented)
+    return Verdict(Progress.PENDING, words, documented)
 
 
 def serving_model(endpoint: Endpoint) -> DeployedModel | None:
@@ -108,15 +116,38 @@ def _is_failure(word: str | None) -> bool:
     return word is not None and word.lower() in WORDS_OF_FAILURE
 
 
-def _words(field: str, word: str | None) -> str:
-    if word is None:
-        return f"no {field}"
-    known = word.lower() in WORDS_OF_FAILURE | _WORDS_OF_PROGRESS | {"complete"}
+def _words(model: DeployedModel | ModelVersionDetails, field: str, word: str | None) -> tuple[str, bool]:
+    """Say what a status field holds, and tell whether that is documented."""
+    if model.is_unreadable(field):
+        return f"{field} is not a string, so it is unknown", False
+    if not word:
+        return f"no {field}", True
     shown = f"{field} {in_one_line(word)!r}"
-    return shown if known else f"{shown}, a word that this provider does not know"
+    if word.lower() in _DOCUMENTED_WORDS:
+        return shown, True
+    return f"{shown}, a word that this provider does not know", False
+
+
+def _with_reasons(words: str, *models: BaseModel) -> str:
+    """Add the reasons that the service gives: in ``error``, or in a field whose name says so."""
+    reasons: dict[str, str] = {}
+    for model in models:
+        # A field that is not documented, or not of the documented type, is found among what came with the model.
+        fields = {**(model.model_extra or {}), "error": getattr(model, "error", None)}
+        for name, value in fields.items():
+            if any(part in name.lower() for part in _REASON_NAMES) and _says_something(value):
+                reasons.setdefault(_error_words(value), in_one_line(name))
+    return ", ".join([words, *(f"{name} {reason}" for reason, name in reasons.items())])
+
+
+def _says_something(error: object) -> bool:
+    """Whether an error holds anything: a code of 0 without words does not."""
+    if isinstance(error, dict):
+        return any(map(_says_something, error.values()))
+    return bool(error)
 
 
 def _error_words(error: object) -> str:
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
+    if isinstance(error, dict) and isinstance(error.get("message"), str) and error["message"]:
         return repr(in_one_line(error["message"]))
     return in_one_line(error if isinstance(error, str) else json.dumps(error, default=str))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from airflow_provider_cerebras.assets.uris import endpoint_uri, version_uri
 from airflow_provider_cerebras.exceptions import ConnectionUnusable
 from airflow_provider_cerebras.hooks.connection import (
     ConnectionFields,
+    ConnectionNotFound,
     ConnectionSettings,
     connection_named,
     read_connection,
@@ -110,6 +112,12 @@ class CerebrasHook(BaseHook):
     def _not_defined(self) -> ConnectionUnusable:
         return ConnectionUnusable(f"Connection {self.cerebras_conn_id!r}: is not defined.")
 
+    def _not_found(self) -> ConnectionNotFound:
+        return ConnectionNotFound(
+            f"Connection {self.cerebras_conn_id!r} was not found on host {platform.node()}: it is not defined where "
+            "this runs, or the secrets backend that holds it does not answer."
+        )
+
     @property
     def org_name(self) -> str:
         """Name of the organization that calls are made for.
@@ -131,11 +139,33 @@ class CerebrasHook(BaseHook):
         """
         return self._client
 
+    def reconnect(self) -> CerebrasClient:
+        """Read the connection again, and return a new client in place of the one of :meth:`get_conn`, which is closed.
+
+        If the connection cannot be read, everything stays as it is.
+
+        :raises ConnectionNotFound: if there is no such connection, as far as Airflow can tell.
+        :raises ConnectionUnusable: if the connection cannot be used; the message names it and the field.
+        """
+        former: dict[str, Any] = {
+            name: self.__dict__.pop(name) for name in ("_settings", "_client") if name in self.__dict__
+        }
+        try:
+            client = self._client
+        except BaseException as error:
+            self.__dict__.update(former)
+            if isinstance(error.__cause__, AirflowNotFoundException):
+                raise self._not_found() from error
+            raise
+        if "_client" in former:
+            former["_client"].close()
+        return client
+
     async def get_async_conn(self) -> AsyncCerebrasClient:
         """Make a client for the running event loop; the caller closes it.
 
-        :raises ConnectionUnusable: if the connection is not defined or cannot be used; the message names it and the
-            field.
+        :raises ConnectionNotFound: if there is no such connection, as far as Airflow can tell.
+        :raises ConnectionUnusable: if the connection cannot be used; the message names it and the field.
         """
         with self._usable():
             conn_id = validate_conn_id(self.cerebras_conn_id)
@@ -167,7 +197,7 @@ class CerebrasHook(BaseHook):
                 # In ``airflow dags test``, Airflow 3.3.2 says so of connections in its database. A thread finds them.
                 return await in_a_thread(conn_id)
         except AirflowNotFoundException as error:
-            raise self._not_defined() from error
+            raise self._not_found() from error
 
     def make_inference_client(self, *, max_connections: int) -> AsyncCerebrasClient:
         """Make a client for asking an endpoint many questions at once; the caller closes it.

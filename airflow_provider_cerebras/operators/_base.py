@@ -16,7 +16,7 @@ from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
-from airflow_provider_cerebras.polling.blocking import wait
+from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.version_compat import default_deferrable
 
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers._base import WaitTrigger
+
+_ON_TIMEOUT = (
+    " Nothing was cancelled at the service, and a retry of the task waits for it again. "
+    "If it needs longer, raise timeout."
+)
 
 
 class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
@@ -141,10 +146,16 @@ class WaitingOperator(CerebrasOperator):
             leave_result(self, context, poller.ids[self.event_ids[-1]])
             trigger = self._trigger(poller)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
-        outcome = wait(self.hook.get_conn(), poller, poll_interval=self.poll_interval, log=self.log)
-        return self._conclude(outcome, context)
+        return self._conclude(self._poll_until_end(poller), context)
+
+    def _poll_until_end(self, poller: Poller[Any]) -> Outcome:
+        """Wait here, holding the worker."""
+        return BlockingWait(
+            self.hook.get_conn(), self.hook.reconnect, poller, poll_interval=self.poll_interval, log=self.log
+        ).run()
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.status is not Status.SUCCEEDED:
-            raise self.errors[outcome.status](outcome.message)
+            advice = _ON_TIMEOUT if outcome.status is Status.TIMEOUT else ""
+            raise self.errors[outcome.status](f"{outcome.message}{advice}")
         return self._succeed(outcome.ids[self.event_ids[-1]], context)

@@ -12,7 +12,7 @@ from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.durable.deployments import Rollout, say_what_serves
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.operators._base import WaitingOperator
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg

@@ -41,7 +41,6 @@ from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._base import CerebrasOperator
 from airflow_provider_cerebras.operators._rollouts import RolloutOperator
 from airflow_provider_cerebras.operators._verification import Verification
-from airflow_provider_cerebras.polling.blocking import wait
 from airflow_provider_cerebras.polling.outcome import Status
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         if self.deferrable:
             trigger = self._trigger(poller, cause=cause)
             self.defer(trigger=trigger, method_name="rollback_complete", timeout=trigger.backstop)
-        rollback = wait(self.hook.get_conn(), poller, poll_interval=self.poll_interval, log=self.log)
+        rollback = self._poll_until_end(poller)
         self._fail_after_rollback(rollback, cause, context)
 
     def _fail_after_rollback(self, rollback: Outcome, cause: str, context: Context) -> NoReturn:

@@ -44,7 +44,7 @@ from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeights
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
 from airflow_provider_cerebras.operators._on_kill import delete, find_out
 from airflow_provider_cerebras.operators._pruning import Selection, select
-from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

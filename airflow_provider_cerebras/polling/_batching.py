@@ -1,4 +1,4 @@
-"""What those who share a poll ask for, and what of an answer is new to them. Pure."""
+"""What those who share a poll ask for, and what of a response is new to them. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.api.models import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from airflow_provider_cerebras.api.operations import Call
     from airflow_provider_cerebras.polling.pollers import Poller
@@ -19,6 +19,8 @@ class _Everything:
 
 
 _EVERYTHING = _Everything()
+NOTHING: Container[object] = frozenset()
+"""What :func:`changes` returns, this very object, if nothing has changed."""
 
 
 def what_to_ask(pollers: Sequence[Poller[Any]]) -> Call[Any]:
@@ -33,12 +35,29 @@ def what_to_ask(pollers: Sequence[Poller[Any]]) -> Call[Any]:
 def changes(before: object, after: object) -> Container[object]:
     """The keys of what is not as it was; see :meth:`~airflow_provider_cerebras.polling.pollers.Poller.is_affected`.
 
-    :param before: the last answer; None before the first.
-    :param after: what is heard now, the same object if nothing at all has changed; or an exception. Rows that are as
+    :param before: the last usable response; None before the first.
+    :param after: the response now, the same object if nothing at all has changed; or an exception. Rows that are as
         they were become the same objects; see :meth:`~airflow_provider_cerebras.api.models.Listing.take_over`.
     """
     if after is before:
-        return ()
+        return NOTHING
     if isinstance(before, Listing) and isinstance(after, Listing):
-        return after.take_over(before)
+        return after.take_over(before) or NOTHING
     return _EVERYTHING
+
+
+def own_calls(
+    pollers: Iterable[Poller[Any]], *, now: float, asked: dict[Call[Any], int], limit: int
+) -> list[Call[Any]]:
+    """The calls for single ones that come next: first those at a deadline, then those that have waited longest.
+
+    :param pollers: those that the response to ``collective`` did not settle.
+    :param now: in Unix seconds.
+    :param asked: when each call was sent last, as a number that only goes up.
+    :param limit: how many to return at the most.
+    """
+    urgency: dict[Call[Any], tuple[bool, int]] = {}
+    for poller in pollers:
+        in_time = poller.deadline is None or now < poller.deadline
+        urgency[poller.call] = min((in_time, asked.get(poller.call, 0)), urgency.get(poller.call, (True, 2**63)))
+    return sorted(urgency, key=urgency.__getitem__)[:limit]

@@ -1,4 +1,4 @@
-"""How often to look: seldom enough for the service, often enough for those who wait. Pure, but for the dice."""
+"""How often to poll: seldom enough for the service, often enough for those who wait. Pure, but for the jitter."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.pollers import Poller
 
 MIN_INTERVAL = 2.0
-"""Seconds between two looks at the beginning of a wait, unless ``poll_interval`` is less."""
+"""Seconds between two polls at the beginning of a wait, unless ``poll_interval`` is less."""
 NEWCOMER_INTERVAL = 0.2
-"""Seconds between two looks at the least, however many come who are owed a look at once, or are at their deadlines."""
+"""Seconds between two polls at the least, however many come who are owed a poll at once, or are at their deadlines."""
 _GROWTH = 0.1
 _MAX_SLOWDOWN = 4
 _JITTER = 0.1
 
 
 def next_interval(*, waited: float, poll_interval: float, failures: int = 0, jitter: float = 0.0) -> float:
-    """Seconds until the next look.
+    """Seconds until the next poll.
 
     A tenth of the time already waited, so that an end is noticed within about a tenth of the time that it took;
-    longer the more looks in a row got no answer.
+    longer the more polls in a row got no usable response.
 
     :param waited: seconds since the wait began.
-    :param poll_interval: the longest interval, in seconds, while the service answers.
-    :param failures: looks in a row that got no answer.
+    :param poll_interval: the longest interval, in seconds, while polls succeed.
+    :param failures: polls in a row that got no usable response.
     :param jitter: between -1 and 1; shifts the interval by up to a tenth, to keep collections apart.
     """
     interval = min(max(waited * _GROWTH, MIN_INTERVAL), poll_interval)
@@ -42,9 +42,9 @@ def next_interval(*, waited: float, poll_interval: float, failures: int = 0, jit
 def pause(
     waits: Iterable[tuple[Poller[Any], float]], *, now: float, failures: int, retry_after: float, jitter: float
 ) -> float:
-    """Seconds until the keenest of those who wait wants the next look; the last one is at the deadline itself.
+    """Seconds until the next poll, by the shortest interval of those who wait; the last poll is at the deadline itself.
 
-    It is never shorter than the service asked for, be it somebody's deadline.
+    It is never shorter than the service asked for, even if a deadline comes first.
 
     :param waits: who waits, each with their ``poll_interval``.
     :param now: in Unix seconds.
@@ -52,7 +52,7 @@ def pause(
     :param retry_after: seconds that the service asked us to wait.
     :param jitter: see :func:`next_interval`.
     """
-    # The interval grows with the time waited, so of those with the same poll_interval the last who came is the keenest.
+    # It grows with the time waited, so of those with the same poll_interval the last who came has the shortest.
     latest: dict[float, float] = {}
     first_deadline: dict[float, float] = {}
     for poller, poll_interval in waits:

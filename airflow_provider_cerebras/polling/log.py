@@ -1,13 +1,27 @@
-"""Applies a response to a poller, logs what it changed, and counts how the wait ended."""
+"""What a wait logs: how it begins, how it stands from time to time, and where polls fail.
+
+A wait of hours is neither silent nor a flood. There are at most :data:`MAX_LINES_PER_HOUR` lines an hour, whatever the
+service does, and a poll that changes nothing costs nothing here.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_cerebras.polling.intervals import MIN_INTERVAL, next_interval
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.polling.pollers import in_utc
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.pollers import Poller
+
+REPORT_INTERVAL = 600.0
+"""Seconds between two lines that say how a wait stands."""
+MAX_LINES_PER_HOUR = 20
+"""Lines that one wait logs in an hour at the most; six of them are those that say how it stands."""
+_MAX_CHANGES_PER_HOUR = MAX_LINES_PER_HOUR - math.ceil(3600 / REPORT_INTERVAL) - 1
 
 
 class Log(Protocol):
@@ -20,23 +34,161 @@ class Log(Protocol):
         """Log what a person may have to look into."""
 
 
-def tell(poller: Poller[Any], answer: object, *, now: float, log: Log) -> Outcome | None:
-    """Let a poller hear the result of a look, log what has changed by it, and count its end.
+class WaitLog:
+    """The log of one wait. It applies each response to the poller, for only so can it tell what has changed.
 
+    :param log: where the lines go.
     :param poller: who waits.
-    :param answer: see :meth:`Poller.apply`.
-    :param now: see :meth:`Poller.apply`.
-    :param log: where the progress goes.
+    :param poll_interval: the longest interval between two polls, in seconds.
+    :ivar next_report: when it is time for :meth:`report`, in Unix seconds.
     """
-    before = poller.progress
-    outcome = poller.apply(answer, now)
-    if outcome is not None:
-        log.info("%s", outcome.message)
-        poller.metrics.count(f"waits.{outcome.status}", poller.belongs_to)
+
+    def __init__(self, log: Log, poller: Poller[Any], *, poll_interval: float) -> None:
+        self._log = log
+        self._poller = poller
+        self._poll_interval = poll_interval
+        self._progress = poller.progress
+        self._progress_since = 0.0
+        self._outage_since: float | None = None
+        self._outage_logged = False
+        self._times: deque[float] = deque()
+        self._left_out = 0
+        self._is_quiet = True
+        self.next_report = math.inf
+
+    def begin(self, now: float) -> None:
+        """Log what is waited for, until when, and how often it is polled.
+
+        :param now: in Unix seconds.
+        """
+        self.resume(now)
+        deadline = self._poller.deadline
+        shortest = min(MIN_INTERVAL, self._poll_interval)
+        self._log.info(
+            "Waiting %s: %s. Polled every %g to %g s; this log says every %s how it stands.",
+            "without a deadline" if deadline is None else f"until {in_utc(deadline)}",
+            self._poller.subject,
+            shortest,
+            self._poll_interval,
+            duration(REPORT_INTERVAL),
+        )
+
+    def resume(self, now: float) -> None:
+        """Go on with a wait whose beginning is in an earlier log. Before, only outages are logged.
+
+        :param now: in Unix seconds.
+        """
+        self._is_quiet = False
+        self.next_report = now + REPORT_INTERVAL
+        self._progress_since = now
+
+    def apply(self, response: object, now: float) -> Outcome | None:
+        """Apply a response to the poller, log what it changed, and count how the wait ended.
+
+        :param response: see :meth:`Poller.apply`.
+        :param now: see :meth:`Poller.apply`.
+        """
+        poller = self._poller
+        outcome = poller.apply(response, now)
+        if outcome is not None:
+            self._end(outcome, now)
+            return outcome
+        if poller.failures:
+            if self._outage_since is None:
+                self._begin_outage(now)
+        elif self._outage_since is not None:
+            self._end_outage(now)
+        elif poller.progress != self._progress:
+            self._progress, self._progress_since = poller.progress, now
+            if not self._is_quiet and self._may_log(now):
+                self._log.info("%s: %s.", poller.subject, poller.progress)
+        if now >= self.next_report:
+            self.report(now)
+        return None
+
+    def report(self, now: float) -> None:
+        """Log how the wait stands.
+
+        :param now: in Unix seconds.
+        """
+        self.next_report = now + REPORT_INTERVAL
+        poller = self._poller
+        left_out = f" {self._left_out} lines about changes were left out." if self._left_out else ""
+        self._left_out = 0
+        if self._outage_since is None:
+            self._log.info(
+                "%s: %s for %s. Next poll in about %.0f s.%s",
+                poller.subject,
+                poller.progress,
+                duration(now - self._progress_since),
+                self._next(now),
+                left_out,
+            )
+        else:
+            self._log.warning(
+                "%s %s. The last %d polls failed, for %s. Next poll in about %.0f s.%s",
+                poller.subject,
+                poller.progress.rstrip("."),
+                poller.failures,
+                duration(now - self._outage_since),
+                self._next(now),
+                left_out,
+            )
+
+    def _begin_outage(self, now: float) -> None:
+        self._outage_since = now
+        self._outage_logged = self._may_log(now, lines=2)
+        if self._outage_logged:
+            self._log.warning(
+                "%s %s. It will be polled again in about %.0f s, and a line follows when polls succeed again.",
+                self._poller.subject,
+                self._poller.progress.rstrip("."),
+                self._next(now),
+            )
+
+    def _end_outage(self, now: float) -> None:
+        began = self._outage_since or now
+        self._outage_since = None
+        poller = self._poller
+        if poller.progress != self._progress:
+            self._progress, self._progress_since = poller.progress, now
+        if self._outage_logged:
+            self._log.info("%s is polled again, after %s: %s.", poller.subject, duration(now - began), poller.progress)
+        self._outage_logged = False
+
+    def _end(self, outcome: Outcome, now: float) -> None:
+        poller = self._poller
+        # What is no success is raised by the task, whose error says the same.
         if outcome.status is Status.SUCCEEDED:
+            self._log.info("%s", outcome.message)
             poller.metrics.took(now - poller.started, poller.belongs_to)
-    elif poller.failures:
-        log.warning("%s: %s; it will be asked again.", poller.subject, poller.progress)
-    elif poller.progress != before:
-        log.info("%s: %s.", poller.subject, poller.progress)
-    return outcome
+        poller.metrics.count(f"waits.{outcome.status}", poller.belongs_to)
+
+    def _next(self, now: float) -> float:
+        interval = next_interval(
+            waited=now - self._poller.started, poll_interval=self._poll_interval, failures=self._poller.failures
+        )
+        return max(interval, self._poller.retry_after)
+
+    def _may_log(self, now: float, lines: int = 1) -> bool:
+        """Count lines, unless there are too many in an hour."""
+        times = self._times
+        while times and times[0] <= now - 3600:
+            times.popleft()
+        if len(times) + lines > _MAX_CHANGES_PER_HOUR:
+            self._left_out += lines
+            return False
+        times.extend([now] * lines)
+        return True
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people, rounded.
+
+    :param seconds: how long it is.
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes and not rest else f"{minutes} min {rest} s" if minutes else f"{rest} s"

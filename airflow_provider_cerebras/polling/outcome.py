@@ -27,15 +27,18 @@ class Outcome:
     :param status: how it ended.
     :param message: what happened to what, and what can be done about it.
     :param ids: what was waited for.
+    :param seen: whether the service has listed what was waited for, which a later wait for the same has to know.
     """
 
     status: Status
     message: str
     ids: Mapping[str, str]
+    seen: bool = False
 
-    def to_event(self) -> dict[str, str]:
+    def to_event(self) -> dict[str, str | bool]:
         """Return it as the payload of a trigger's event: plain JSON without secrets."""
-        return {"status": self.status.value, "message": self.message, **self.ids}
+        seen = {"seen": True} if self.seen else {}
+        return {"status": self.status.value, "message": self.message, **self.ids, **seen}
 
     @classmethod
     def from_event(cls, event: object, *ids: str) -> Outcome:
@@ -51,4 +54,9 @@ class Outcome:
             raise ValueError(f"The trigger's event has no {', '.join(missing)}.")
         if fields["status"] not in set(Status):
             raise ValueError(f"The trigger's event has the unknown status {fields['status']!r}.")
-        return cls(Status(fields["status"]), fields["message"], {name: fields[name] for name in ids})
+        return cls(
+            Status(fields["status"]),
+            fields["message"],
+            {name: fields[name] for name in ids},
+            fields.get("seen") is True,
+        )

@@ -10,8 +10,8 @@ A worker has one waiter only; :mod:`.blocking` waits there.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -19,37 +19,49 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from airflow_provider_cerebras.api.errors import CerebrasError, Unauthorized
-from airflow_provider_cerebras.polling._batching import changes, what_to_ask
+from airflow_provider_cerebras.api.errors import CerebrasError, NotFound, UnexpectedResponse
+from airflow_provider_cerebras.polling._batching import NOTHING, changes, own_calls, what_to_ask
+from airflow_provider_cerebras.polling._clients import ClientPool
 from airflow_provider_cerebras.polling.intervals import NEWCOMER_INTERVAL, jitter, pause
-from airflow_provider_cerebras.polling.log import tell
+from airflow_provider_cerebras.polling.log import WaitLog
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Container, Hashable, Sequence
 
-    from airflow_provider_cerebras.api.client import AsyncCerebrasClient
     from airflow_provider_cerebras.api.operations import Call
+    from airflow_provider_cerebras.polling._clients import Connect
     from airflow_provider_cerebras.polling.log import Log
     from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
 
-Connect = Callable[[], Awaitable["AsyncCerebrasClient"]]
+MAX_OWN_CALLS = 32
+"""Requests for single ones in one round at the most, beside the one for the whole collection."""
+MIN_COLLECTIVE_PAUSE = 60.0
+"""Seconds in which a collection is not asked for as a whole, after two responses in a row that could not be used."""
+MAX_COLLECTIVE_PAUSE = 600.0
+"""The same at the most; it doubles each time."""
 
 
 async def wait_async(conn_id: str, connect: Connect, poller: Poller[Any], *, poll_interval: float, log: Log) -> Outcome:
     """Wait until the end, sharing the poll with all on this event loop that follow something of the same collection.
 
     :param conn_id: id of the connection; those with the same one share a client.
-    :param connect: makes the client; if that fails it is tried again, like a look that got no answer.
+    :param connect: makes the client; if that fails it is tried again, like a poll that got no response.
     :param poller: what to ask for.
-    :param poll_interval: the longest interval between two looks, in seconds.
+    :param poll_interval: the longest interval between two polls, in seconds.
     :param log: where the progress goes.
     """
     loop = asyncio.get_running_loop()
     services = _services.setdefault(loop, {})
-    service = services.setdefault(conn_id, _Service(connect))
+    service = services.get(conn_id)
+    if service is None:
+        service = services[conn_id] = _Service(connect)
+    else:
+        service.clients.on_new_waiter()
     poll = service.polls.setdefault(poller.collection, _Poll(service))
-    waiter = _Waiter(poller, poll_interval, log, loop.create_future())
+    wait_log = WaitLog(log, poller, poll_interval=poll_interval)
+    wait_log.begin(time.time())
+    waiter = _Waiter(poller, poll_interval, wait_log, loop.create_future())
     poll.join(waiter)
     try:
         return await waiter.ended
@@ -69,34 +81,7 @@ class _Service:
 
     def __init__(self, connect: Connect) -> None:
         self.polls: dict[Hashable, _Poll] = {}
-        self._connect = connect
-        self._connecting = asyncio.Lock()
-        self._clients: list[AsyncCerebrasClient] = []
-        self._proven: set[AsyncCerebrasClient] = set()
-
-    async def ask(self, call: Call[Any]) -> tuple[AsyncCerebrasClient, bytes]:
-        """Return the body of the answer, and the client that can read it."""
-        client = await self._client()
-        try:
-            body = await client.fetch_once(call)
-        except Unauthorized:
-            if client not in self._proven:
-                raise
-            # The key worked until now, so it has been replaced: read the connection again.
-            client = await self._client(other_than=client)
-            body = await client.fetch_once(call)
-        self._proven.add(client)
-        return client, body
-
-    async def close(self) -> None:
-        for client in self._clients:
-            await client.aclose()
-
-    async def _client(self, other_than: AsyncCerebrasClient | None = None) -> AsyncCerebrasClient:
-        async with self._connecting:
-            if not self._clients or self._clients[-1] is other_than:
-                self._clients.append(await self._connect())
-            return self._clients[-1]
+        self.clients = ClientPool(connect)
 
 
 class _Poll:
@@ -108,12 +93,19 @@ class _Poll:
         self._task: asyncio.Task[None] | None = None
         self._newcomer = asyncio.Event()
         self._last: tuple[Call[Any], bytes] | None = None
-        self._answer: object = None
+        self._response: object = None
         self._failures = 0
         self._retry_after = 0.0
+        # Until then, a response that has changed nothing means nothing to anybody.
+        self._quiet_until = -math.inf
+        self._collective_from = -math.inf
+        self._collective_pause = 0.0
+        self._asked: dict[Call[Any], int] = {}
+        self._rounds = 0
 
     def join(self, waiter: _Waiter) -> None:
         self.waiters.append(waiter)
+        self._quiet_until = -math.inf
         self._newcomer.set()
         if self._task is None or self._task.done():
             # What the poll itself logs is not the first waiter's.
@@ -125,37 +117,116 @@ class _Poll:
             self._task.cancel()
             await asyncio.wait([self._task])
         if not self._service.polls:
-            await self._service.close()
+            await self._service.clients.close()
 
     async def _run(self) -> None:
         while True:
             self._newcomer.clear()
-            await self._look()
+            await self._poll()
             await self._sleep()
 
-    async def _look(self) -> None:
-        asking = list(self.waiters)
-        before = self._answer
-        poller = asking[0].poller
-        poller.metrics.count("polls", poller.belongs_to)
-        answer = await self._ask(what_to_ask([waiter.poller for waiter in asking]))
-        changed, now = changes(before, answer), time.time()
-        for waiter in asking:
-            if waiter.poller.is_affected(changed, now):
-                waiter.tell(answer, now)
+    async def _poll(self) -> None:
+        """Poll once for all; then singly, for those that the common response does not settle."""
+        waiters = list(self.waiters)
+        call = what_to_ask([waiter.poller for waiter in waiters])
+        singles = [waiter for waiter in waiters if waiter.poller.call is not waiter.poller.collective]
+        is_collective = bool(singles) and call is waiters[0].poller.collective
+        if is_collective and time.time() < self._collective_from:
+            await self._poll_singly(singles, instead=True)
+            return
+        before = self._response
+        response = await self._fetch(call)
+        if is_collective and self._is_unusable(response):
+            others = [waiter for waiter in waiters if waiter.poller.call is waiter.poller.collective]
+            self._apply(others, response, changes(before, response))
+            await self._poll_singly(singles, instead=True)
+            return
+        self._apply(waiters, response, changes(before, response))
+        if is_collective:
+            await self._poll_singly([waiter for waiter in singles if waiter.poller.needs_own_call])
 
-    async def _ask(self, call: Call[Any]) -> object:
-        """Return what the call answers, or what it ended in; a body like the last one is not parsed again."""
+    def _is_unusable(self, response: object) -> bool:
+        """Whether the response to the common call is one that cannot be read, and not for the first time in a row."""
+        if not isinstance(response, UnexpectedResponse):
+            if not isinstance(response, Exception):
+                self._collective_pause = 0.0
+            return False
+        is_first = self._collective_pause == 0.0
+        self._collective_pause = min(max(2 * self._collective_pause, MIN_COLLECTIVE_PAUSE), MAX_COLLECTIVE_PAUSE)
+        if is_first:
+            return False
+        self._collective_from = time.time() + self._collective_pause
+        return True
+
+    def _apply(self, waiters: Sequence[_Waiter], response: object, changed: Container[object]) -> None:
+        now = time.time()
+        if changed is NOTHING and now < self._quiet_until:
+            return
+        quiet_until = math.inf
+        for waiter in waiters:
+            poller, log = waiter.poller, waiter.log
+            if poller.is_affected(changed, now):
+                waiter.apply(response, now)
+            elif now >= log.next_report:
+                waiter.report(now)
+            deadline = math.inf if poller.deadline is None else poller.deadline
+            quiet_until = min(quiet_until, log.next_report, deadline) if poller.settled else -math.inf
+        # Whoever has come in between was given nothing yet.
+        self._quiet_until = quiet_until if len(waiters) == len(self.waiters) else -math.inf
+
+    async def _poll_singly(self, waiters: Sequence[_Waiter], *, instead: bool = False) -> None:
+        """Poll single ones: beside the common call, or instead of it."""
+        if not waiters:
+            self._asked.clear()
+            return
+        calls = own_calls(
+            [waiter.poller for waiter in waiters], now=time.time(), asked=self._asked, limit=MAX_OWN_CALLS
+        )
+        self._rounds += 1
+        self._quiet_until = -math.inf
+        failures = self._failures
+        usable = False
+        for call in calls:
+            self._asked[call] = self._rounds
+            response = await self._fetch(call, keep=False)
+            # That one of many is gone is no reason to poll the others more seldom.
+            usable = usable or not isinstance(response, Exception) or isinstance(response, NotFound)
+            now = time.time()
+            for waiter in waiters:
+                if waiter.poller.call == call:
+                    waiter.apply(response, now)
+                    # A common response like the last one still does not settle it.
+                    waiter.poller.settled = False
+            if self._retry_after:
+                break
+        if instead:
+            self._failures = 0 if usable else failures + 1
+        else:
+            self._failures = failures
+
+    async def _fetch(self, call: Call[Any], *, keep: bool = True) -> object:
+        """Return the response to a call, or what it ended in; a body like the last one is not parsed again."""
+        poller = self.waiters[0].poller if self.waiters else None
+        if poller is not None:
+            poller.metrics.count("polls", poller.belongs_to)
+        clients = self._service.clients
         try:
-            client, body = await self._service.ask(call)
-            if (call, body) != self._last:
-                self._answer, self._last = await client.read_async(call, body), (call, body)
+            client, body = await clients.fetch(call)
+            if not keep:
+                response: object = await client.read_async(call, body)
+            else:
+                if (call, body) != self._last:
+                    self._response, self._last = await client.read_async(call, body), (call, body)
+                response = self._response
+            clients.on_response()
         except Exception as error:  # noqa: BLE001  reading the connection can fail in any way that Airflow can
+            if isinstance(error, UnexpectedResponse):
+                clients.on_unusable(error)
             self._failures += 1
             self._retry_after = (isinstance(error, CerebrasError) and error.retry_after) or 0.0
             return error
         self._failures, self._retry_after = 0, 0.0
-        return self._answer
+        return response
 
     async def _sleep(self) -> None:
         waits = [(waiter.poller, waiter.poll_interval) for waiter in self.waiters if not waiter.ended.done()]
@@ -163,7 +234,7 @@ class _Poll:
             await self._newcomer.wait()
             return
         longest = pause(waits, now=time.time(), failures=self._failures, retry_after=self._retry_after, jitter=jitter())
-        # A newcomer is owed a look at once, but not more than the service has asked for.
+        # A newcomer is owed a poll at once, but not more than the service has asked for.
         at_least = min(longest, max(NEWCOMER_INTERVAL, self._retry_after))
         await asyncio.sleep(at_least)
         with suppress(TimeoutError):
@@ -182,19 +253,23 @@ class _Poll:
 class _Waiter:
     poller: Poller[Any]
     poll_interval: float
-    log: Log
+    log: WaitLog
     ended: asyncio.Future[Outcome]
     # Airflow tells by the context whose log a line belongs to.
     context: Context = field(default_factory=copy_context)
 
-    def tell(self, answer: object, now: float) -> None:
+    def apply(self, response: object, now: float) -> None:
         if self.ended.done():
             return
         try:
-            if outcome := self.context.run(partial(tell, self.poller, answer, now=now, log=self.log)):
+            if outcome := self.context.run(partial(self.log.apply, response, now)):
                 self.ended.set_result(outcome)
         except Exception as error:  # noqa: BLE001  whatever it is, it is no other waiter's
             self.ended.set_exception(error)
+
+    def report(self, now: float) -> None:
+        if not self.ended.done():
+            self.context.run(self.log.report, now)
 
 
 _services: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Service]] = WeakKeyDictionary()

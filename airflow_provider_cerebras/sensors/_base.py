@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import abstractmethod
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -18,11 +20,12 @@ from airflow_provider_cerebras.arguments.declared import DeclaresArguments
 from airflow_provider_cerebras.arguments.hook import HasHook
 from airflow_provider_cerebras.arguments.kinds import AIRFLOWS_OWN, BOOLEAN, CLASS, CONN_ID, SECONDS_OR_ZERO, takes
 from airflow_provider_cerebras.assets.reporting import leave_result, report
+from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.exceptions import read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
-from airflow_provider_cerebras.polling.blocking import look
+from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.version_compat import default_deferrable, default_sensor_timeout
 
@@ -85,10 +88,10 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         if hook_class is not None:
             self.hook_class = hook_class
-        self._poller: Poller[Any] | None = None
+        self._wait: BlockingWait | None = None
 
     @abstractmethod
-    def _new_poller(self, *, deadline: float | None, started: float) -> Poller[Any]: ...
+    def _new_poller(self, *, deadline: float | None, started: float, is_first: bool) -> Poller[Any]: ...
 
     @abstractmethod
     def _trigger(self, poller: Poller[Any]) -> WaitTrigger: ...
@@ -105,12 +108,13 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
             persist_links(self, context)
 
     def execute(self, context: Context) -> Any:
-        """Look once, then wait in the chosen mode."""
+        """Poll once, then wait in the chosen mode."""
         if not self.deferrable:
             return super().execute(context)
         now = time.time()
-        poller = self._new_poller(deadline=now + self.timeout, started=now)
-        if outcome := look(self.hook.get_conn(), poller, log=self.log):
+        poller = self._new_poller(deadline=now + self.timeout, started=now, is_first=True)
+        # What goes on is logged by the trigger.
+        if outcome := self._new_wait(poller).poll_once():
             return self._conclude(outcome, context)
         leave_result(self, context, poller.ids[self.event_ids[-1]])
         trigger = self._trigger(poller)
@@ -121,13 +125,41 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         return self._conclude(read_event(event, *self.event_ids), context)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look once. An error that may pass is logged, and the next poke asks again."""
-        if self._poller is None:
-            # Airflow counts the timeout itself in these modes.
-            self._poller = self._new_poller(deadline=None, started=self._started(context))
-        if outcome := look(self.hook.get_conn(), self._poller, log=self.log):
+        """Poll once. An error that may pass is logged, and the next poke polls again."""
+        if self._wait is None:
+            self._wait = self._begin(context)
+        before = self._wait.poller.remember()
+        outcome = self._wait.poll_once()
+        if outcome:
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome, context))
+        if self.reschedule and (seen := self._wait.poller.remember()) != before:
+            self._task_state(context, self._wait.poller).update(seen=json.dumps(seen))
         return False
+
+    def _begin(self, context: Context) -> BlockingWait:
+        """Begin the wait, or go on with it: in reschedule mode each poke is a process of its own."""
+        now, started = time.time(), self._started(context)
+        is_first = not self.reschedule or now - started < max(self.poke_interval, 0.001)
+        # Airflow counts the timeout itself in these modes.
+        poller = self._new_poller(deadline=None, started=started, is_first=is_first)
+        wait = self._new_wait(poller)
+        if is_first:
+            wait.log.begin(now)
+        else:
+            wait.log.resume(now)
+        if self.reschedule:
+            with suppress(ValueError):
+                poller.recall(dict(json.loads(self._task_state(context, poller).read().get("seen", "{}"))))
+        return wait
+
+    def _new_wait(self, poller: Poller[Any]) -> BlockingWait:
+        return BlockingWait(
+            self.hook.get_conn(), self.hook.reconnect, poller, poll_interval=self.poke_interval, log=self.log
+        )
+
+    def _task_state(self, context: Context, poller: Poller[Any]) -> TaskState:
+        ti: Any = context["ti"]
+        return TaskState(context, key="cerebras_wait", fingerprint=f"{dict(poller.ids)}, {ti.try_number}")
 
     def _started(self, context: Context) -> float:
         """Begin of the wait, in Unix seconds: in reschedule mode each poke is a process of its own."""

@@ -9,8 +9,8 @@ from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.durable.rollout_steps import VERDICT_KEY
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.outcome import Status
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class CerebrasDeploymentSensor(WaitSensor):
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
         (templated)
     :raises DeploymentFailed: if the rollout failed.
-    :raises DeploymentLost: if the endpoint no longer lists the deployment. In reschedule mode, where no poke knows
-        what an earlier one saw, such a deployment counts as going on until the timeout.
+    :raises DeploymentLost: if the endpoint no longer lists the deployment. In reschedule mode below Airflow 3.3, where
+        no poke knows what an earlier one saw, such a deployment counts as going on until the timeout.
     :raises RequestRefused: if asking can never succeed, because of the key or the endpoint's id.
     :raises AirflowSensorTimeout: after ``timeout`` seconds.
     """
@@ -56,8 +56,10 @@ class CerebrasDeploymentSensor(WaitSensor):
         self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
         self.deployment_id: str = deployment_id  # type: ignore[assignment]  # rendered before execute
 
-    def _new_poller(self, *, deadline: float | None, started: float) -> DeploymentPoller:
-        return DeploymentPoller(self.endpoint_id, self.deployment_id, deadline=deadline, started=started)
+    def _new_poller(self, *, deadline: float | None, started: float, is_first: bool) -> DeploymentPoller:
+        return DeploymentPoller(
+            self.endpoint_id, self.deployment_id, deadline=deadline, started=started, is_first=is_first
+        )
 
     def _trigger(self, poller: Poller[Any]) -> CerebrasDeploymentTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
@@ -70,6 +72,7 @@ class CerebrasDeploymentSensor(WaitSensor):
             poll_interval=self.poke_interval,
             deadline=poller.deadline,
             hook_class=self._hook_path(),
+            seen=poller.remember().get("seen") is True,
         )
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:

@@ -8,7 +8,7 @@ from airflow_provider_cerebras.arguments.kinds import MODEL_VERSION, takes
 from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.exceptions import MODEL_VERSION_ERRORS
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class CerebrasModelVersionSensor(WaitSensor):
         super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
         self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
 
-    def _new_poller(self, *, deadline: float | None, started: float) -> ModelVersionPoller:
-        return ModelVersionPoller(self.model_version, deadline=deadline, started=started)
+    def _new_poller(self, *, deadline: float | None, started: float, is_first: bool) -> ModelVersionPoller:
+        return ModelVersionPoller(self.model_version, deadline=deadline, started=started, is_first=is_first)
 
     def _trigger(self, poller: Poller[Any]) -> CerebrasModelVersionTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.

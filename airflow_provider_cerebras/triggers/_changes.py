@@ -1,19 +1,25 @@
-"""What is new about the versions of an architecture since an earlier look: one has become ready, or an alias has moved.
+"""What has changed about the versions of an architecture since an earlier poll: one is ready, or an alias has moved.
 
-Pure. What was seen before is plain JSON, so it can be kept anywhere; a look at the same list with it finds nothing new.
-The service is looked at now and then, so what is found are differences between states: of an alias that moved twice
-between two looks, the first move is not seen.
+Pure. What was seen before is plain JSON, so it can be kept anywhere; comparing the same list with it finds no change.
+The service is polled now and then, so what is found are differences between states: of an alias that moved twice
+between two polls, the first move is not seen.
+
+One list proves little (see :mod:`airflow_provider_cerebras.polling.evidence`): a list that lacks a version forgets
+nothing at once, and one that holds nothing is believed, when there is nothing to compare it with, only if it comes
+several times in a row.
 """
 
 from __future__ import annotations
 
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias, validate_identifier
 from airflow_provider_cerebras.api.status import Progress, classify_version
+from airflow_provider_cerebras.polling.evidence import MIN_RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,10 +28,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.api.models import ModelVersion, ModelVersionRows
 
+FORGET_AFTER = 3600.0
+"""Seconds after which a version that is not listed any more is forgotten."""
+
 
 @dataclass(frozen=True)
-class News:
-    """Something new.
+class Change:
+    """Something that was not so before.
 
     :param version: the version that has become ready, or that an alias stands for now.
     :param previous: full name of the version that the alias stood for before, if there was one.
@@ -35,26 +44,36 @@ class News:
     previous: str | None = None
 
 
-Found = tuple["Sequence[News]", "JsonValue"]
+Found = tuple["Sequence[Change]", "JsonValue"]
 
 
-class Lookout(Protocol):
-    """Compares what is seen with what was seen before."""
+class ChangeDetector(Protocol):
+    """Compares what is listed with what was seen before."""
 
-    def look(self, seen: JsonValue, rows: ModelVersionRows) -> Found:
-        """Return what is new, oldest first, and what is to be kept for the next look.
+    def compare(self, seen: JsonValue, rows: ModelVersionRows, now: float) -> Found:
+        """Return the changes, oldest first, and what is to be kept for the next time.
 
-        :param seen: what the last look returned to be kept; None, or what no look has returned: there was none, so
-            nothing is new.
+        :param seen: what was returned last time to be kept; None, or what was never returned: there was no last time,
+            so nothing is a change.
         :param rows: the versions as they are now.
+        :param now: in Unix seconds.
+        """
+
+    def merge(self, stored: JsonValue, seen: JsonValue) -> JsonValue:
+        """Return what is to be kept where two triggerers have seen different things.
+
+        :param stored: what the other one has kept.
+        :param seen: what is to be kept here.
         """
 
 
 @dataclass(frozen=True)
-class ReadyLookout:
-    """Looks out for versions that have become ready to be deployed.
+class ReadyVersions:
+    """Finds versions that have become ready to be deployed.
 
-    Kept are the highest number seen, and the numbers up to it of those that had not ended their sync then.
+    Kept is which versions have been dealt with: those that were ready or had failed. They are told apart by their
+    number and a checksum of where their weights came from, since numbers may begin anew. One that is no longer listed
+    is forgotten after :data:`FORGET_AFTER`.
 
     :param org_name: name of the organization.
     :param model_arch_id: id of the architecture.
@@ -67,23 +86,44 @@ class ReadyLookout:
         validate_identifier(self.org_name, "org_name")
         validate_identifier(self.model_arch_id, "model_arch_id")
 
-    def look(self, seen: JsonValue, rows: ModelVersionRows) -> Found:
-        """See :class:`Lookout`."""
-        numbers = sorted(self._numbers(rows))
-        before = _read_ready(seen)
-        through, pending = before or (0, set())
-        news: list[News] = []
-        for number in numbers:
-            if number > through or number in pending:
-                version = self._find(rows, number)
-                progress = Progress.PENDING if version is None else classify_version(version).progress
-                if progress is Progress.PENDING:
-                    pending.add(number)
-                    continue
-                pending.discard(number)
-                if version is not None and progress is Progress.SUCCEEDED and before is not None:
-                    news.append(News(version))
-        return news, {"through": max([through, *numbers]), "pending": [*sorted(pending)]}
+    def compare(self, seen: JsonValue, rows: ModelVersionRows, now: float) -> Found:
+        """See :class:`ChangeDetector`."""
+        listed = sorted(self._numbers(rows))
+        known = _read_known(seen, listed)
+        is_first = known is None
+        if is_first and not listed and (empty := _count(seen, "empty") + 1) < MIN_RESPONSES:
+            return [], {"empty": empty}
+        known = known or {}
+        changes: list[Change] = []
+        for number in listed:
+            mark = _mark(rows.rows[self._name(number)])
+            before = known.get(number)
+            if before is not None and (before == mark or not (before and mark)):
+                known[number] = before or mark
+                continue
+            known.pop(number, None)
+            version = self._find(rows, number)
+            progress = Progress.PENDING if version is None else classify_version(version).progress
+            if progress is Progress.PENDING:
+                continue
+            known[number] = mark
+            if version is not None and progress is Progress.SUCCEEDED and not is_first:
+                changes.append(Change(version))
+        gone = _absent(seen, known.keys() - set(listed), now)
+        for number, since in list(gone.items()):
+            if now - since >= FORGET_AFTER:
+                del known[number], gone[number]
+        return changes, {
+            "known": {str(number): known[number] for number in sorted(known)},
+            "absent": {str(number): gone[number] for number in sorted(gone)},
+        }
+
+    def merge(self, stored: JsonValue, seen: JsonValue) -> JsonValue:
+        """See :class:`ChangeDetector`."""
+        match stored, seen:
+            case {"known": dict(theirs)}, {"known": dict(ours), "absent": absent}:
+                return {"known": {**theirs, **ours}, "absent": absent}
+        return seen
 
     def _numbers(self, rows: ModelVersionRows) -> Iterator[int]:
         for key in rows.rows:
@@ -96,18 +136,18 @@ class ReadyLookout:
         try:
             return rows.find(self._name(number))
         except UnexpectedResponse:
-            return None  # it may be readable at the next look
+            return None  # it may be readable next time
 
     def _name(self, number: int) -> str:
         return str(ModelVersionName(self.org_name, self.model_arch_id, str(number)))
 
 
 @dataclass(frozen=True)
-class AliasLookout:
-    """Looks out for an alias that comes to stand for another version, once that one is ready.
+class AliasMoves:
+    """Finds that an alias has come to stand for another version, once that one is ready.
 
-    Kept is the name of the version that it stood for. While nobody has the alias, as in the middle of a move, that
-    stays.
+    Kept is the name of the version that it stood for. While no version holds the alias, as in the middle of a move,
+    that stays.
 
     :param org_name: name of the organization.
     :param model_arch_id: id of the architecture.
@@ -123,14 +163,20 @@ class AliasLookout:
         validate_identifier(self.model_arch_id, "model_arch_id")
         validate_alias(self.alias, "alias")
 
-    def look(self, seen: JsonValue, rows: ModelVersionRows) -> Found:
-        """See :class:`Lookout`."""
-        known = isinstance(seen, dict) and "holder" in seen
+    def compare(self, seen: JsonValue, rows: ModelVersionRows, now: float) -> Found:
+        """See :class:`ChangeDetector`."""
+        is_first = not (isinstance(seen, dict) and "holder" in seen)
         before = seen["holder"] if isinstance(seen, dict) and isinstance(seen.get("holder"), str) else None
         holder = self._holder(rows)
+        if is_first and holder is None and (empty := _count(seen, "empty") + 1) < MIN_RESPONSES:
+            return [], {"empty": empty}
         if holder is None or holder.name == before:
             return [], {"holder": before}
-        return [News(holder, str(before) if before else None)] if known else [], {"holder": holder.name}
+        return [] if is_first else [Change(holder, str(before) if before else None)], {"holder": holder.name}
+
+    def merge(self, stored: JsonValue, seen: JsonValue) -> JsonValue:
+        """See :class:`ChangeDetector`."""
+        return seen
 
     def _holder(self, rows: ModelVersionRows) -> ModelVersion | None:
         name = ModelVersionName(self.org_name, self.model_arch_id, self.alias)
@@ -138,16 +184,36 @@ class AliasLookout:
             version = rows.find(str(name), self.alias)
             number = None if version is None else ModelVersionName.parse(version.name).number
         except (UnexpectedResponse, ValueError):
-            return None  # it may be readable at the next look
+            return None  # it may be readable next time
         if version is None or number is None or version.name != str(name.with_version_id(str(number))):
             return None
         return version if classify_version(version).progress is Progress.SUCCEEDED else None
 
 
-def _read_ready(seen: JsonValue) -> tuple[int, set[int]] | None:
-    if not isinstance(seen, dict):
-        return None
-    through, pending = seen.get("through"), seen.get("pending")
-    if not isinstance(through, int) or not isinstance(pending, list):
-        return None
-    return through, {number for number in pending if isinstance(number, int)}
+def _read_known(seen: JsonValue, listed: Sequence[int]) -> dict[int, str] | None:
+    """Return the numbers that have been dealt with, each with its checksum; None: there was no last time."""
+    match seen:
+        case {"known": dict(known)}:
+            return {int(number): str(mark) for number, mark in known.items() if number.isdecimal()}
+        case {"through": int(through), "pending": list(pending)}:  # an earlier form
+            return {number: "" for number in listed if number <= through and number not in pending}
+    return None
+
+
+def _absent(seen: JsonValue, missing: set[int], now: float) -> dict[int, int]:
+    """Return since when each of the missing is missing."""
+    before = seen.get("absent") if isinstance(seen, dict) else None
+    since = before if isinstance(before, dict) else {}
+    return {number: value if isinstance(value := since.get(str(number)), int) else int(now) for number in missing}
+
+
+def _count(seen: JsonValue, name: str) -> int:
+    count = seen.get(name) if isinstance(seen, dict) else None
+    return count if isinstance(count, int) else 0
+
+
+def _mark(row: Any) -> str:
+    """A checksum of where the weights of a version came from; empty if that is not known."""
+    response = row.get("response") if isinstance(row, dict) else None
+    uri = response.get("customer_s3_uri") if isinstance(response, dict) else None
+    return f"{zlib.crc32(uri.encode()) & 0xFFFF:04x}" if isinstance(uri, str) and uri else ""

@@ -1,4 +1,4 @@
-"""Looking at the versions of an architecture for ever, by the poll that all share who want to know of them."""
+"""Polling the versions of an architecture for ever, by the poll that all share who follow something of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.status import Progress, Verdict
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.metrics import MODEL_VERSION
 from airflow_provider_cerebras.polling.pollers import Poller
@@ -22,11 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """The versions as they are now.
 
     :param rows: the versions.
-    :param to_keep: what to do when all events that came of this look are stored.
+    :param to_keep: what to do when all events that came of this snapshot are stored.
     """
 
     rows: ModelVersionRows
@@ -38,73 +39,71 @@ class Look:
             await keep()
 
 
-class _Rows(Poller[Any]):
-    """Hears all there is of an architecture, and never comes to an end."""
+class _RowsPoller(Poller[Any]):
+    """Passes on every usable response about an architecture, and never comes to an end.
+
+    No error is final here: a key may be replaced, or a host corrected.
+    """
 
     metrics = MODEL_VERSION
 
-    def __init__(self, org_name: str, model_arch_id: str, tell: Callable[[ModelVersionRows], object]) -> None:
+    def __init__(self, org_name: str, model_arch_id: str, pass_on: Callable[[ModelVersionRows], object]) -> None:
         # Long ago, so that the interval does not begin short.
         super().__init__(deadline=None, started=0.0)
         self.collection = self.collective = self.call = operations.find_model_versions(org_name, model_arch_id)
-        self.subject = f"The versions of model {model_arch_id} of {org_name}"
+        self.subject = f"The list of versions of model {model_arch_id} of {org_name}"
         self.key = ""
         self.ids = {}
         self.belongs_to = model_arch_id
-        self._tell = tell
+        self._pass_on = pass_on
 
-    def apply(self, answer: object, now: float) -> None:
-        """Pass the answer on, or remember that there was none. Nothing is final: a key may be mended, for one."""
-        if isinstance(answer, Exception):
-            self.failures += 1
-            self.progress = f"cannot ask: {answer}"
-        else:
-            self.failures, self.progress = 0, "watched"
-            self._tell(cast("ModelVersionRows", answer))
+    def _judge(self, response: object) -> Verdict:
+        self._pass_on(cast("ModelVersionRows", response))
+        return Verdict(Progress.PENDING, "it is watched for changes")
 
-    def _judge(self, answer: object) -> Any:
-        raise NotImplementedError
+    def _on_verdict(self, verdict: Verdict, now: float) -> None:
+        """Go on."""
 
-    def _on_verdict(self, verdict: object) -> None:
-        raise NotImplementedError
+    def _on_refusal(self, error: Exception, now: float) -> None:
+        """Go on."""
 
 
-async def follow(*, conn_id: str, org_name: str, model_arch_id: str, poll_interval: float) -> AsyncIterator[Look]:
-    """Look for ever.
+async def follow(*, conn_id: str, org_name: str, model_arch_id: str, poll_interval: float) -> AsyncIterator[Snapshot]:
+    """Poll for ever.
 
     :param conn_id: id of the connection.
     :param org_name: name of the organization.
     :param model_arch_id: id of the architecture.
-    :param poll_interval: the interval between two looks, in seconds.
+    :param poll_interval: the interval between two polls, in seconds.
     """
-    heard: asyncio.Queue[ModelVersionRows | None] = asyncio.Queue()
+    responses: asyncio.Queue[ModelVersionRows | None] = asyncio.Queue()
     waiting = asyncio.create_task(
         wait_async(
             conn_id,
             CerebrasHook(cerebras_conn_id=conn_id).get_async_conn,
-            _Rows(org_name, model_arch_id, heard.put_nowait),
+            _RowsPoller(org_name, model_arch_id, responses.put_nowait),
             poll_interval=poll_interval,
             log=_log,
         )
     )
-    waiting.add_done_callback(lambda _: heard.put_nowait(None))
+    waiting.add_done_callback(lambda _: responses.put_nowait(None))
     try:
-        while (rows := await heard.get()) is not None:
-            yield Look(rows)
+        while (rows := await responses.get()) is not None:
+            yield Snapshot(rows)
         waiting.result()  # it ends by a mistake of ours only
     finally:
         waiting.cancel()
         await asyncio.wait([waiting])
 
 
-async def acknowledged(looks: AsyncIterator[Look]) -> AsyncIterator[Look]:
-    """Take the events of a look for stored when it is time for the next one.
+async def acknowledged(snapshots: AsyncIterator[Snapshot]) -> AsyncIterator[Snapshot]:
+    """Take the events of a snapshot for stored when it is time for the next one.
 
-    :param looks: the looks.
+    :param snapshots: the snapshots.
     """
-    before: Look | None = None
-    async for look in looks:
+    before: Snapshot | None = None
+    async for snapshot in snapshots:
         if before is not None:
             await before.acknowledge()
-        yield look
-        before = look
+        yield snapshot
+        before = snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.triggers._base import WaitTrigger
 
 
@@ -21,6 +21,9 @@ class CerebrasDeploymentTrigger(WaitTrigger):
     :param deadline: when to give up, in Unix seconds; None: never.
     :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.
     :param cause: for a rollback: what went wrong before. The event repeats it.
+    :param seen: whether the endpoint has listed the deployment already; if so, it is lost when it is listed no more.
+    :param submitted: when the deployment was submitted by the service's own clock, in Unix seconds; None: unknown. If
+        known, it is lost when one that was submitted later is listed and it is not.
     """
 
     def __init__(
@@ -33,6 +36,8 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         deadline: float | None = None,
         hook_class: str | None = None,
         cause: str | None = None,
+        seen: bool = False,
+        submitted: float | None = None,
     ) -> None:
         super().__init__(
             cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline, hook_class=hook_class
@@ -40,6 +45,8 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         self.endpoint_id = endpoint_id
         self.deployment_id = deployment_id
         self.cause = cause
+        self.seen = seen
+        self.submitted = submitted
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
@@ -49,6 +56,8 @@ class CerebrasDeploymentTrigger(WaitTrigger):
             "endpoint_id": self.endpoint_id,
             "deployment_id": self.deployment_id,
             "cause": self.cause,
+            "seen": self.seen,
+            "submitted": self.submitted,
         }
 
     def _ids(self) -> dict[str, str]:
@@ -56,6 +65,13 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         return ids if self.cause is None else {**ids, "cause": self.cause}
 
     def _poller(self, started: float) -> DeploymentPoller:
-        poller = DeploymentPoller(self.endpoint_id, self.deployment_id, deadline=self.deadline, started=started)
+        poller = DeploymentPoller(
+            self.endpoint_id,
+            self.deployment_id,
+            deadline=self.deadline,
+            started=started,
+            seen=self.seen,
+            submitted=self.submitted,
+        )
         poller.ids = self._ids()
         return poller

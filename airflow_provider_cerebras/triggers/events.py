@@ -1,6 +1,6 @@
 """Trigger that starts DAGs: for an ``AssetWatcher`` on a model, whoever changes the model and by whatever means.
 
-Versions are looked at by the same shared poll that tasks wait by. On top of it lies Airflow's shared stream, for what
+Versions are polled by the same shared poll that tasks wait by. On top of it lies Airflow's shared stream, for what
 it alone can tell: that an event is stored in the database. Only then is kept what has been seen, in the asset's state
 store. A triggerer that dies in between sees the same again and sends the event again, so none is lost.
 """
@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +22,9 @@ except ImportError as error:
 
 from airflow_provider_cerebras.assets.provenance import of_version
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.triggers._changes import AliasLookout, ReadyLookout
+from airflow_provider_cerebras.triggers._changes import AliasMoves, ReadyVersions
 from airflow_provider_cerebras.triggers._snapshots import acknowledged, follow
+from airflow_provider_cerebras.triggers._standstill import Standstill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
     from pydantic import JsonValue
 
-    from airflow_provider_cerebras.triggers._changes import Lookout, News
+    from airflow_provider_cerebras.api.models import ModelVersionRows
+    from airflow_provider_cerebras.triggers._changes import Change, ChangeDetector, Found
 
 
 class CerebrasModelVersionEventTrigger(BaseEventTrigger):
@@ -38,10 +41,11 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
 
     It is for an ``AssetWatcher`` (Airflow 3.0 and later). The event's payload has ``model_version`` (full name, by
     number), ``version_aliases`` and ``weight_uri``; with ``alias`` also ``alias`` and ``previous_model_version``, which
-    may be null. What is there when a watcher first looks is nothing new.
+    may be null. What is there at a watcher's first poll is no change.
 
     From Airflow 3.3.2 on no event is lost when a triggerer dies, and one is sent twice only if it dies in the second or
-    two between the storing of the event and the storing of what has been seen. Before 3.3, Airflow gives a trigger no
+    two between the storing of the event and the storing of what has been seen. A triggerer that stood still and was
+    replaced meanwhile sends nothing again. Before 3.3, Airflow gives a trigger no
     place to keep that, so what happens while no triggerer runs is not seen.
 
     All who watch or wait for the same architecture by the same connection share one poll. It only ever reads.
@@ -52,7 +56,7 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
     :param model_arch_id: id of the architecture.
     :param alias: the alias to watch, which counts as moved once the version that it stands for is ready; default:
         none, and every version is reported when it becomes ready.
-    :param poll_interval: the interval between two looks, in seconds; default 60.
+    :param poll_interval: the interval between two polls, in seconds; default 60.
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
     :raises ValueError: if an argument is against a rule.
     """
@@ -69,8 +73,8 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         if not (math.isfinite(poll_interval) and poll_interval > 0):
             raise ValueError(f"poll_interval: must be more than 0 seconds, not {poll_interval!r}.")
-        self._lookout: Lookout = (
-            ReadyLookout(org_name, model_arch_id) if alias is None else AliasLookout(org_name, model_arch_id, alias)
+        self._detector: ChangeDetector = (
+            ReadyVersions(org_name, model_arch_id) if alias is None else AliasMoves(org_name, model_arch_id, alias)
         )
         self.org_name = org_name
         self.model_arch_id = model_arch_id
@@ -104,26 +108,39 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Make what looks, and is told what has been stored.
+        """Make what polls, and is told what has been stored.
 
         :param kwargs: those of a trigger of the stream.
         """
-        from airflow_provider_cerebras.triggers._shared_stream import LookProducer
+        from airflow_provider_cerebras.triggers._shared_stream import SnapshotProducer
 
-        return LookProducer(cls(**kwargs)._source())  # noqa: SLF001
+        return SnapshotProducer(cls(**kwargs)._source())  # noqa: SLF001
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Send what is new to this watcher, and have kept what it has seen when all of that is stored.
+        """Send what has changed for this watcher, and have kept what it has seen when all of that is stored.
 
-        :param shared_stream: the looks.
+        :param shared_stream: the snapshots.
         """
         seen = self._kept = await self._recall()
-        async for look in shared_stream:
-            news, seen = self._lookout.look(seen, look.rows)
-            for each in news:
-                yield TriggerEvent(self._payload(each))
-            if seen != self._kept:
-                look.to_keep.append(partial(self._keep, seen))
+        with Standstill() as standstill:
+            async for snapshot in shared_stream:
+                changes, now_seen = self._detector.compare(seen, snapshot.rows, time.time())
+                if changes:
+                    changes, now_seen = await self._compare_again(standstill, seen, snapshot.rows)
+                seen = now_seen
+                for change in changes:
+                    yield TriggerEvent(self._payload(change))
+                if seen != self._kept:
+                    snapshot.to_keep.append(partial(self._keep, seen))
+
+    async def _compare_again(self, standstill: Standstill, seen: JsonValue, rows: ModelVersionRows) -> Found:
+        """Leave out what another triggerer has sent, which may have this trigger now or have had it meanwhile."""
+        await standstill.settle()
+        stored = await self._recall()
+        if stored is not None and stored != self._kept:
+            self._kept = stored
+            seen = self._detector.merge(stored, seen)
+        return self._detector.compare(seen, rows, time.time())
 
     def _source(self) -> dict[str, Any]:
         return {
@@ -133,10 +150,10 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
             "poll_interval": self.poll_interval,
         }
 
-    def _payload(self, news: News) -> dict[str, JsonValue]:
-        payload = of_version(news.version).to_extra()
+    def _payload(self, change: Change) -> dict[str, JsonValue]:
+        payload = of_version(change.version).to_extra()
         if self.alias is not None:
-            payload |= {"alias": self.alias, "previous_model_version": news.previous}
+            payload |= {"alias": self.alias, "previous_model_version": change.previous}
         return payload
 
     @property
@@ -164,8 +181,11 @@ class CerebrasModelVersionEventTrigger(BaseEventTrigger):
         store: Any = getattr(self, "asset_state_store", None)
         if store is not None:
             try:
+                stored = await _awaitable(store, "get")(self._key)
+                if stored is not None and stored != self._kept:
+                    seen = self._detector.merge(stored, seen)
                 await _awaitable(store, "set")(self._key, seen)
-            except Exception as error:  # noqa: BLE001  it is behind another API, and the next look tries again
+            except Exception as error:  # noqa: BLE001  it is behind another API, and the next snapshot tries again
                 self.log.warning("What has been seen is not kept yet: %s", error)
                 return
         self._kept = seen

@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_cerebras._airflow_internals import TaskStateUnknown, triggers_task
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED
-from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from airflow_provider_cerebras.triggers._base import WaitTrigger
 from airflow_provider_cerebras.triggers._on_kill import delete_if_killed, see_through
 

@@ -129,7 +129,7 @@ def test_the_log_says_what_was_wrong_and_that_it_is_asked_again(
     assert result.state == "success", result.log
     assert "answered 502" in result.log
     assert "Bad Gateway" in result.log
-    assert "it will be asked again" in result.log
+    assert "It will be polled again" in result.log
     assert "<h1>" not in result.log
 
 

@@ -182,7 +182,12 @@ else:
     def kept() -> list[Any]:
         """What triggers have had kept, in no order."""
         with closing(sqlite3.connect(database())) as connection:
-            return [json.loads(value) for (value,) in connection.execute("SELECT value FROM asset_state_store")]
+            stored = [json.loads(value) for (value,) in connection.execute("SELECT value FROM asset_state_store")]
+        # Until an empty list is believed, there is nothing to compare another one with.
+        return [value for value in stored if "empty" not in value]
+
+    def knows_the_first() -> bool:
+        return any("1" in value.get("known", {}) for value in kept())
 
     def test_a_version_that_becomes_ready_is_an_event_whoever_made_it(
         service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
@@ -239,7 +244,7 @@ else:
 
         assert len(service.requests("list_model_versions")) == 1
         service.end_fault(fault)
-        triggerer.run_for_looks(service, 2)
+        triggerer.run_for_looks(service, 5)
         service.upload("s3://weights/1", "two")
         triggerer.run_until(lambda: asset_events(uris[0]) and asset_events(uris[2]) and asset_events(uris[4]))
         assert [len(asset_events(uri)) for uri in uris] == [1, 0, 1, 0, 1]
@@ -258,7 +263,7 @@ else:
             triggerer = start_triggerer()
             triggerer.run_until(lambda: asset_events(uri))
 
-            triggerer.run_until(lambda: {"through": 1, "pending": []} in kept())
+            triggerer.run_until(knows_the_first)
             triggerer.kill()
             # All is stored and kept, so the next triggerer has nothing to say.
             start_triggerer().run_for_looks(service, 3)
@@ -293,7 +298,7 @@ else:
             triggerer.kill()
 
             triggerer = start_triggerer()
-            triggerer.run_until(lambda: {"through": 1, "pending": []} in kept())
+            triggerer.run_until(knows_the_first)
 
             assert set(versions(uri)) == {service.version_name(1)}
             assert len(versions(uri)) <= 2

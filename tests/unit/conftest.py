@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
+from airflow_provider_cerebras.polling import evidence
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ class Service(EmulatorClient):
     def sent_since(self, index: int) -> list[tuple[str, str]]:
         """Method and path of the requests from the one with this index on."""
         return [(request.method, request.path) for request in self.requests()[index:]]
+
+
+@pytest.fixture
+def no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let three polls in a row count at once, for waits on a clock that nothing moves on."""
+    monkeypatch.setattr(evidence, "MIN_SPAN", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, ClientSettings
+from airflow_provider_cerebras.api.client import DEFAULT_BASE_URL, AsyncCerebrasClient, CerebrasClient, ClientSettings
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.operations import Call
@@ -38,6 +38,7 @@ class Asked:
     :ivar path: of what; without what all paths begin with.
     :ivar client: which client sent it, counted from 1.
     :ivar loop: the event loop that it came from, if any.
+    :ivar host: the host that it was sent to.
     """
 
     at: float
@@ -45,6 +46,7 @@ class Asked:
     path: str
     client: int
     loop: asyncio.AbstractEventLoop | None
+    host: str = ""
 
 
 class FakeService:
@@ -55,6 +57,9 @@ class FakeService:
     :ivar endpoints: the deployments by endpoint.
     :ivar trouble: what happens instead of the next answers; the path to whom it happens, or None for anyone.
     :ivar down: what happens instead of every answer.
+    :ivar down_hosts: the same, for what is sent to a host.
+    :ivar unlisted: versions that a list does not show, as that of a replica that lags behind.
+    :ivar too_many: whether lists are larger than a client takes.
     :ivar latency: seconds that an answer takes.
     :ivar slow_paths: seconds that it takes instead, by path; what it says is settled when the request comes in.
     :ivar closing_takes: seconds that the closing of a client takes.
@@ -71,6 +76,9 @@ class FakeService:
         self.endpoints: dict[str, list[dict[str, Any]]] = {}
         self.trouble: list[tuple[str | None, Answer]] = []
         self.down: Answer | None = None
+        self.down_hosts: dict[str, Answer] = {}
+        self.unlisted: set[str] = set()
+        self.too_many = False
         self.latency = 0.0
         self.slow_paths: dict[str, float] = {}
         self.closing_takes = 0.0
@@ -124,9 +132,16 @@ class FakeService:
         """Make a client for a thread."""
         return CerebrasClient(ClientSettings(management_key=self.key), transport=_Line(self))
 
-    async def connect(self, kind: type[AsyncCerebrasClient] = AsyncCerebrasClient) -> AsyncCerebrasClient:
-        """Make a client for an event loop, by the key that is let in now."""
-        return kind(ClientSettings(management_key=self.key), verify=False, transport=_Line(self))
+    async def connect(
+        self,
+        kind: type[AsyncCerebrasClient] = AsyncCerebrasClient,
+        *,
+        key: str | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+    ) -> AsyncCerebrasClient:
+        """Make a client for an event loop, by the key that is let in now unless another one is given."""
+        settings = ClientSettings(management_key=key or self.key, base_url=base_url)
+        return kind(settings, verify=False, transport=_Line(self))
 
     def answer(self, request: httpx.Request, path: str) -> httpx.Response:
         """Say what it says to a request."""
@@ -134,6 +149,8 @@ class FakeService:
             return _given(self._script.pop(0) if len(self._script) > 1 else self._script[0])
         if self.down is not None:
             return _given(self.down)
+        if request.url.host in self.down_hosts:
+            return _given(self.down_hosts[request.url.host])
         if self.trouble and self.trouble[0][0] in (None, path):
             return _given(self.trouble.pop(0)[1])
         if request.headers["authorization"] != f"Bearer {self.key}":
@@ -142,7 +159,11 @@ class FakeService:
 
     def _state(self, path: str) -> httpx.Response:
         if path.endswith("/versions"):
-            listed = [row for name, row in self.rows.items() if name.startswith(f"{path}/")]
+            if self.too_many:
+                return httpx.Response(200, content=b'{"model_versions": [' + b"{}," * 500_000 + b"{}]}")
+            listed = [
+                row for name, row in self.rows.items() if name.startswith(f"{path}/") and name not in self.unlisted
+            ]
             return httpx.Response(200, json={"model_versions": listed})
         if path.startswith("endpoints/"):
             endpoint_id = path.removeprefix("endpoints/")
@@ -176,14 +197,15 @@ class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
         self._number = service.opened
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        asked = Asked(time.time(), request.method, path_of(request), self._number, None)
+        asked = Asked(time.time(), request.method, path_of(request), self._number, None, request.url.host)
         self._service.begin(asked)
         self._service.end(asked)
         return self._service.answer(request, asked.path)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert self._number not in self._service.closed, "a client was used after it was closed"
-        asked = Asked(time.time(), request.method, path_of(request), self._number, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        asked = Asked(time.time(), request.method, path_of(request), self._number, loop, request.url.host)
         self._service.begin(asked)
         try:
             if slow := self._service.slow_paths.get(asked.path):

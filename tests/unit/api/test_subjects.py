@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import OutcomeUnknown, UnexpectedResponse
-from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import FakeService
 
 if TYPE_CHECKING:

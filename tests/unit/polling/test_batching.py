@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from airflow_provider_cerebras.api.errors import CerebrasTransportError, error_from_response
 from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
 from airflow_provider_cerebras.polling._batching import changes, what_to_ask
-from airflow_provider_cerebras.polling.log import tell
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller, ModelVersionPoller
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
+from airflow_provider_cerebras.polling.log import WaitLog
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import ARCH, version
 
 if TYPE_CHECKING:
@@ -220,6 +221,9 @@ def outcomes(
     """What each of those who wait has concluded after each look, and the lines in its log."""
     pollers: list[Poller[Any] | None] = [waiter.make() for waiter in waiters]
     logs = [Lines() for _ in waiters]
+    waits = [WaitLog(log, poller, poll_interval=30) for log, poller in zip(logs, pollers, strict=True) if poller]
+    for wait in waits:
+        wait.begin(START)
     now, last = START, None
     for number, (pause, answer) in enumerate(looks):
         now += pause
@@ -231,9 +235,9 @@ def outcomes(
             last = answer
         changed = changes(before, answer)
         found: list[Outcome | None] = []
-        for each, (poller, log) in enumerate(zip(pollers, logs, strict=True)):
+        for each, poller in enumerate(pollers):
             hears = poller and number >= waiters[each].comes and (all_hear or poller.is_affected(changed, now))
-            found.append(tell(poller, answer, now=now, log=log) if poller and hears else None)
+            found.append(waits[each].apply(answer, now) if poller and hears else None)
             if found[-1]:
                 pollers[each] = None
         yield found, [list(log.lines) for log in logs]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from airflow_provider_cerebras.polling.blocking import look, wait
+from airflow_provider_cerebras.polling.blocking import BlockingWait
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.outcome import Status
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller, ModelVersionPoller
 from airflow_provider_cerebras.polling.shared import wait_async
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import FakeService, version
 from tests.unit.polling.virtual_time import START, Clock, run
 
@@ -46,7 +47,7 @@ def version_poller(deadline: float | None = START + 1000) -> ModelVersionPoller:
 
 def wait_on_a_worker(service: FakeService, poller: Poller[Any], poll_interval: float) -> Outcome:
     with service.client() as client:
-        return wait(client, poller, poll_interval=poll_interval, log=LOG)
+        return BlockingWait(client, service.client, poller, poll_interval=poll_interval, log=LOG).run()
 
 
 @pytest.fixture(params=["worker", "event loop"])
@@ -142,7 +143,7 @@ class TestWorkerAndEventLoop:
         assert [line for line in lines if "warming_up" in line] == [
             f"Model version {V1}: sync_status 'warming_up', a word that this provider does not know."
         ]
-        assert len(lines) == 3
+        assert len(lines) == 4  # with the one at the beginning
 
     def test_a_look_without_an_answer_is_a_warning(
         self,
@@ -153,14 +154,15 @@ class TestWorkerAndEventLoop:
         wait_alone(FakeService(httpx.Response(503, json={"detail": "be right back"}), DONE), version_poller(), 30)
         (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert "be right back" in warning.getMessage()
-        assert "it will be asked again" in warning.getMessage()
+        assert "It will be polled again" in warning.getMessage()
 
 
-class TestLook:
-    def test_one_look_is_one_request(self) -> None:
+class TestPollOnce:
+    def test_one_poll_is_one_request(self) -> None:
         service = FakeService(httpx.Response(503))
         with service.client() as client:
-            assert look(client, version_poller(None), log=LOG) is None
+            wait = BlockingWait(client, service.client, version_poller(None), poll_interval=30, log=LOG)
+            assert wait.poll_once() is None
         assert len(service.log) == 1
 
     def test_a_deployment_is_looked_for_on_its_endpoint(self) -> None:
@@ -168,7 +170,7 @@ class TestLook:
         service = FakeService(httpx.Response(200, json={"name": "my-endpoint", "deployed_models": entries}))
         poller = DeploymentPoller("my-endpoint", "ours", deadline=None, started=START)
         with service.client() as client:
-            outcome = look(client, poller, log=LOG)
+            outcome = BlockingWait(client, service.client, poller, poll_interval=30, log=LOG).poll_once()
         assert outcome is not None
         assert outcome.status is Status.SUCCEEDED
         assert service.paths == ["endpoints/my-endpoint"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_cerebras.polling.intervals import MIN_INTERVAL, NEWCOMER_INTERVAL, jitter, next_interval, pause
-from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.pollers import Poller

@@ -14,8 +14,9 @@ from airflow_provider_cerebras.api.errors import (
     error_from_response,
 )
 from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller, ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.errors import CerebrasAPIError
@@ -51,12 +52,22 @@ def answered(status: int, **headers: str) -> CerebrasAPIError:
     )
 
 
-def version_poller(deadline: float | None = DEADLINE, name: str = V1) -> ModelVersionPoller:
-    return ModelVersionPoller(name, deadline=deadline, started=START)
+def from_gateway(status: int) -> CerebrasAPIError:
+    return error_from_response(
+        method="GET",
+        url="https://api.cerebras.ai/x",
+        status_code=status,
+        headers={"content-type": "text/html"},
+        body=b"<h1>Attention Required!</h1>",
+    )
 
 
-def deployment_poller(deadline: float | None = DEADLINE) -> DeploymentPoller:
-    return DeploymentPoller("my-endpoint", DEPLOYMENT, deadline=deadline, started=START)
+def version_poller(deadline: float | None = DEADLINE, name: str = V1, *, is_first: bool = False) -> ModelVersionPoller:
+    return ModelVersionPoller(name, deadline=deadline, started=START, is_first=is_first)
+
+
+def deployment_poller(deadline: float | None = DEADLINE, **kwargs: Any) -> DeploymentPoller:
+    return DeploymentPoller("my-endpoint", DEPLOYMENT, deadline=deadline, started=START, **kwargs)
 
 
 # Each may pass, or is nothing that says how the work went.
@@ -71,6 +82,7 @@ NO_ANSWERS = [
     pytest.param(UnexpectedResponse("not as documented"), id="unexpected"),
     pytest.param(OSError("secrets backend"), id="connection cannot be read"),
     pytest.param(RuntimeError("anything"), id="anything"),
+    *(pytest.param(from_gateway(status), id=f"{status} of a gateway") for status in (400, 401, 403, 404, 422)),
 ]
 NEVER_AN_ANSWER = [
     pytest.param(answered(400), id="400"),
@@ -123,13 +135,54 @@ class TestBothKinds:
         assert looks.apply(error, 999) is None
         outcome = looks.end(error, 1000)
         assert outcome.status is Status.TIMEOUT
-        assert f"cannot ask: {error}" in outcome.message
+        assert f"cannot be polled: {error}" in outcome.message
 
     @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
-    def test_what_asking_again_cannot_help_ends_the_wait_at_once(self, make: Any, error: Exception) -> None:
-        outcome = Looks(make()).end(error, 0)
+    def test_a_refusal_of_the_first_poll_ends_a_wait_at_once(self, make: Any, error: Exception) -> None:
+        outcome = Looks(make(is_first=True)).end(error, 0)
         assert outcome.status is Status.UNREACHABLE
         assert str(error) in outcome.message
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_but_not_one_of_a_gateway(self, make: Any, status: int) -> None:
+        assert Looks(make(is_first=True)).apply(from_gateway(status), 0) is None
+
+    @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
+    def test_a_refusal_later_on_has_to_come_three_times_over_a_minute(self, make: Any, error: Exception) -> None:
+        looks = Looks(make())
+        looks.apply(PENDING[type(looks.poller)], 0)
+        assert [looks.apply(error, after) for after in (100, 101, 102, 159.9)] == [None] * 4
+        outcome = looks.end(error, 160)
+        assert outcome.status is Status.UNREACHABLE
+        assert "The last 5 polls were refused" in outcome.message
+        assert str(error) in outcome.message
+
+    @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
+    def test_two_refusals_are_none_however_far_apart(self, make: Any, error: Exception) -> None:
+        looks = Looks(make(None))
+        assert [looks.apply(error, after) for after in (0, 5000)] == [None] * 2
+        assert looks.apply(PENDING[type(looks.poller)], 6000) is None
+        assert [looks.apply(error, after) for after in (7000, 8000)] == [None] * 2
+
+    @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
+    def test_what_says_nothing_neither_counts_nor_interrupts(self, make: Any, error: Exception) -> None:
+        looks = Looks(make())
+        errors = [error, answered(503), from_gateway(403), error, OSError("secrets backend")]
+        assert [looks.apply(each, after) for after, each in enumerate(errors)] == [None] * 5
+        assert looks.end(error, 100).status is Status.UNREACHABLE
+
+    @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
+    def test_another_poller_of_the_same_wait_goes_on_counting(self, make: Any, error: Exception) -> None:
+        first, second = Looks(make()), Looks(make())
+        assert [first.apply(error, after) for after in (0, 1)] == [None] * 2
+        second.poller.recall(json.loads(json.dumps(first.poller.remember())))
+        assert second.end(error, 60).status is Status.UNREACHABLE
+
+    @pytest.mark.parametrize("remembered", [{}, {"refusals": None, "misses": "x", "seen": "yes"}, {"refusals": [9]}])
+    def test_what_is_remembered_in_another_form_is_passed_over(self, make: Any, remembered: Any) -> None:
+        looks = Looks(make())
+        looks.poller.recall(remembered)
+        assert looks.poller.remember() == {}
 
     def test_a_deadline_that_has_passed_still_allows_one_look(self, make: Any) -> None:
         looks = Looks(make())
@@ -141,7 +194,6 @@ class TestBothKinds:
         assert outcome.status is Status.TIMEOUT
         assert "2025-01-12T16:56:40+00:00 (" in outcome.message
         assert "'in_progress'" in outcome.message
-        assert "raise timeout" in outcome.message
 
     def test_without_a_deadline_there_is_no_time_out(self, make: Any) -> None:
         looks = Looks(make(None))
@@ -212,31 +264,54 @@ class TestModelVersions:
         looks.apply(answered(503), 0)
         assert looks.poller.call.path == f"/management/v1/{BY_ALIAS}"
 
-    def test_a_name_that_cannot_be_asked_for_does_not_replace_one_that_can(self) -> None:
+    @pytest.mark.parametrize("name", ["operations/123", V1.replace("my-org", "other"), V1 + "1"])
+    def test_a_response_about_something_else_is_none(self, name: str) -> None:
         looks = Looks(version_poller())
-        assert looks.apply(version("queued", name="operations/123"), 0) is None
+        assert looks.apply(version("failed", done=True, name=name), 0) is None
+        assert looks.poller.failures == 1
+        assert name in looks.poller.progress
         assert looks.poller.call.path == f"/management/v1/{V1}"
         assert looks.poller.ids == {"model_version": V1}
 
-    @pytest.mark.parametrize("after", [0, 30, 59.9])
-    def test_not_found_in_the_first_minute_may_mean_not_visible_yet(self, after: float) -> None:
-        looks = Looks(version_poller())
-        assert looks.apply(answered(404), after) is None
-        assert looks.end(version("done", done=True), after).status is Status.SUCCEEDED
+    @pytest.mark.parametrize("name", ["operations/123", BY_ALIAS.replace("gpt-oss-120b", "other")])
+    def test_an_alias_is_not_taken_for_something_else(self, name: str) -> None:
+        looks = Looks(version_poller(name=BY_ALIAS))
+        assert looks.apply(version("failed", done=True, name=name), 0) is None
+        assert looks.poller.ids == {"model_version": BY_ALIAS}
 
-    @pytest.mark.parametrize("after", [60, 61, 900, 5000])
-    def test_not_found_after_the_first_minute_is_lost(self, after: float) -> None:
-        outcome = Looks(version_poller()).end(answered(404), after)
+    @pytest.mark.parametrize("misses", [(0, 1, 59.9), (0, 5000), (900,)])
+    def test_not_found_may_mean_not_visible_yet_or_no_longer(self, misses: tuple[float, ...]) -> None:
+        looks = Looks(version_poller(None, is_first=True))
+        assert [looks.apply(answered(404), after) for after in misses] == [None] * len(misses)
+        assert looks.end(version("done", done=True), 5001).status is Status.SUCCEEDED
+
+    def test_not_found_three_times_over_a_minute_is_lost(self) -> None:
+        looks = Looks(version_poller())
+        looks.apply(version("in_progress"), 50)
+        assert [looks.apply(answered(404), after) for after in (100, 110)] == [None] * 2
+        outcome = looks.end(answered(404), 160)
         assert outcome.status is Status.LOST
         assert "was it deleted?" in outcome.message
 
-    def test_not_found_in_the_first_minute_and_past_the_deadline_is_a_time_out(self) -> None:
+    def test_one_that_is_found_in_between_is_not_lost(self) -> None:
+        looks = Looks(version_poller())
+        missed, found = answered(404), version("in_progress")
+        responses = [missed, missed, found, missed, missed, found]
+        assert [looks.apply(each, 100 * after) for after, each in enumerate(responses)] == [None] * 6
+
+    def test_another_poller_goes_on_counting_misses(self) -> None:
+        first, second = Looks(version_poller()), Looks(version_poller())
+        assert [first.apply(answered(404), after) for after in (0, 1)] == [None] * 2
+        second.poller.recall(json.loads(json.dumps(first.poller.remember())))
+        assert second.end(answered(404), 60).status is Status.LOST
+
+    def test_not_found_past_the_deadline_is_a_time_out(self) -> None:
         assert Looks(version_poller(START + 10)).end(answered(404), 20).status is Status.TIMEOUT
 
-    def test_a_version_that_is_deleted_while_it_is_waited_for_is_lost(self) -> None:
-        looks = Looks(version_poller())
-        looks.apply(version("in_progress"), 50)
-        assert looks.end(answered(404), 100).status is Status.LOST
+    def test_a_word_of_success_that_is_not_documented_is_in_the_message(self) -> None:
+        outcome = Looks(version_poller()).end(version("completed", done=True), 5)
+        assert outcome.status is Status.SUCCEEDED
+        assert "'completed', a word that this provider does not know" in outcome.message
 
     @pytest.mark.parametrize("name", ["", "production", "orgs/../models/m/versions/1", "orgs/o/models/m/versions/X"])
     def test_a_name_that_is_none_is_refused_at_once(self, name: str) -> None:
@@ -284,18 +359,14 @@ class TestListedVersions:
         assert Looks(version_poller()).apply(self.listed(self.row(2, "done", "1", done=True)), 5) is None
 
     @pytest.mark.parametrize("name", [V1, BY_ALIAS])
-    @pytest.mark.parametrize("after", [0, 59.9])
-    def test_not_listed_in_the_first_minute_may_mean_not_visible_yet(self, name: str, after: float) -> None:
-        assert Looks(version_poller(name=name)).apply(self.listed(), after) is None
-
-    @pytest.mark.parametrize("name", [V1, BY_ALIAS])
-    def test_not_listed_after_the_first_minute_is_lost(self, name: str) -> None:
-        assert Looks(version_poller(name=name)).end(self.listed(self.row(2, "queued")), 60).status is Status.LOST
-
-    def test_an_empty_list(self) -> None:
-        looks = Looks(version_poller())
-        assert looks.apply(ModelVersionRows.model_validate({"model_versions": []}), 0) is None
-        assert "not listed" in looks.poller.progress
+    @pytest.mark.parametrize("after", [0, 60, 5000])
+    def test_a_list_without_it_is_no_verdict_and_no_time_out(self, name: str, after: float) -> None:
+        looks = Looks(version_poller(name=name))
+        for _ in range(10):
+            assert looks.apply(self.listed(self.row(2, "queued")), after) is None
+        assert looks.poller.needs_own_call
+        assert looks.poller.failures == 0
+        assert looks.end(version("done", done=True), after).status is Status.SUCCEEDED
 
     @pytest.mark.parametrize(
         "row", [{"done": "who knows"}, {"done": True, "response": {"sync_status": {}}}, {"done": True, "response": 7}]
@@ -304,6 +375,12 @@ class TestListedVersions:
         looks = Looks(version_poller())
         assert looks.apply(self.listed({"name": V1, **row}), 500) is None
         assert looks.poller.failures == 0
+
+    def test_a_row_that_is_found_needs_no_own_call(self) -> None:
+        looks = Looks(version_poller())
+        looks.apply(self.listed(), 0)
+        looks.apply(self.listed(self.row(1, "queued")), 1)
+        assert not looks.poller.needs_own_call
 
     def test_a_row_that_is_not_as_documented_is_looked_into_by_nobody_else(self) -> None:
         answer = self.listed({"name": f"{V1}2", "done": "who knows"}, self.row(1, "done", done=True))
@@ -323,8 +400,47 @@ class TestListedVersions:
 
 
 class TestDeployments:
-    def test_not_found_is_unreachable_at_once_since_an_endpoint_is_not_made_here(self) -> None:
-        assert Looks(deployment_poller()).end(answered(404), 0).status is Status.UNREACHABLE
+    def test_an_endpoint_that_is_not_found_is_a_refusal_since_it_is_not_made_here(self) -> None:
+        assert Looks(deployment_poller(is_first=True)).end(answered(404), 0).status is Status.UNREACHABLE
+        looks = Looks(deployment_poller())
+        assert [looks.apply(answered(404), after) for after in (0, 1)] == [None] * 2
+        assert looks.end(answered(404), 60).status is Status.UNREACHABLE
+
+    def test_one_that_another_poller_has_seen_is_lost_when_it_is_gone(self) -> None:
+        looks = Looks(deployment_poller(seen=True))
+        gone = endpoint(listed=False)
+        assert [looks.apply(gone, after) for after in (0, 1)] == [None] * 2
+        outcome = looks.end(gone, 2)
+        assert (outcome.status, outcome.seen) == (Status.LOST, True)
+
+    def test_one_that_was_never_listed_while_a_newer_one_is_is_lost(self) -> None:
+        looks = Looks(deployment_poller(submitted=8))
+        gone = endpoint(listed=False)
+        assert [looks.apply(gone, after) for after in (0, 1)] == [None] * 2
+        outcome = looks.end(gone, 2)
+        assert outcome.status is Status.LOST
+        assert "deployment newer of None is newer" in outcome.message
+
+    @pytest.mark.parametrize("submitted", [9, 10, None])
+    def test_what_is_not_known_to_be_newer_supersedes_nothing(self, submitted: float | None) -> None:
+        looks = Looks(deployment_poller(submitted=submitted))
+        assert [looks.apply(endpoint(listed=False), after) for after in range(10)] == [None] * 10
+
+    @pytest.mark.parametrize("created", ["2026-01-01", None, [], True, float("nan")])
+    def test_a_time_of_another_type_supersedes_nothing(self, created: object) -> None:
+        looks = Looks(deployment_poller(submitted=8))
+        rows = DeploymentRows.model_validate({"name": "e", "deployed_models": [{"id": "x", "created": created}]})
+        assert [looks.apply(rows, after) for after in range(5)] == [None] * 5
+
+    def test_another_poller_knows_what_this_one_has_seen(self) -> None:
+        first, second = Looks(deployment_poller()), Looks(deployment_poller())
+        first.apply(endpoint("in_progress"), 0)
+        assert [first.apply(endpoint(listed=False), after) for after in (1, 2)] == [None] * 2
+        second.poller.recall(json.loads(json.dumps(first.poller.remember())))
+        assert second.end(endpoint(listed=False), 3).status is Status.LOST
+
+    def test_a_time_out_without_any_response_does_not_say_that_it_was_never_listed(self) -> None:
+        assert "never listed" not in Looks(deployment_poller()).end(answered(503), 1000).message
 
     @pytest.mark.parametrize("state", ["failed", "Error", "CANCELLED"])
     def test_a_failure_carries_the_server_s_words(self, state: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import logging
 import random
 from contextlib import suppress
@@ -17,15 +18,15 @@ from airflow_provider_cerebras.api.client import AsyncCerebrasClient
 from airflow_provider_cerebras.polling import shared as polling
 from airflow_provider_cerebras.polling.intervals import NEWCOMER_INTERVAL
 from airflow_provider_cerebras.polling.outcome import Status
-from airflow_provider_cerebras.polling.pollers import ModelVersionPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import ARCH, ENDPOINT, FakeService, version
 from tests.unit.polling.virtual_time import START, Clock, VirtualTimeLoop
 from tests.unit.polling.world import V1, V2, V3, World, cancel, in_virtual_time
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.operations import Call
+    from airflow_provider_cerebras.polling._clients import Connect
     from airflow_provider_cerebras.polling.outcome import Outcome
-    from airflow_provider_cerebras.polling.shared import Connect
     from tests.unit.polling.world import Wait
 
 LIST = f"{ARCH}/versions"
@@ -216,7 +217,8 @@ class TestParsing:
 
     async def test_the_same_body_as_the_answer_to_another_question_is(self, world: World) -> None:
         """A body says nothing without what was asked: this one can be read as a version and as a list of versions."""
-        world.service.down = httpx.Response(200, json={"name": V1, "done": False, "model_versions": []})
+        rows = [{"name": V1, "done": False}, {"name": V2, "done": False}]
+        world.service.down = httpx.Response(200, json={**rows[0], "model_versions": rows})
         bodies: list[bytes] = []
         connect = self.connect(world, bodies)
         world.wait_for_version(V1, connect=connect)
@@ -478,8 +480,8 @@ class TestTrouble:
         self, world: World, down: httpx.Response | Exception
     ) -> None:
         world.service.down = down
-        world.wait_for_version(V1, poll_interval=10)
-        world.wait_for_version(V2, poll_interval=10)
+        world.wait_for_deployment("a", poll_interval=10)
+        world.wait_for_deployment("b", poll_interval=10)
         await asyncio.sleep(300)
         assert world.service.pauses[:6] == [4, 8, 16, 40, 40, 40]
 
@@ -492,11 +494,21 @@ class TestTrouble:
     @pytest.mark.parametrize("status", [400, 401, 403, 422])
     async def test_what_asking_again_cannot_help_ends_each_as_unreachable(self, world: World, status: int) -> None:
         world.service.down = httpx.Response(status, json={"detail": "the server's words"})
-        waits = [world.wait_for_version(V1), world.wait_for_version(V2)]
+        waits = [world.wait_for_version(name, is_first=True) for name in (V1, V2)]
         outcomes = await asyncio.gather(*waits)
         assert {outcome.status for outcome in outcomes} == {Status.UNREACHABLE}
         assert all("the server's words" in outcome.message for outcome in outcomes)
         assert len(world.service.log) == 1
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 422])
+    async def test_later_on_it_has_to_come_three_times_over_a_minute(self, world: World, status: int) -> None:
+        waits = [world.wait_for_version(V1), world.wait_for_version(V2)]
+        await asyncio.sleep(100)
+        world.service.down = httpx.Response(status, json={"detail": "the server's words"})
+        began = world.clock.elapsed
+        outcomes = await asyncio.gather(*waits)
+        assert {outcome.status for outcome in outcomes} == {Status.UNREACHABLE}
+        assert world.clock.elapsed - began >= 60
 
     async def test_there_is_never_more_than_one_request_for_a_collection(self, world: World) -> None:
         world.service.latency = 60
@@ -684,10 +696,127 @@ class TestConnection:
         async def connect() -> AsyncCerebrasClient:
             raise ValueError("Connection 'cerebras_default', field password: is empty.")
 
-        outcome = await world.wait_for_version(connect=connect)
+        outcome = await world.wait_for_version(connect=connect, is_first=True)
         assert outcome.status is Status.UNREACHABLE
         assert "field password" in outcome.message
         assert world.clock.elapsed == 0
+
+
+@in_virtual_time
+class TestCorrectedConnection:
+    """Another host, say: whoever waits uses it, old waiters too."""
+
+    @staticmethod
+    def connection(world: World) -> tuple[dict[str, str], Connect]:
+        fields = {"base_url": "https://old.example"}
+
+        async def connect() -> AsyncCerebrasClient:
+            return await world.service.connect(base_url=fields["base_url"])
+
+        return fields, connect
+
+    @pytest.mark.parametrize(
+        "down",
+        [
+            httpx.ConnectError("no such host"),
+            httpx.Response(404, html="<h1>default backend - 404"),
+            httpx.Response(200, html="<h1>It works!"),
+        ],
+        ids=["refused", "404 of an ingress", "another site"],
+    )
+    async def test_it_is_used_while_old_ones_wait(self, world: World, down: httpx.Response | Exception) -> None:
+        fields, connect = self.connection(world)
+        world.service.down_hosts["old.example"] = down
+        old = world.wait_for_version(V1, connect=connect)
+        await asyncio.sleep(100)
+        fields["base_url"] = "https://new.example"
+        await asyncio.sleep(300)
+        world.service.finish(V1)
+        assert (await old).status is Status.SUCCEEDED
+        assert world.service.open_clients == 0
+
+    async def test_a_new_waiter_has_it_read_again_though_all_goes_well(self, world: World) -> None:
+        fields, connect = self.connection(world)
+        world.wait_for_version(V1, connect=connect)
+        await asyncio.sleep(100)
+        fields["base_url"] = "https://new.example"
+        world.wait_for_version(V2, connect=connect)
+        await asyncio.sleep(50)
+        assert world.service.log[-1].host == "new.example"
+        assert world.service.open_clients == 1
+
+    async def test_new_waiters_read_one_that_is_good_once_a_minute_at_the_most(self, world: World) -> None:
+        _, connect = self.connection(world)
+        for _ in range(300):
+            world.wait_for_version(V1, connect=connect)
+            await asyncio.sleep(1)
+        assert world.service.opened <= 6
+        assert world.service.open_clients == 1
+        assert {asked.client for asked in world.service.log} == {1}
+
+    async def test_one_that_cannot_be_read_for_a_new_waiter_stays_as_it_was(self, world: World) -> None:
+        _, good = self.connection(world)
+        failing: list[Exception] = []
+
+        async def connect() -> AsyncCerebrasClient:
+            if failing:
+                raise failing.pop()
+            return await good()
+
+        world.wait_for_version(V1, connect=connect)
+        await asyncio.sleep(100)
+        failing.append(OSError("secrets backend"))
+        world.service.finish(V2)
+        assert (await world.wait_for_version(V2, connect=connect)).status is Status.SUCCEEDED
+        assert failing == []
+
+
+@in_virtual_time
+class TestSingles:
+    """A list is no verdict on what it does not show."""
+
+    async def test_a_version_that_the_list_lacks_is_asked_for_by_itself(self, world: World) -> None:
+        world.service.unlisted = {V1, BY_ALIAS}
+        waits = [world.wait_for_version(name) for name in (V1, V2, V3)]
+        await asyncio.sleep(500)
+        assert not any(wait.done() for wait in waits)
+        assert {V1, LIST} == set(world.service.paths)
+        world.service.finish(V1)
+        assert (await waits[0]).status is Status.SUCCEEDED
+        assert set(await world.asked_within(100)) == {LIST}
+
+    async def test_a_deadline_waits_for_the_own_answer(self, world: World) -> None:
+        world.service.unlisted = {V1}
+        world.service.finish(V1)
+        world.wait_for_version(V2)
+        assert (await world.wait_for_version(V1, timeout=-10)).status is Status.SUCCEEDED
+
+    async def test_a_list_that_is_refused_for_its_size_is_replaced_by_own_calls(self, world: World) -> None:
+        world.service.too_many = True
+        names = [world.service.sync(version(number)) for number in range(100)]
+        waits = [world.wait_for_version(name) for name in names]
+        await asyncio.sleep(60)
+        for name in names:
+            world.service.finish(name)
+        assert {outcome.status for outcome in await asyncio.gather(*waits)} == {Status.SUCCEEDED}
+        assert world.clock.elapsed < 600
+        assert world.service.paths.count(LIST) < 6
+
+    async def test_one_broken_list_is_trouble_for_that_poll_alone(self, world: World) -> None:
+        for name in (V1, V2):
+            world.wait_for_version(name)
+        await asyncio.sleep(3)
+        world.service.trouble = [(LIST, httpx.Response(200, content=b"{"))]
+        await asyncio.sleep(100)
+        assert set(world.service.paths) == {LIST}
+
+    async def test_single_ones_that_are_gone_do_not_slow_the_others_down(self, world: World) -> None:
+        lost = world.wait_for_version(version(8))
+        for name in (V1, V2):
+            world.wait_for_version(name)
+        await lost
+        moments = [asked.at for asked in world.service.log if asked.path == LIST]
+        assert max(later - earlier for earlier, later in itertools.pairwise(moments)) <= 10
 
 
 @in_virtual_time
@@ -708,7 +837,7 @@ class TestKey:
             world.service.key = "another"
             return client
 
-        outcomes = await asyncio.gather(*self.wait_for_all(world, connect=connect))
+        outcomes = await asyncio.gather(*self.wait_for_all(world, connect=connect, is_first=True))
         assert {outcome.status for outcome in outcomes} == {Status.UNREACHABLE}
         assert (world.service.opened, world.clock.elapsed) == (1, 0)
 
@@ -742,13 +871,45 @@ class TestKey:
         assert not any(wait.done() for wait in waits)
         assert world.service.opened == 2
 
-    async def test_one_that_was_taken_away_is_unreachable(self, world: World) -> None:
+    async def test_one_that_was_taken_away_is_unreachable_after_a_minute(self, world: World) -> None:
         waits = self.wait_for_all(world)
         await asyncio.sleep(60)
         world.service.down = httpx.Response(401, json={"detail": "who are you?"})
         outcomes = await asyncio.gather(*waits)
         assert {outcome.status for outcome in outcomes} == {Status.UNREACHABLE}
-        assert world.service.opened == 2
+        assert world.clock.elapsed >= 120
+        assert world.service.opened <= 10
+        assert world.service.open_clients == 0
+
+    @pytest.mark.parametrize("late", [1, 20, 55])
+    async def test_one_that_is_replaced_at_the_service_first_ends_nothing(self, world: World, late: float) -> None:
+        """The connection follows later: until then the service refuses the key that it holds."""
+        connection = [world.service.key]
+
+        async def connect() -> AsyncCerebrasClient:
+            return await world.service.connect(key=connection[0])
+
+        waits = self.wait_for_all(world, connect=connect)
+        await asyncio.sleep(60)
+        world.service.key = "rotated"
+        await asyncio.sleep(late)
+        connection[0] = "rotated"
+        await asyncio.sleep(600)
+        assert not any(wait.done() for wait in waits)
+        assert {asked.client for asked in world.service.log[-10:]} == {world.service.opened}
+        assert world.service.open_clients == 1
+
+    async def test_refusals_by_turns_leave_one_client_open_and_read_the_connection_seldom(self, world: World) -> None:
+        wait = world.wait_for_deployment("a")
+        for _ in range(100):
+            world.service.trouble = [(None, httpx.Response(401, json={"detail": "who are you?"}))]
+            before = len(world.service.log)
+            while len(world.service.log) < before + 2:  # noqa: ASYNC110  time is virtual
+                await asyncio.sleep(1)
+        assert not wait.done()
+        assert world.service.open_clients == 1
+        assert {asked.client for asked in world.service.log} == {1}
+        assert world.service.opened < len(world.service.log) / 4
 
     async def test_one_that_cannot_be_read_anew_yet_is_cannot_poll(self, world: World) -> None:
         failing: list[Exception] = []

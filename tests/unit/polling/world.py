@@ -9,18 +9,19 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_cerebras.polling.pollers import DeploymentPoller, ModelVersionPoller
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.shared import wait_async
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import ENDPOINT, version
 from tests.unit.polling.virtual_time import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from airflow_provider_cerebras.polling._clients import Connect
     from airflow_provider_cerebras.polling.log import Log
     from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
-    from airflow_provider_cerebras.polling.shared import Connect
     from tests.unit.fake_service import FakeService
     from tests.unit.polling.virtual_time import Clock
 
@@ -58,18 +59,28 @@ class World:
         self._waits.append(asyncio.create_task(waiting))
         return self._waits[-1]
 
-    def wait_for_version(self, name: str = V1, *, timeout: float | None = 100_000, **kwargs: Any) -> Wait:
+    def wait_for_version(
+        self, name: str = V1, *, timeout: float | None = 100_000, is_first: bool = False, **kwargs: Any
+    ) -> Wait:
         """Let one more wait for a version."""
         now = self.clock.time()
-        poller = ModelVersionPoller(name, deadline=None if timeout is None else now + timeout, started=now)
+        deadline = None if timeout is None else now + timeout
+        poller = ModelVersionPoller(name, deadline=deadline, started=now, is_first=is_first)
         return self.wait(poller, **kwargs)
 
     def wait_for_deployment(
-        self, deployment_id: str, endpoint_id: str = ENDPOINT, *, timeout: float = 100_000, **kwargs: Any
+        self,
+        deployment_id: str,
+        endpoint_id: str = ENDPOINT,
+        *,
+        timeout: float = 100_000,
+        is_first: bool = False,
+        **kwargs: Any,
     ) -> Wait:
         """Let one more wait for a deployment."""
         now = self.clock.time()
-        return self.wait(DeploymentPoller(endpoint_id, deployment_id, deadline=now + timeout, started=now), **kwargs)
+        poller = DeploymentPoller(endpoint_id, deployment_id, deadline=now + timeout, started=now, is_first=is_first)
+        return self.wait(poller, **kwargs)
 
     async def asked_within(self, seconds: float) -> list[str]:
         """Let some time pass; what is asked for in it."""

@@ -82,13 +82,13 @@ def version_failed_later(service: Service, **kwargs: Any) -> WaitSensor:
 
 
 def version_unreachable(service: Service, **kwargs: Any) -> WaitSensor:
-    service.add_fault("get_model_version", status=403, times=None)
+    service.add_fault("get_model_version", status=403, body={"detail": "no"}, times=None)
     return version_sensor(service.new_version(), **kwargs)
 
 
 def version_unreachable_later(service: Service, **kwargs: Any) -> WaitSensor:
     name = service.new_version(done=False)
-    service.add_fault("get_model_version", skip=1, status=401, times=None)
+    service.add_fault("get_model_version", skip=1, status=401, body={"detail": "no"}, times=None)
     return version_sensor(name, **kwargs)
 
 
@@ -109,7 +109,7 @@ def deployment_lost(service: Service, **kwargs: Any) -> WaitSensor:
 
 
 def deployment_unreachable(service: Service, **kwargs: Any) -> WaitSensor:
-    service.add_fault("get_endpoint", status=404, times=None)
+    service.add_fault("get_endpoint", status=404, body={"detail": "no"}, times=None)
     return deployment_sensor(DEPLOYMENT, **kwargs)
 
 
@@ -133,6 +133,7 @@ TIMEOUTS = [
 either_mode = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferrable"])
 
 
+@pytest.mark.usefixtures("no_span")
 @either_mode
 class TestBothModes:
     def test_a_version_s_name_comes_back_with_its_number(self, service: Service, deferrable: bool) -> None:

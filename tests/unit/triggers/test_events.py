@@ -15,10 +15,12 @@ from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW
 if not AIRFLOW_V_3_0_PLUS:
     pytest.skip("there are no watchers of assets; see tests/integration/test_event_trigger.py", allow_module_level=True)
 
+from airflow_provider_cerebras.api.models import ModelVersionRows
+from airflow_provider_cerebras.triggers._snapshots import Snapshot
 from airflow_provider_cerebras.triggers.events import CerebrasModelVersionEventTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from tests.unit.conftest import Service
 
@@ -60,7 +62,7 @@ def first_event(
     over = threading.Event()
 
     def meanwhile() -> None:
-        while answers() < looked + 2:
+        while answers() < looked + 4:  # an empty list is believed the third time
             if over.wait(0.01):
                 return
         happens()
@@ -131,6 +133,8 @@ def test_without_a_shared_stream_it_sends_the_same(service: Service, alias: str 
 
 
 def test_what_was_seen_is_kept_at_the_next_look(service: Service) -> None:
+    service.new_version()
+
     async def watch() -> Any:
         watcher, store = trigger(), Store()
         setattr(watcher, "asset_state_store", store)  # noqa: B010  Airflow does it so
@@ -140,15 +144,70 @@ def test_what_was_seen_is_kept_at_the_next_look(service: Service) -> None:
             await asyncio.to_thread(service.new_version)
             await waiting
             # It is not kept before the event can be stored.
-            assert [*store.values.values()] == [{"through": 0, "pending": []}]
+            assert [[*seen["known"]] for seen in store.values.values()] == [["1"]]
             store.written.clear()
             waiting = asyncio.ensure_future(anext(events))
             await store.written.wait()
             waiting.cancel()
             await asyncio.wait([waiting])
-            return [*store.values.values()]
+            return [[*seen["known"]] for seen in store.values.values()]
 
-    assert asyncio.run(watch()) == [{"through": 1, "pending": []}]
+    assert asyncio.run(watch()) == [["1", "2"]]
+
+
+async def snapshots(*listed: list[dict[str, Any]]) -> AsyncIterator[Snapshot]:
+    for rows in listed:
+        snapshot = Snapshot(ModelVersionRows.model_validate({"model_versions": rows}))
+        yield snapshot
+        await snapshot.acknowledge()
+
+
+def ready(number: int) -> dict[str, Any]:
+    return {"name": f"orgs/my-org/models/gpt-oss-120b/versions/{number}", "done": True}
+
+
+def test_what_another_triggerer_has_sent_meanwhile_is_not_sent_again() -> None:
+    """One that was paused and taken over has seen less than the other, and runs on for a moment."""
+
+    async def watch() -> list[Any]:
+        watcher, store = trigger(), Store()
+        setattr(watcher, "asset_state_store", store)  # noqa: B010
+
+        async def paused() -> AsyncIterator[Snapshot]:
+            async for snapshot in snapshots([ready(1)]):
+                yield snapshot
+            other = trigger()
+            setattr(other, "asset_state_store", store)  # noqa: B010
+            sent = [event async for event in other.filter_shared_stream(snapshots([ready(1), ready(2)]))]
+            assert len(sent) == 1
+            async for snapshot in snapshots([ready(1), ready(2)], [ready(1), ready(2), ready(3)]):
+                yield snapshot
+
+        events = [event.payload async for event in watcher.filter_shared_stream(paused())]
+        assert [[*seen["known"]] for seen in store.values.values()] == [["1", "2", "3"]]
+        return events
+
+    (event,) = asyncio.run(watch())
+    assert event["model_version"] == ready(3)["name"]
+
+
+def test_what_is_kept_late_takes_nothing_from_what_another_triggerer_has_kept() -> None:
+    async def watch() -> Any:
+        watcher, store = trigger(), Store()
+        setattr(watcher, "asset_state_store", store)  # noqa: B010
+        (first,) = [snapshot async for snapshot in snapshots([ready(1)])]
+        async for _ in watcher.filter_shared_stream(_iterate(first)):
+            pass
+        store.values[watcher._key] = {"known": {"1": "", "2": ""}, "absent": {}}
+        await first.acknowledge()
+        return store.values[watcher._key]
+
+    assert asyncio.run(watch()) == {"known": {"1": "", "2": ""}, "absent": {}}
+
+
+async def _iterate(*given: Snapshot) -> AsyncIterator[Snapshot]:
+    for each in given:
+        yield each
 
 
 def test_watchers_of_different_things_keep_what_they_have_seen_apart(service: Service) -> None:
@@ -179,18 +238,16 @@ if AIRFLOW_V_3_3_PLUS:
     def test_nothing_is_kept_of_a_look_whose_events_may_not_be_stored(failed: int) -> None:
         from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-        from airflow_provider_cerebras.api.models import ModelVersionRows
-        from airflow_provider_cerebras.triggers._shared_stream import LookProducer, NotStored
-        from airflow_provider_cerebras.triggers._snapshots import Look
+        from airflow_provider_cerebras.triggers._shared_stream import NotStored, SnapshotProducer
 
         kept: list[str] = []
 
         async def keep() -> None:
             kept.append("seen")
 
-        look = Look(ModelVersionRows.model_validate({"model_versions": []}), [keep])
-        batch = [AdvanceItem(look, AdvanceOutcome(acked=1, failed=failed))]
-        producer = LookProducer({})
+        snapshot = Snapshot(ModelVersionRows.model_validate({"model_versions": []}), [keep])
+        batch = [AdvanceItem(snapshot, AdvanceOutcome(acked=1, failed=failed))]
+        producer = SnapshotProducer({})
         if failed:
             with pytest.raises(NotStored):
                 asyncio.run(producer.advance(batch))

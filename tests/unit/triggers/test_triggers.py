@@ -187,21 +187,33 @@ class TestDeployment:
 class TestBoth:
     @pytest.mark.parametrize("status", [400, 401, 403, 422])
     def test_unreachable_where_asking_again_cannot_help(
-        self, service: Service, make: Callable[..., WaitTrigger], status: int
+        self, service: Service, make: Callable[..., WaitTrigger], status: int, no_span: None
     ) -> None:
-        service.add_fault("*", status=status, body={"detail": "the server's words"})
+        service.add_fault("*", status=status, body={"detail": "the server's words"}, times=None)
         event = run(make())
         assert event["status"] == "unreachable"
         assert "the server's words" in event["message"]
-        assert len(service.requests()) == 1
+        assert len(service.requests()) == 3
 
-    def test_unreachable_where_the_connection_is_not_defined(self, make: Callable[..., WaitTrigger]) -> None:
-        event = run(make(cerebras_conn_id="nowhere"))
-        assert event["status"] == "unreachable"
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_one_html_page_of_a_gateway_is_no_verdict(
+        self, service: Service, make: Callable[..., WaitTrigger], status: int, no_span: None
+    ) -> None:
+        begun = service.new_version() if make is version_trigger else service.new_deployment()
+        page = {"status": status, "text": "<h1>Attention Required!", "content_type": "text/html"}
+        service.add_fault("*", times=5, **page)
+        assert run(make(begun))["status"] == "succeeded"
+
+    def test_a_connection_that_is_not_found_may_be_a_secrets_backend_that_fails(
+        self, make: Callable[..., WaitTrigger]
+    ) -> None:
+        event = run(make(cerebras_conn_id="nowhere", deadline=time.time() - 1))
+        assert event["status"] == "timeout"
         assert "'nowhere'" in event["message"]
+        assert "or the secrets backend that holds it does not answer" in event["message"]
 
     def test_unreachable_where_the_connection_cannot_be_used(
-        self, service: Service, make: Callable[..., WaitTrigger], monkeypatch: pytest.MonkeyPatch
+        self, service: Service, make: Callable[..., WaitTrigger], monkeypatch: pytest.MonkeyPatch, no_span: None
     ) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", service.connection(password=""))
         event = run(make())
@@ -228,9 +240,9 @@ class TestBoth:
         assert {method for method, _ in sent} == {"GET"}
 
     def test_no_secret_is_in_the_event_although_the_service_repeats_it(
-        self, service: Service, make: Callable[..., WaitTrigger]
+        self, service: Service, make: Callable[..., WaitTrigger], no_span: None
     ) -> None:
-        service.add_fault("*", status=403, body={"detail": f"Who is {service.settings.management_key}?"})
+        service.add_fault("*", times=None, status=403, body={"detail": f"Who is {service.settings.management_key}?"})
         event = run(make())
         assert "Who is ***?" in event["message"]
         assert service.settings.management_key not in repr(event)
