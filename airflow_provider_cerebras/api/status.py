@@ -121,7 +121,7 @@ def _words(model: DeployedModel | ModelVersionDetails, field: str, word: str | N
     if model.is_unreadable(field):
         return f"{field} is not a string, so it is unknown", False
     if not word:
-        return f"no {field}", True
+        return f"no {field}" if word is None else f"{field} ''", True
     shown = f"{field} {in_one_line(word)!r}"
     if word.lower() in _DOCUMENTED_WORDS:
         return shown, True

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_cerebras.api import models, operations
 from airflow_provider_cerebras.api.errors import BadRequest, Conflict, NotFound, Unauthorized
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.hooks.connection import ConnectionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,8 +214,8 @@ class TestConnection:
     def test_the_client_is_made_once_for_a_hook(self, hook: CerebrasHook) -> None:
         assert hook.get_conn() is hook.get_conn()
 
-    def test_an_undefined_connection_is_a_wrong_argument_to_one_who_waits(self) -> None:
-        with pytest.raises(ValueError, match=r"^Connection 'nowhere': is not defined\.$"):
+    def test_an_undefined_connection_may_be_a_secrets_backend_that_fails_to_one_who_waits(self) -> None:
+        with pytest.raises(ConnectionNotFound, match=r"^Connection 'nowhere' was not found on host "):
             asyncio.run(CerebrasHook(cerebras_conn_id="nowhere").get_async_conn())
 
     def test_no_key_is_in_what_a_hook_or_a_client_prints(self, hook: CerebrasHook, service: Service) -> None:
