@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api import operations
@@ -35,6 +38,8 @@ _log = logging.getLogger(__name__)
 _MIN_PART_INTERVAL = 1.0
 _MAX_PART_INTERVAL = 10.0
 _MAX_SCORER_ERRORS_LOGGED = 5
+_GRACE = 5.0
+"""Seconds for storing what was answered, when the task is ended."""
 
 
 class EndpointChanged(Exception):
@@ -77,6 +82,58 @@ async def answer_open_questions(
                 concurrency=plan.concurrency,
                 max_retries=client.settings.max_retries,
             )
+
+
+def answer_in_thread(
+    client: AsyncCerebrasClient,
+    plan: Plan,
+    totals: Totals,
+    store: ResultStore | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Do :func:`answer_open_questions` in a thread of its own, and wait for it.
+
+    Airflow ends a task by a signal whose handler raises in the main thread, wherever that is. In an event loop, the
+    exception would be swallowed, or break what is half done. Here, it ends the wait; what was answered is stored first.
+
+    :param client: see :func:`answer_open_questions`, like all that follow.
+    :param plan: what is asked, and how.
+    :param totals: the results so far.
+    :param store: where results are stored, if they are.
+    :param tell: takes a line about the progress; called in the thread of the caller.
+    """
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    started: Future[Callable[[], object]] = Future()
+    ended: Future[None] = Future()
+
+    async def answer() -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine runs in one
+        started.set_result(partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel))
+        await answer_open_questions(client, plan, totals, store, lines.put)
+
+    def work() -> None:
+        try:
+            asyncio.run(answer())
+        except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+        finally:
+            lines.put(None)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="cerebras-evaluation", daemon=True).start()
+    try:
+        while (line := lines.get()) is not None:
+            tell(line)
+    except BaseException:
+        # It may end by itself at this very moment, and its loop with it.
+        with suppress(RuntimeError, TimeoutError):
+            started.result(_GRACE)()
+        wait([ended], _GRACE)
+        raise
+    ended.result()
 
 
 class _Asker:

@@ -258,11 +258,9 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         return serving.id
 
     def _ask(self, plan: Plan, totals: Totals, store: ResultStore | None, task_state: TaskState) -> None:
-        import asyncio
-
         from airflow_provider_cerebras.operators._evaluation import (
             EndpointChanged,
-            answer_open_questions,
+            answer_in_thread,
             check_fingerprints,
         )
 
@@ -273,7 +271,7 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         client = self.hook.make_inference_client(max_connections=plan.concurrency)
         try:
             check_fingerprints(totals)
-            asyncio.run(answer_open_questions(client, plan, totals, store, tell))
+            answer_in_thread(client, plan, totals, store, tell)
         except PERMANENT as error:
             if error.is_from_api:
                 raise

@@ -107,6 +107,11 @@ def test_a_tolerance_for_all_cases_and_one_of_a_case() -> None:
     assert scorer.score(case({"value": 10, "tolerance": 0}), completion("11")) is False
 
 
+def test_a_scorer_looks_alike_in_each_process() -> None:
+    # It may be stored with the DAG that it is in.
+    assert " at 0x" not in repr(numeric(tolerance=1))
+
+
 @pytest.mark.parametrize("tolerance", [-1, "1", None, True, float("nan")])
 def test_a_tolerance_that_is_none_is_refused(tolerance: Any) -> None:
     with pytest.raises(ValueError, match=r"^tolerance: "):

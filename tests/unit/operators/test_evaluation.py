@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -448,6 +451,33 @@ class TestResults:
         attempt = 2
         evaluate(TaskInstance(try_number=2), results_uri=str(tmp_path), dataset=ROWS[:10], scorers=[judge])
         assert [question for question, times in asked(service).items() if times > 1] == ["What is 5 plus 5?"]
+
+    def test_a_signal_in_the_middle_loses_no_answer(
+        self, service: Service, release: Callable[..., str], tmp_path: Path
+    ) -> None:
+        class Terminated(BaseException):
+            """As what Airflow raises on SIGTERM and on `execution_timeout`, wherever the main thread is."""
+
+        def terminate(*_: object) -> None:
+            raise Terminated
+
+        release()
+        before = signal.signal(signal.SIGUSR1, terminate)
+        try:
+            kill = partial(os.kill, os.getpid(), signal.SIGUSR1)
+            with (
+                service.meanwhile("chat_completion", kill, skip=CASES // 3),
+                pytest.raises(Terminated),
+            ):
+                evaluate(results_uri=str(tmp_path), concurrency=4)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        (folder,) = self.folders(tmp_path)
+        stored = sum(len(part.read_text().splitlines()) for part in folder.glob("*.jsonl"))
+        assert stored >= CASES // 3 - 4
+        evaluate(TaskInstance(try_number=2), results_uri=str(tmp_path))
+        assert len(asked(service)) == CASES
+        assert sum(asked(service).values()) <= CASES + 4
 
     def test_results_of_a_run_that_was_deleted_and_made_again_are_not_taken_over(
         self, service: Service, release: Callable[..., str], tmp_path: Path
