@@ -64,6 +64,14 @@ def of_version(version: ModelVersion) -> Provenance:
     )
 
 
+def is_marked_by_airflow(version: ModelVersion) -> bool:
+    """Tell whether a version has an alias that this provider sets: a task has uploaded it, or is rolling back to it.
+
+    :param version: what an upload, a look at one version or the list answered.
+    """
+    return any(OWN_ALIAS.fullmatch(alias) for alias in version.details.version_aliases or ())
+
+
 def trace_version(client: CerebrasClient, model_version: str, *, log: Log) -> Provenance:
     """Ask for a version. The task has done its work by then, so it does not fail if there is no answer.
 

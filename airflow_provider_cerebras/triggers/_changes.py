@@ -14,7 +14,7 @@ from __future__ import annotations
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias, validate_identifier
@@ -45,17 +45,19 @@ class Change:
 
 
 Found = tuple["Sequence[Change]", "JsonValue"]
+RowsT_contra = TypeVar("RowsT_contra", contravariant=True)
+ChangeT_co = TypeVar("ChangeT_co", covariant=True)
 
 
-class ChangeDetector(Protocol):
+class ChangeDetector(Protocol[RowsT_contra, ChangeT_co]):
     """Compares what is listed with what was seen before."""
 
-    def compare(self, seen: JsonValue, rows: ModelVersionRows, now: float) -> Found:
+    def compare(self, seen: JsonValue, rows: RowsT_contra, now: float) -> tuple[Sequence[ChangeT_co], JsonValue]:
         """Return the changes, oldest first, and what is to be kept for the next time.
 
         :param seen: what was returned last time to be kept; None, or what was never returned: there was no last time,
             so nothing is a change.
-        :param rows: the versions as they are now.
+        :param rows: the versions or the deployments as they are now.
         :param now: in Unix seconds.
         """
 

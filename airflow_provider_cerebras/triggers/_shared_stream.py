@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.shared_stream import SharedStreamProducer
 
-from airflow_provider_cerebras.triggers._snapshots import Snapshot, follow
+from airflow_provider_cerebras.triggers._snapshots import Collection, Snapshot, follow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -21,21 +21,29 @@ class NotStored(Exception):
 class SnapshotProducer(SharedStreamProducer):
     """Airflow's end of the stream.
 
-    :param source: what to follow; see :func:`~airflow_provider_cerebras.triggers._snapshots.follow`.
+    :param conn_id: id of the connection.
+    :param collection: what to poll.
+    :param poll_interval: the interval between two polls, in seconds.
     """
 
-    def __init__(self, source: dict[str, Any]) -> None:
-        self._source = source
+    def __init__(self, conn_id: str, collection: Collection[Any], poll_interval: float) -> None:
+        self._conn_id = conn_id
+        self._collection = collection
+        self._poll_interval = poll_interval
 
-    async def open_stream(self) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+    async def open_stream(self) -> AsyncIterator[tuple[Snapshot[Any], Snapshot[Any]]]:
         """Poll for ever."""
-        async for snapshot in follow(**self._source):
+        async for snapshot in follow(
+            conn_id=self._conn_id, collection=self._collection, poll_interval=self._poll_interval
+        ):
             yield snapshot, snapshot
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Have kept what was seen, now that all events that came of it are stored."""
         for item in batch:
-            snapshot: Snapshot = item.broker_payload
+            snapshot: Snapshot[Any] = item.broker_payload
             if snapshot.to_keep and item.outcome.failed:
-                raise NotStored(f"An event of {self._source} may not have been stored; it will be sent again.")
+                raise NotStored(
+                    f"{self._collection.subject}: an event may not have been stored; it will be sent again."
+                )
             await snapshot.acknowledge()

@@ -1,37 +1,79 @@
-"""Polling the versions of an architecture for ever, by the poll that all share who follow something of it."""
+"""Polling the versions of an architecture, or an endpoint, for ever, by the poll that all who follow it share."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.status import Progress, Verdict
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.metrics import MODEL_VERSION
+from airflow_provider_cerebras.metrics import DEPLOYMENT, MODEL_VERSION
 from airflow_provider_cerebras.polling.pollers import Poller
 from airflow_provider_cerebras.polling.shared import wait_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from airflow_provider_cerebras.api.models import ModelVersionRows
+    from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
+    from airflow_provider_cerebras.api.operations import Call
+    from airflow_provider_cerebras.metrics import Subject
+
+RowsT = TypeVar("RowsT")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The versions as they are now.
+class Collection(Generic[RowsT]):
+    """What is polled.
 
-    :param rows: the versions.
-    :param to_keep: what to do when all events that came of this snapshot are stored.
+    :param call: the request.
+    :param subject: what it is about, for people.
+    :param metrics: how it is counted.
+    :param belongs_to: under which tag.
     """
 
-    rows: ModelVersionRows
+    call: Call[RowsT]
+    subject: str
+    metrics: Subject
+    belongs_to: str
+
+
+def versions_of(org_name: str, model_arch_id: str) -> Collection[ModelVersionRows]:
+    """The versions of an architecture.
+
+    :param org_name: name of the organization.
+    :param model_arch_id: id of the architecture.
+    """
+    call = operations.find_model_versions(org_name, model_arch_id)
+    return Collection(
+        call, f"The list of versions of model {model_arch_id} of {org_name}", MODEL_VERSION, model_arch_id
+    )
+
+
+def deployments_of(endpoint_id: str) -> Collection[DeploymentRows]:
+    """The deployments of an endpoint.
+
+    :param endpoint_id: id of the endpoint.
+    """
+    return Collection(operations.find_deployments(endpoint_id), f"Endpoint {endpoint_id}", DEPLOYMENT, endpoint_id)
+
+
+@dataclass(frozen=True)
+class Snapshot(Generic[RowsT]):
+    """What is polled as it is now.
+
+    :param rows: the versions or the deployments.
+    :param to_keep: what to do when all events that came of this snapshot are stored.
+    :param fetched: the versions that were asked for to describe its changes, by full name.
+    """
+
+    rows: RowsT
     to_keep: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    fetched: dict[str, asyncio.Task[ModelVersion | None]] = field(default_factory=dict)
 
     async def acknowledge(self) -> None:
         """All of them are."""
@@ -40,25 +82,24 @@ class Snapshot:
 
 
 class _RowsPoller(Poller[Any]):
-    """Passes on every usable response about an architecture, and never comes to an end.
+    """Passes on every usable response about a collection, and never comes to an end.
 
     No error is final here: a key may be replaced, or a host corrected.
     """
 
-    metrics = MODEL_VERSION
-
-    def __init__(self, org_name: str, model_arch_id: str, pass_on: Callable[[ModelVersionRows], object]) -> None:
+    def __init__(self, collection: Collection[RowsT], pass_on: Callable[[RowsT], object]) -> None:
         # Long ago, so that the interval does not begin short.
         super().__init__(deadline=None, started=0.0)
-        self.collection = self.collective = self.call = operations.find_model_versions(org_name, model_arch_id)
-        self.subject = f"The list of versions of model {model_arch_id} of {org_name}"
+        self.collection = self.collective = self.call = collection.call
+        self.metrics = collection.metrics
+        self.subject = collection.subject
         self.key = ""
         self.ids = {}
-        self.belongs_to = model_arch_id
-        self._pass_on = pass_on
+        self.belongs_to = collection.belongs_to
+        self._pass_on: Callable[[Any], object] = pass_on
 
     def _judge(self, response: object) -> Verdict:
-        self._pass_on(cast("ModelVersionRows", response))
+        self._pass_on(response)
         return Verdict(Progress.PENDING, "it is watched for changes")
 
     def _on_verdict(self, verdict: Verdict, now: float) -> None:
@@ -68,20 +109,21 @@ class _RowsPoller(Poller[Any]):
         """Go on."""
 
 
-async def follow(*, conn_id: str, org_name: str, model_arch_id: str, poll_interval: float) -> AsyncIterator[Snapshot]:
+async def follow(
+    *, conn_id: str, collection: Collection[RowsT], poll_interval: float
+) -> AsyncIterator[Snapshot[RowsT]]:
     """Poll for ever.
 
     :param conn_id: id of the connection.
-    :param org_name: name of the organization.
-    :param model_arch_id: id of the architecture.
+    :param collection: what to poll.
     :param poll_interval: the interval between two polls, in seconds.
     """
-    responses: asyncio.Queue[ModelVersionRows | None] = asyncio.Queue()
+    responses: asyncio.Queue[RowsT | None] = asyncio.Queue()
     waiting = asyncio.create_task(
         wait_async(
             conn_id,
             CerebrasHook(cerebras_conn_id=conn_id).get_async_conn,
-            _RowsPoller(org_name, model_arch_id, responses.put_nowait),
+            _RowsPoller(collection, responses.put_nowait),
             poll_interval=poll_interval,
             log=_log,
         )
@@ -96,12 +138,12 @@ async def follow(*, conn_id: str, org_name: str, model_arch_id: str, poll_interv
         await asyncio.wait([waiting])
 
 
-async def acknowledged(snapshots: AsyncIterator[Snapshot]) -> AsyncIterator[Snapshot]:
+async def acknowledged(snapshots: AsyncIterator[Snapshot[RowsT]]) -> AsyncIterator[Snapshot[RowsT]]:
     """Take the events of a snapshot for stored when it is time for the next one.
 
     :param snapshots: the snapshots.
     """
-    before: Snapshot | None = None
+    before: Snapshot[RowsT] | None = None
     async for snapshot in snapshots:
         if before is not None:
             await before.acknowledge()

@@ -89,10 +89,10 @@ class Triggerer:
         """Do once what the triggerer does over and over."""
         self._supervisor.run_once()
 
-    def run_for_looks(self, emulator: EmulatorClient, looks: int) -> None:
+    def run_for_looks(self, emulator: EmulatorClient, looks: int, operation: str = "list_model_versions") -> None:
         """Do as the triggerer does while the service is asked so many times more."""
-        asked = len(emulator.requests("list_model_versions"))
-        self.run_until(lambda: len(emulator.requests("list_model_versions")) >= asked + looks)
+        asked = len(emulator.requests(operation))
+        self.run_until(lambda: len(emulator.requests(operation)) >= asked + looks)
 
     def leave_alone_for_looks(self, emulator: EmulatorClient, looks: int) -> None:
         """Let the process look so many times more, while nobody stores what it sends."""
@@ -151,13 +151,20 @@ else:
         from airflow.sdk import DAG, Asset, AssetWatcher
         from airflow.utils.session import create_session
 
-        from airflow_provider_cerebras.triggers.events import CerebrasModelVersionEventTrigger
+        from airflow_provider_cerebras.triggers.events import (
+            CerebrasEndpointEventTrigger,
+            CerebrasModelVersionEventTrigger,
+        )
 
         count = itertools.count(1)
 
         def watch(**arguments: Any) -> str:
-            trigger = CerebrasModelVersionEventTrigger(
-                **{"org_name": "my-org", "model_arch_id": service.arch, "poll_interval": 0.2, **arguments}
+            trigger = (
+                CerebrasEndpointEventTrigger(**{"poll_interval": 0.2, **arguments})
+                if "endpoint_id" in arguments
+                else CerebrasModelVersionEventTrigger(
+                    **{"org_name": "my-org", "model_arch_id": service.arch, "poll_interval": 0.2, **arguments}
+                )
             )
             name = f"{request.node.name}-{next(count)}"
             asset = Asset(name, watchers=[AssetWatcher(name="watcher", trigger=trigger)])
@@ -248,6 +255,50 @@ else:
         service.upload("s3://weights/1", "two")
         triggerer.run_until(lambda: asset_events(uris[0]) and asset_events(uris[2]) and asset_events(uris[4]))
         assert [len(asset_events(uri)) for uri in uris] == [1, 0, 1, 0, 1]
+
+    def test_a_version_that_somebody_deploys_past_airflow_is_one_event_of_each_watcher(
+        service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
+    ) -> None:
+        before, after = service.upload("s3://weights/1"), service.upload("s3://weights/2", "production")
+        service.deploy(before)
+        service.advance_clock(1)
+        uris = [
+            watch(endpoint_id=service.endpoint_id, events=["serving_changed", each])
+            for each in ("rollout_failed", "rollout_started")
+        ]
+        fault = service.add_fault("get_endpoint", hold=True, times=None)
+        triggerer = start_triggerer()
+        triggerer.run_until(lambda: service.requests("get_endpoint", stage="held"))
+        for _ in range(3):
+            triggerer.step()
+        assert len(service.requests("get_endpoint")) == 1
+        service.end_fault(fault)
+        triggerer.run_for_looks(service, 3, "get_endpoint")
+        if AIRFLOW_V_3_3_PLUS:
+            # What happens while none runs is seen by the next one.
+            triggerer.run_until(lambda: len(kept()) == len(uris))
+            triggerer.kill()
+
+        deployment = service.deploy(after)
+        if AIRFLOW_V_3_3_PLUS:
+            triggerer = start_triggerer()
+        triggerer.run_until(lambda: [len(asset_events(uri)) for uri in uris] == [1, 2])
+        triggerer.run_for_looks(service, 3, "get_endpoint")
+
+        assert [event["payload"]["event"] for event in asset_events(uris[1])] == ["rollout_started", "serving_changed"]
+        (event,) = asset_events(uris[0])
+        assert event["payload"] == {
+            "event": "serving_changed",
+            "endpoint_id": service.endpoint_id,
+            "deployment_id": deployment,
+            "model_version": after,
+            "previous_model_version": before,
+            "version_aliases": ["production"],
+            "weight_uri": "s3://weights/2",
+            "marked_by_airflow": None,
+        }
+        if AIRFLOW_V_3_3_PLUS:
+            assert len(service.requests("get_model_version")) == 1
 
     if AIRFLOW_V_3_3_PLUS:
 

@@ -15,7 +15,7 @@ from airflow_provider_cerebras.triggers._changes import FORGET_AFTER, AliasMoves
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from airflow_provider_cerebras.triggers._changes import ChangeDetector
+    from airflow_provider_cerebras.triggers._changes import Change, ChangeDetector
 
 READY = ReadyVersions("my-org", "gpt-oss-120b")
 ALIAS = AliasMoves("my-org", "gpt-oss-120b", "production")
@@ -38,7 +38,9 @@ def rows(*given: object) -> ModelVersionRows:
     return ModelVersionRows.model_validate({"model_versions": list(given)})
 
 
-def compare(detector: ChangeDetector, seen: JsonValue, *given: object, now: float = 0.0) -> tuple[list[str], JsonValue]:
+def compare(
+    detector: ChangeDetector[ModelVersionRows, Change], seen: JsonValue, *given: object, now: float = 0.0
+) -> tuple[list[str], JsonValue]:
     """Names of the new versions, and what is kept, after it was stored and read again."""
     changes, seen = detector.compare(seen, rows(*given), now)
     return [each.version.name for each in changes], json.loads(json.dumps(seen))

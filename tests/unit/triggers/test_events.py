@@ -16,8 +16,8 @@ if not AIRFLOW_V_3_0_PLUS:
     pytest.skip("there are no watchers of assets; see tests/integration/test_event_trigger.py", allow_module_level=True)
 
 from airflow_provider_cerebras.api.models import ModelVersionRows
-from airflow_provider_cerebras.triggers._snapshots import Snapshot
-from airflow_provider_cerebras.triggers.events import CerebrasModelVersionEventTrigger
+from airflow_provider_cerebras.triggers._snapshots import Snapshot, versions_of
+from airflow_provider_cerebras.triggers.events import CerebrasEndpointEventTrigger, CerebrasModelVersionEventTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -51,13 +51,20 @@ class Store:
         self.written.set()
 
 
+def endpoint_trigger(**arguments: Any) -> CerebrasEndpointEventTrigger:
+    return CerebrasEndpointEventTrigger(**{"endpoint_id": "my-org-gpt-oss-120b", "poll_interval": 0.01, **arguments})
+
+
 def first_event(
-    watcher: CerebrasModelVersionEventTrigger, service: Service, happens: Callable[[], object]
+    watcher: CerebrasModelVersionEventTrigger | CerebrasEndpointEventTrigger,
+    service: Service,
+    happens: Callable[[], object],
+    operation: str = "list_model_versions",
 ) -> dict[str, Any]:
     """What it sends first, of what happens after its first look."""
 
     def answers() -> int:
-        return sum(request.status == 200 for request in service.requests("list_model_versions"))
+        return sum(request.status == 200 for request in service.requests(operation))
 
     over = threading.Event()
 
@@ -155,7 +162,7 @@ def test_what_was_seen_is_kept_at_the_next_look(service: Service) -> None:
     assert asyncio.run(watch()) == [["1", "2"]]
 
 
-async def snapshots(*listed: list[dict[str, Any]]) -> AsyncIterator[Snapshot]:
+async def snapshots(*listed: list[dict[str, Any]]) -> AsyncIterator[Snapshot[ModelVersionRows]]:
     for rows in listed:
         snapshot = Snapshot(ModelVersionRows.model_validate({"model_versions": rows}))
         yield snapshot
@@ -173,7 +180,7 @@ def test_what_another_triggerer_has_sent_meanwhile_is_not_sent_again() -> None:
         watcher, store = trigger(), Store()
         setattr(watcher, "asset_state_store", store)  # noqa: B010
 
-        async def paused() -> AsyncIterator[Snapshot]:
+        async def paused() -> AsyncIterator[Snapshot[ModelVersionRows]]:
             async for snapshot in snapshots([ready(1)]):
                 yield snapshot
             other = trigger()
@@ -205,7 +212,7 @@ def test_what_is_kept_late_takes_nothing_from_what_another_triggerer_has_kept() 
     assert asyncio.run(watch()) == {"known": {"1": "", "2": ""}, "absent": {}}
 
 
-async def _iterate(*given: Snapshot) -> AsyncIterator[Snapshot]:
+async def _iterate(*given: Snapshot[ModelVersionRows]) -> AsyncIterator[Snapshot[ModelVersionRows]]:
     for each in given:
         yield each
 
@@ -227,7 +234,84 @@ def test_a_service_that_refuses_is_asked_again(service: Service) -> None:
     assert first_event(trigger(), service, service.new_version)["model_version"] == service.version_name(1)
 
 
+def test_an_endpoint_trigger_is_rebuilt_from_plain_json() -> None:
+    path, arguments = json.loads(json.dumps(endpoint_trigger(events=("rollout_failed",)).serialize()))
+    assert path == "airflow_provider_cerebras.triggers.events.CerebrasEndpointEventTrigger"
+    assert (
+        CerebrasEndpointEventTrigger(**arguments).serialize()[1]
+        == arguments
+        == {
+            "endpoint_id": "my-org-gpt-oss-120b",
+            "events": ["rollout_failed"],
+            "poll_interval": 0.01,
+            "cerebras_conn_id": "cerebras_default",
+        }
+    )
+    assert endpoint_trigger().events == ["serving_changed", "rollout_failed", "rollout_started"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"endpoint_id": ""}, "endpoint_id"),
+        ({"events": ()}, "events"),
+        ({"events": "serving_changed"}, "events"),
+        ({"poll_interval": -1}, "poll_interval"),
+    ],
+)
+def test_bad_input_of_an_endpoint_trigger_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}: "):
+        endpoint_trigger(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("event", "marked"), [("serving_changed", None), ("rollout_started", True), ("rollout_failed", None)]
+)
+def test_a_deployment_past_airflow_is_an_event(service: Service, event: str, marked: bool | None) -> None:
+    own = f"airflow-{'a' * 40}-0"
+    before = service.new_version()
+    service.deploy(before)
+    service.finish()
+    after = service.new_version("production", *([own] if marked else []))
+
+    def deploy_by_hand() -> None:
+        if event == "rollout_failed":
+            service.fail_next_rollout("no capacity")
+        service.deploy(after)
+        service.finish()
+
+    payload = first_event(endpoint_trigger(events=[event]), service, deploy_by_hand, "get_endpoint")
+
+    newest = max(service.deployments(), key=lambda each: each.created)
+    assert payload == {
+        "event": event,
+        "endpoint_id": service.endpoint_id,
+        "deployment_id": newest.deployment_id,
+        "model_version": after,
+        "previous_model_version": before,
+        "version_aliases": ["production"],
+        "weight_uri": "s3://my-bucket/weights",
+        "marked_by_airflow": marked,
+    }
+
+
+def test_an_event_is_sent_though_its_version_cannot_be_read(service: Service) -> None:
+    service.deploy(service.new_version())
+    service.finish()
+    after = service.new_version()
+    service.add_fault("get_model_version", status=400, times=None)
+    payload = first_event(endpoint_trigger(), service, lambda: service.deploy(after), "get_endpoint")
+    assert (payload["event"], payload["model_version"]) == ("rollout_started", after)
+    assert (payload["marked_by_airflow"], "version_aliases" in payload) == (None, False)
+
+
 if AIRFLOW_V_3_3_PLUS:
+
+    def test_watchers_of_an_endpoint_share_a_stream_whatever_events_they_are_for() -> None:
+        key = endpoint_trigger().shared_stream_key()
+        assert endpoint_trigger(events=["rollout_failed"]).shared_stream_key() == key
+        assert endpoint_trigger(endpoint_id="other").shared_stream_key() != key
+        assert endpoint_trigger(events=["rollout_failed"])._key != endpoint_trigger()._key
 
     def test_watchers_of_an_architecture_share_a_stream_and_others_do_not() -> None:
         assert trigger().shared_stream_key() == trigger(alias="one").shared_stream_key()
@@ -247,7 +331,7 @@ if AIRFLOW_V_3_3_PLUS:
 
         snapshot = Snapshot(ModelVersionRows.model_validate({"model_versions": []}), [keep])
         batch = [AdvanceItem(snapshot, AdvanceOutcome(acked=1, failed=failed))]
-        producer = SnapshotProducer({})
+        producer = SnapshotProducer("cerebras_default", versions_of("my-org", "gpt-oss-120b"), 60)
         if failed:
             with pytest.raises(NotStored):
                 asyncio.run(producer.advance(batch))
