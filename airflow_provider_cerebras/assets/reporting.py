@@ -32,14 +32,14 @@ def report(task: object, context: Context, find: Callable[[], Provenance]) -> Pr
     return made
 
 
-def leave_result(task: BaseOperator, context: Context, result: str) -> None:
+def leave_result(task: BaseOperator, context: Context, result: str | None) -> None:
     """Push what a task will return, since a user may mark its wait as success.
 
     Airflow runs nothing of the task then, and what comes after it goes on with what is there.
 
     :param task: the operator or sensor, which may push nothing by ``do_xcom_push=False``.
     :param context: the task's context.
-    :param result: what it returns if the wait ends well.
+    :param result: what it returns if the wait ends well; None takes back what was pushed before.
     """
     if task.do_xcom_push:
         # It comes with modules of the database, which not every parse of a DAG shall pay.

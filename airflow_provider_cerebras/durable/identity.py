@@ -85,7 +85,13 @@ class Identity:
 
 
 def identify(
-    context: Context, *, org_name: str, model_arch_id: str, weight_uri: str, system_fingerprint_suffix: str | None
+    context: Context,
+    *,
+    org_name: str,
+    model_arch_id: str,
+    weight_uri: str,
+    system_fingerprint_suffix: str | None,
+    weights_digest: str | None = None,
 ) -> Identity:
     """Make the identity of the running task's upload.
 
@@ -94,8 +100,10 @@ def identify(
     :param model_arch_id: id of the architecture.
     :param weight_uri: where the weights lie.
     :param system_fingerprint_suffix: as given in the upload.
+    :param weights_digest: digest of the weights, so that no attempt adopts a version of other ones; None: not known.
     """
-    return _identity(context, [org_name, model_arch_id], [weight_uri, system_fingerprint_suffix or ""])
+    digest = [] if weights_digest is None else [weights_digest]
+    return _identity(context, [org_name, model_arch_id], [weight_uri, system_fingerprint_suffix or "", *digest])
 
 
 def identify_rollback(context: Context, endpoint_id: str) -> Identity:

@@ -15,7 +15,9 @@ from airflow_provider_cerebras.arguments.kinds import (
     ALIAS,
     ALIASES,
     BOOLEAN,
+    CONN_ID,
     COUNT,
+    DIGEST,
     IDENTIFIER,
     MODEL_VERSION,
     PATTERNS,
@@ -24,12 +26,13 @@ from airflow_provider_cerebras.arguments.kinds import (
     takes,
 )
 from airflow_provider_cerebras.assets.provenance import trace_version
-from airflow_provider_cerebras.assets.reporting import report
+from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
 from airflow_provider_cerebras.durable.generations import Ledger, highest_generation
 from airflow_provider_cerebras.durable.identity import identify, refuse_reserved
 from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims, retire
+from airflow_provider_cerebras.durable.seals import Seal, check_seal, need_connection, take_seal
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
 from airflow_provider_cerebras.durable.uploads import Upload
@@ -37,6 +40,7 @@ from airflow_provider_cerebras.exceptions import (
     MODEL_VERSION_ERRORS,
     AliasesUnsettled,
     VersionInUse,
+    WeightsChanged,
     permanent_errors_fail,
 )
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
@@ -44,6 +48,7 @@ from airflow_provider_cerebras.links import CerebrasConsoleLink, CerebrasWeights
 from airflow_provider_cerebras.operators._base import CerebrasOperator, WaitingOperator
 from airflow_provider_cerebras.operators._on_kill import delete, find_out
 from airflow_provider_cerebras.operators._pruning import Selection, select
+from airflow_provider_cerebras.polling.outcome import Status
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 
 if TYPE_CHECKING:
@@ -67,6 +72,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     A task run makes one version, whatever dies on the way: a retry finds what an earlier attempt has made by an alias
     that the upload carried, and adopts it. Clearing the task uploads anew, since the weights may have changed.
 
+    With ``aws_conn_id`` it lists the weights before the upload and, if it waits, when the sync has ended; if they are
+    not the same then, it fails. No attempt adopts a version that was made of other ones.
+
     Calls ``POST /orgs/{org_name}/models:upload``, ``GET`` and ``PATCH
     /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
@@ -87,6 +95,10 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :param delete_on_kill: whether the version is deleted when a user fails or clears the task while it waits; default
         False. It is deleted only if Airflow confirms that, and no endpoint lists the version. While the task is
         deferred, that needs Airflow 3.3. (templated)
+    :param aws_conn_id: id of the AWS connection by which the weights are listed, which needs ``s3:ListBucket``; default
+        None, and they are not listed. (templated)
+    :param weights_digest: digest that the weights must have, which ``airflow_provider_cerebras.weights.weights_digest``
+        gives to the training task; needs ``aws_conn_id``; default None, any. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
@@ -97,6 +109,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :raises ModelVersionFailed: if the service could not take the weights over.
     :raises ModelVersionLost: if the version is gone.
     :raises WaitTimeout: if the sync had not ended after ``timeout``.
+    :raises WeightsChanged: if the weights have another digest than ``weights_digest``, and nothing was sent then; or if
+        they are others after the sync than before the upload, so that the version may hold a mixture.
+    :raises WeightsUnreadable: if S3 does not answer, or refuses.
     """
 
     arguments = takes(
@@ -107,6 +122,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         durable=BOOLEAN,
         move_aliases=BOOLEAN,
         delete_on_kill=BOOLEAN,
+        aws_conn_id=CONN_ID.or_none,
+        weights_digest=DIGEST.or_none,
     )
     operator_extra_links = (CerebrasWeightsLink(), CerebrasConsoleLink())
     event_ids = ("model_version",)
@@ -127,6 +144,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         durable: bool = True,
         move_aliases: bool = False,
         delete_on_kill: bool = False,
+        aws_conn_id: str | None = None,
+        weights_digest: str | XComArg | None = None,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -146,6 +165,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         self.durable = durable
         self.move_aliases = move_aliases
         self.delete_on_kill = delete_on_kill
+        self.aws_conn_id = aws_conn_id
+        self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # rendered before execute
+        self._seal: Seal | None = None
         self._request: UploadRequest | None = None
         self._model_version: str | None = None
         self._ti: object = None
@@ -155,6 +177,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         self._warn_of_options_without_effect(delete_on_kill=self.delete_on_kill)
         with permanent_errors_fail():
             self._check_request()
+            if self.aws_conn_id is not None:
+                self._seal = take_seal(self.weight_uri, self.aws_conn_id, self.weights_digest)
             ledger = Ledger(context, self._identity(context), self.retries) if self.durable else None
             request = self._request = self._new_request(ledger)
             version = Upload(
@@ -171,6 +195,13 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         self._ti, self._model_version = context["ti"], version.name
         now = time.time()
         return self._wait(ModelVersionPoller(version.name, deadline=now + self.timeout, started=now), context)
+
+    def execute_complete(self, context: Context, event: object = None) -> str:
+        """Go on when the trigger has sent its event, which also tells the digest from before the upload."""
+        digest = event.get("weights_digest") if isinstance(event, dict) else None
+        if isinstance(digest, str):
+            self._seal = Seal(self.weight_uri, digest)
+        return super().execute_complete(context, event)
 
     def on_kill(self) -> None:
         """Airflow calls this when a user ends the task while it holds a worker, and also when a pod is evicted."""
@@ -206,9 +237,29 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             release_claims(
                 self.hook.get_conn(), outcome.ids["model_version"], self._identity(context).base, log=self.log
             )
+        if outcome.status is Status.SUCCEEDED:
+            self._check_seal(outcome.ids["model_version"], context)
         return super()._conclude(outcome, context)
 
+    def _check_seal(self, model_version: str, context: Context) -> None:
+        """Make sure that the service has read what was there before the upload."""
+        if self._seal is None:
+            if self.aws_conn_id is not None:  # the DAG was edited, or this package upgraded, while the task waited
+                self.log.warning("The weights are not compared, for they were not listed before the upload.")
+            return
+        if self.aws_conn_id is None:
+            self.log.warning("The weights are not compared, for aws_conn_id was taken away while the task waited.")
+            return
+        try:
+            check_seal(self._seal, self.aws_conn_id, model_version)
+        except WeightsChanged:
+            if self.deferrable:
+                leave_result(self, context, None)
+            raise
+        self.log.info("The weights at %s are as they were before the upload.", self.weight_uri)
+
     def _check_request(self) -> None:
+        need_connection(self.aws_conn_id, weights_digest=self.weights_digest)
         # Makes the call once without sending it, so that every argument is checked before the first request.
         operations.upload_model_version(
             self.hook.org_name,
@@ -244,6 +295,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             model_arch_id=self.model_arch_id,
             weight_uri=self.weight_uri,
             system_fingerprint_suffix=self.system_fingerprint_suffix,
+            weights_digest=self._seal.digest if self._seal else None,
         )
 
     @property
@@ -262,6 +314,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             hook_class=self._hook_path(),
             delete_on_kill=self.delete_on_kill,
             claim=self._claim if self.delete_on_kill else None,
+            weights_digest=self._seal.digest if self._seal else None,
         )
 
     def _made(self, result: str) -> Provenance:

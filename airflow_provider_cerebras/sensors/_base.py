@@ -21,7 +21,7 @@ from airflow_provider_cerebras.arguments.hook import HasHook
 from airflow_provider_cerebras.arguments.kinds import AIRFLOWS_OWN, BOOLEAN, CLASS, CONN_ID, SECONDS_OR_ZERO, takes
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.exceptions import read_event
+from airflow_provider_cerebras.exceptions import WeightsChanged, read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
@@ -172,18 +172,29 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.status is not Status.SUCCEEDED:
-            self._raise(outcome)
+            self._fail(outcome.status, outcome.message)
         result = outcome.ids[self.event_ids[-1]]
+        try:
+            self._approve(result)
+        except WeightsChanged as error:
+            if self.deferrable:
+                leave_result(self, context, None)
+            self._raise(error)
         report(self, context, partial(self._made, result))
         return result
 
-    def _raise(self, outcome: Outcome) -> NoReturn:
-        if outcome.status is Status.TIMEOUT:
-            error: Exception = AirflowSensorTimeout(outcome.message)
-        else:
-            error = self.errors[outcome.status](outcome.message)
+    def _approve(self, result: str) -> None:
+        """Look whether what has ended well is what was meant.
+
+        :raises WeightsChanged: if it may not be.
+        """
+
+    def _fail(self, status: Status, message: str) -> NoReturn:
+        self._raise(AirflowSensorTimeout(message) if status is Status.TIMEOUT else self.errors[status](message))
+
+    def _raise(self, error: AirflowException) -> NoReturn:
         # Airflow itself would skip on some of these in one mode and fail in another. Its never_fail is about a poke
         # that raises, not about one that comes too late.
-        if self.soft_fail or (self.never_fail and outcome.status is not Status.TIMEOUT):
-            raise AirflowSkipException(outcome.message) from error
+        if self.soft_fail or (self.never_fail and not isinstance(error, AirflowSensorTimeout)):
+            raise AirflowSkipException(str(error)) from error
         raise error

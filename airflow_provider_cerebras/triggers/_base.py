@@ -49,6 +49,10 @@ class WaitTrigger(BaseTrigger):
     @abstractmethod
     def _ids(self) -> dict[str, str]: ...
 
+    def _along(self) -> dict[str, str]:
+        """What else the event tells the task, which knows only what its arguments say when it goes on."""
+        return {}
+
     @abstractmethod
     def _poller(self, started: float) -> Poller[Any]: ...
 
@@ -87,7 +91,7 @@ class WaitTrigger(BaseTrigger):
                 poll_interval=self.poll_interval,
                 log=self.log,
             )
-        yield TriggerEvent(outcome.to_event())
+        yield TriggerEvent({**outcome.to_event(), **self._along()})
 
     def _hook(self) -> CerebrasHook:
         return load_hook_class(self.hook_class)(cerebras_conn_id=self.cerebras_conn_id)

@@ -16,7 +16,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     """Wait until the sync of a model version has ended.
 
     Sends one event: ``{"status": "succeeded" | "failed" | "lost" | "timeout" | "unreachable", "message": ...,
-    "model_version": <full name with the number>}``.
+    "model_version": <full name with the number>}``, and ``weights_digest`` if it was given.
 
     :param cerebras_conn_id: id of the connection.
     :param model_version: full name of the version, by number or alias.
@@ -28,6 +28,8 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         ever does that.
     :param claim: alias by which the attempt that waits has claimed the version; without it on the version, or with one
         of a newer attempt, the version is not deleted.
+    :param weights_digest: digest of the weights from before the upload, which the event tells the task again; None:
+        they were not listed.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         hook_class: str | None = None,
         delete_on_kill: bool = False,
         claim: str | None = None,
+        weights_digest: str | None = None,
     ) -> None:
         super().__init__(
             cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline, hook_class=hook_class
@@ -47,6 +50,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         self.model_version = model_version
         self.delete_on_kill = delete_on_kill
         self.claim = claim
+        self.weights_digest = weights_digest
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the keyword arguments; both are stored, and neither holds a secret."""
@@ -56,6 +60,8 @@ class CerebrasModelVersionTrigger(WaitTrigger):
             "model_version": self.model_version,
             "delete_on_kill": self.delete_on_kill,
             "claim": self.claim,
+            # A triggerer of an older version of this package does not know it.
+            **self._along(),
         }
 
     async def on_kill(self) -> None:
@@ -80,6 +86,9 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         key = triggers_task(self)
         async with await self._hook().get_async_conn() as client:
             return await delete_if_killed(client, key, self.model_version, self.claim)
+
+    def _along(self) -> dict[str, str]:
+        return {} if self.weights_digest is None else {"weights_digest": self.weights_digest}
 
     def _ids(self) -> dict[str, str]:
         return {"model_version": self.model_version}

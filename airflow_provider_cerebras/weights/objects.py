@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api.names import validate_weight_uri
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Location(NamedTuple):
@@ -46,12 +49,14 @@ class StoredObject(NamedTuple):
     :param size: its size in bytes.
     :param etag: its ETag, without quotes.
     :param storage_class: its storage class, such as ``STANDARD`` or ``GLACIER``.
+    :param written: when it was written, if known; no part of the digest.
     """
 
     key: str
     size: int
     etag: str
     storage_class: str = "STANDARD"
+    written: datetime | None = None
 
     @property
     def in_root(self) -> bool:

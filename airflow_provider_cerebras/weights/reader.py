@@ -139,7 +139,8 @@ class S3Reader:
             what = "has no ETag in the listing, without which nobody can tell whether it was replaced"
             raise WeightsUnreadable(f"s3://{self.location.bucket}/{entry['Key']} {what}.")
         storage_class = entry.get("StorageClass") or "STANDARD"
-        return StoredObject(entry["Key"].removeprefix(prefix), entry["Size"], etag, storage_class)
+        written = entry.get("LastModified")
+        return StoredObject(entry["Key"].removeprefix(prefix), entry["Size"], etag, storage_class, written)
 
     def _is_owned_by(self, account: str) -> bool:
         """Whether S3 says so; a service that is not AWS's own may say it of any account."""

@@ -77,6 +77,7 @@ def test_a_clear_makes_another_generation_of_the_same_base() -> None:
         {"weight_uri": "s3://weights/run-2"},
         {"system_fingerprint_suffix": "run-2"},
         {"system_fingerprint_suffix": None},
+        {"weights_digest": "0" * 64},
     ],
     ids=lambda change: "-".join(change),
 )

@@ -57,8 +57,9 @@ def put(s3: S3Client, **objects: bytes) -> None:
 def test_the_objects_under_the_prefix_are_listed_and_no_others(s3: S3Client, weight_uri: str) -> None:
     put(s3, **{"run/config.json": b"{}", "run/original/a": b"12", "run-2/b": b"3", "run": b"4", "other": b"5"})
     listing = list_weights(weight_uri)
-    etag = s3.head_object(Bucket="models", Key="run/config.json")["ETag"].strip('"')
-    assert listing.objects[0] == StoredObject("config.json", 2, etag)
+    head = s3.head_object(Bucket="models", Key="run/config.json")
+    etag = head["ETag"].strip('"')
+    assert listing.objects[0] == StoredObject("config.json", 2, etag, written=head["LastModified"])
     assert [(each.key, each.in_root) for each in listing.objects] == [("config.json", True), ("original/a", False)]
     assert listing.total_bytes == 4
     assert listing.uri_of("config.json") == "s3://models/run/config.json"
