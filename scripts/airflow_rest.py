@@ -43,8 +43,11 @@ class AirflowRest:
         token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    def add_connection(self, connection_id: str, connection: dict[str, str]) -> None:
+    def add_connection(self, connection_id: str, connection: dict[str, Any]) -> None:
         self.call("POST", "connections", json={"connection_id": connection_id, **connection})
+
+    def add_pool(self, name: str, slots: int = 1) -> None:
+        self.call("POST", "pools", json={"name": name, "slots": slots})
 
     def has_dag(self, dag_id: str) -> bool:
         return self._http.get(f"/api/v2/dags/{dag_id}").is_success

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).resolve().parent.parent / ".demo"
 DAG_ID = "finetune_upload_deploy"
+STARTED_BY_ASSETS = ("deploy_on_new_version", "on_new_version_watched")
 RUN_SECONDS = 600
 
 
@@ -48,7 +49,7 @@ def main() -> int:
 def demonstrate(home: Path, conf: dict[str, Any]) -> None:
     """Run the DAG once, and tell what came out."""
     say = Progress()
-    with LocalStack(home, connections_in_database=False) as stack:
+    with LocalStack(home, to_look_around=False) as stack:
         say("starting S3, the Cerebras emulator and Airflow")
         stack.start_services()
         stack.start_components()
@@ -66,21 +67,26 @@ def demonstrate(home: Path, conf: dict[str, Any]) -> None:
 def serve(home: Path) -> None:
     """Have everything in place for the user to run the DAG."""
     say = Progress()
-    with LocalStack(home, connections_in_database=True) as stack:
+    with LocalStack(home, to_look_around=True) as stack:
         say("starting S3, the Cerebras emulator and Airflow")
         stack.start_services()
         stack.start_standalone()
-        stack.prepare(DAG_ID)
+        stack.prepare(DAG_ID, *STARTED_BY_ASSETS)
         say("all is up")
-        rows = [
-            ("Airflow", f"{stack.airflow_url}/dags/{DAG_ID} (no login; press Trigger)"),
-            ("Cerebras emulator", f"{stack.emulator_url}/docs"),
-            ("S3", stack.s3_url),
-            ("logs", str(home)),
-        ]
-        print(f"\n{table(rows)}\n\nCtrl-C ends it all.", flush=True)
+        print(f"\n{table(pages(stack, home))}\n\nCtrl-C ends it all.", flush=True)
         while True:
             stack.pause()
+
+
+def pages(stack: LocalStack, home: Path) -> list[tuple[str, str]]:
+    """Where what runs can be seen."""
+    return [
+        ("Airflow", f"{stack.airflow_url}/dags/{DAG_ID} (no login; the run of last Sunday starts by itself)"),
+        ("", f"{stack.airflow_url}/dags (each example DAG has what it needs: press Trigger)"),
+        ("Cerebras emulator", f"{stack.emulator_url}/"),
+        ("S3", stack.s3_url),
+        ("logs", str(home)),
+    ]
 
 
 class Progress:

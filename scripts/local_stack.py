@@ -11,14 +11,20 @@ import shutil
 import socket
 import sys
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import httpx
 from airflow_rest import AirflowRest
+from example_needs import SEEDED, prepare_service, put_weights, read_needs
 from processes import Failure, Processes
 
 from airflow_provider_cerebras.emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DAGS = Path(__file__).resolve().parent.parent / "dags_examples"
 BUCKET = "my-bucket"
@@ -37,11 +43,13 @@ class LocalStack(Processes):
     """Airflow with connections to stand-ins for S3 and Cerebras.
 
     :param home: Folder for all that is written; what it held before goes.
-    :param connections_in_database: Where the UI shows them, but from where the first wait of a triggerer takes 15 s to
-        read them (it loads half of Airflow for that). Otherwise they are in the environment.
+    :param to_look_around: Whether a person tries it in the UI. Then schedules and assets start DAGs, every example DAG
+        finds what it needs, and the connections are in the database, where the UI shows them, but from where the first
+        wait of a triggerer takes 15 s to read them (it loads half of Airflow for that). Otherwise they are in the
+        environment.
     """
 
-    def __init__(self, home: Path, *, connections_in_database: bool) -> None:
+    def __init__(self, home: Path, *, to_look_around: bool) -> None:
         self._lock = _locked(home)
         shutil.rmtree(home, ignore_errors=True)
         s3, emulator, *airflow = _free_ports(5)
@@ -50,12 +58,19 @@ class LocalStack(Processes):
         self.airflow_url = f"http://127.0.0.1:{airflow[0]}"
         self.airflow = AirflowRest(self.airflow_url)
         self._ports = {"s3": str(s3), "emulator": str(emulator)}
-        connections = _connections(self.s3_url, self.emulator_url)
+        self._needs = read_needs(DAGS, BUCKET, datetime.now(UTC).date()) if to_look_around else None
+        ids = {"cerebras_default"} | (self._needs.connections if self._needs else frozenset())
+        connections = _connections(self.s3_url, emulator, ids)
         environment = _environment(home, *airflow)
-        if connections_in_database:
+        self._to_add: dict[str, dict[str, Any]] = {}
+        if to_look_around:
             self._to_add = connections
+            environment |= {
+                "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+                # Assets start no DAG without it either.
+                "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
+            }
         else:
-            self._to_add = {}
             environment |= {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
         super().__init__(home / "logs", environment)
 
@@ -75,17 +90,20 @@ class LocalStack(Processes):
         """Start Airflow by its own command for trying it out."""
         self.start("standalone", *_module("airflow"), "standalone")
 
-    def prepare(self, dag_id: str) -> None:
-        """Wait until all is up, and have the bucket, the connections and the DAG in place."""
+    def prepare(self, *dag_ids: str) -> None:
+        """Wait until all is up, and have the bucket, the connections and the DAGs in place."""
         self.wait_until("the S3 stand-in", lambda: _answers(self.s3_url), timeout=60)
-        httpx.put(f"{self.s3_url}/{BUCKET}", trust_env=False).raise_for_status()
         self.wait_until("the emulator", lambda: _answers(f"{self.emulator_url}/_emulator/health"), timeout=60)
-        self.wait_until("Airflow", self.airflow.is_up, timeout=120)
+        self._prepare_services()
+        self.wait_until("Airflow", self.airflow.is_up, timeout=300)
         self.airflow.log_in()
         for name, connection in self._to_add.items():
             self.airflow.add_connection(name, connection)
-        self.wait_until(f"the DAG {dag_id}", lambda: self._has_dag(dag_id), timeout=60)
-        self.airflow.unpause(dag_id)
+        for name in sorted(self._needs.pools) if self._needs else ():
+            self.airflow.add_pool(name)
+        for dag_id in dag_ids:
+            self.wait_until(f"the DAG {dag_id}", partial(self._has_dag, dag_id), timeout=120)
+            self.airflow.unpause(dag_id)
 
     def serving(self, endpoint_id: str) -> str:
         """The model version that the endpoint serves, as the Management API tells."""
@@ -96,6 +114,11 @@ class LocalStack(Processes):
         )
         deployed = [each for each in answer.raise_for_status().json()["deployed_models"] if each["state"] == "complete"]
         return str(max(deployed, key=lambda each: int(each["created"]))["model"])
+
+    def _prepare_services(self) -> None:
+        put_weights(self.s3_url, BUCKET, self._needs.folders | {SEEDED} if self._needs else frozenset())
+        if self._needs:
+            prepare_service(self.emulator_url, BUCKET, self._needs)
 
     def _has_dag(self, dag_id: str) -> bool:
         if errors := self.airflow.import_errors():
@@ -113,15 +136,20 @@ def _locked(home: Path) -> TextIO:
     return lock
 
 
-def _connections(s3_url: str, emulator_url: str) -> dict[str, dict[str, str]]:
+def _connections(s3_url: str, emulator_port: int, cerebras_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     cerebras = {"org_name": CEREBRAS.org, "inference_api_key": CEREBRAS.inference_key}
     aws = {"endpoint_url": s3_url, "region_name": AWS["AWS_DEFAULT_REGION"]}
     return {
-        "cerebras_default": {
-            "conn_type": "cerebras",
-            "host": emulator_url,
-            "password": CEREBRAS.management_key,
-            "extra": json.dumps(cerebras),
+        **{
+            each: {
+                "conn_type": "cerebras",
+                "host": "http://127.0.0.1",
+                # In its own field, or the Test button of Airflow 3.3.1 and 3.3.2 refuses the connection.
+                "port": emulator_port,
+                "password": CEREBRAS.management_key,
+                "extra": json.dumps(cerebras),
+            }
+            for each in cerebras_ids
         },
         "aws_default": {
             "conn_type": "aws",

@@ -103,14 +103,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     settings = parse_arguments(arguments)
     try:
-        from airflow_provider_cerebras.emulator import server
-        from airflow_provider_cerebras.emulator.app import create_app
-        from airflow_provider_cerebras.emulator.hosts import is_beyond_loopback
-        from airflow_provider_cerebras.emulator.service.store import StateError
+        return _run(settings)
     except ModuleNotFoundError as error:
         if (advice := what_to_install(error)) is None:
             raise
         return _fail(advice)
+
+
+def _run(settings: Settings) -> int:
+    # Only here, since all but the help needs the extra.
+    from airflow_provider_cerebras.emulator import server
+    from airflow_provider_cerebras.emulator.app import create_app
+    from airflow_provider_cerebras.emulator.hosts import is_beyond_loopback
+    from airflow_provider_cerebras.emulator.service.store import StateError
+
     try:
         listener = server.listen(settings)
     except OSError as error:
@@ -121,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StateError, OSError) as error:
         listener.close()
         return _fail(str(error))
+    except ModuleNotFoundError:
+        listener.close()
+        raise
     url = server.base_url(settings, listener)
 
     def announce() -> None:

@@ -16,7 +16,7 @@ from airflow_provider_cerebras.emulator.service.clock import EmulatedClock
 from airflow_provider_cerebras.emulator.service.errors import Refusal
 from airflow_provider_cerebras.emulator.service.service import Service
 from airflow_provider_cerebras.emulator.service.store import StateError, open_store
-from airflow_provider_cerebras.emulator.service.weights import S3WeightReader, digest_of_uri
+from airflow_provider_cerebras.emulator.service.weights import digest_of_uri
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.faults.rules import ArmedFault
@@ -25,17 +25,25 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.settings import Settings
 
 
+def _s3_reader(url: str) -> ReadWeights:
+    # Only here, since the emulator needs no boto3 as long as it reads no weights.
+    from airflow_provider_cerebras.emulator.service.s3_weights import S3WeightReader
+
+    return S3WeightReader(url)
+
+
 class Emulator:
     """What all parts of the application share.
 
     :param clock: Gives the machine's time in Unix seconds.
+    :raises ModuleNotFoundError: Weights are to be read, and boto3 is not installed.
     :raises StateError: The state file cannot be used, or does not go with the settings.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         url = settings.s3_endpoint_url
-        self._read_weights: ReadWeights = digest_of_uri if url is None else S3WeightReader(url)
+        self._read_weights: ReadWeights = digest_of_uri if url is None else _s3_reader(url)
         self.clock = EmulatedClock(clock, settings.time_scale)
         self.faults = FaultBook()
         self.answers = AnswerBook()

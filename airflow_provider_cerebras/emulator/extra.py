@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-_PACKAGES = {"boto3", "botocore", "fastapi", "starlette", "uvicorn"}
+_EXTRAS = {
+    "fastapi": "emulator",
+    "starlette": "emulator",
+    "uvicorn": "emulator",
+    "boto3": "s3",
+    "botocore": "s3",
+}
 
 
 def what_to_install(error: ModuleNotFoundError) -> str | None:
     """Which extra to install, if it is for the lack of one that a module was not found; else None."""
-    if (error.name or "").partition(".")[0] not in _PACKAGES:
+    if (extra := _EXTRAS.get((error.name or "").partition(".")[0])) is None:
         return None
-    return f"The emulator needs {error.name}: pip install 'airflow-provider-cerebras[emulator]'"
+    purpose = "The emulator" if extra == "emulator" else "The emulator with --s3-endpoint-url"
+    return f"{purpose} needs {error.name}: pip install 'airflow-provider-cerebras[{extra}]'"

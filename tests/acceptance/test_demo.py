@@ -184,8 +184,11 @@ def test_standalone_serves_the_ui_with_everything_in_place(make: Any) -> None:
     assert "<html" in httpx.get(url, trust_env=False, follow_redirects=True).text
     assert api.get("/api/v2/dags/finetune_upload_deploy").json()["is_paused"] is False
     connection = api.get("/api/v2/connections/cerebras_default").json()
-    assert connection["conn_type"] == "cerebras"
-    assert connection["host"].startswith("http://127.0.0.1:")
+    assert (connection["conn_type"], connection["host"]) == ("cerebras", "http://127.0.0.1")
+    emulator = standalone.read_until(r"Cerebras emulator +(http://\S+)")[1]
+    assert httpx.get(emulator, trust_env=False).headers["content-type"].startswith("text/html")
+    tested = api.post("/api/v2/connections/test", json={"connection_id": "cerebras_default", **connection})
+    assert tested.json()["status"] is True, tested.text
 
     standalone.interrupt()
     assert standalone.wait() != 0

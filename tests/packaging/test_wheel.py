@@ -202,6 +202,10 @@ class TestMetadata:
         needed = [each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each]
         assert {each.partition(">")[0] for each in needed} == DEPENDENCIES
 
+    def test_its_emulator_needs_no_boto3(self, metadata: Message) -> None:
+        extra = [each for each in metadata.get_all("Requires-Dist", []) if "extra == 'emulator'" in each]
+        assert {each.partition(">")[0].lower() for each in extra} == {"fastapi", "pyyaml", "uvicorn"}
+
 
 class TestInstalled:
     """The wheel alone beside Airflow."""
@@ -229,6 +233,8 @@ class TestInstalled:
 
     def test_with_its_emulator_it_uploads(self, environment: Environment, built: dict[str, Path]) -> None:
         environment.install(f"{built['.whl']}[emulator]")
+        boto3 = "import importlib.util; print(importlib.util.find_spec('boto3'))"
+        assert environment.run("python", "-c", boto3).strip() == "None"
         emulator = environment.start("cerebras-emulator", "--port", "0", "--sync-seconds", "0.5")
         try:
             assert emulator.stdout is not None

@@ -183,6 +183,8 @@ class EmulatorClient:
         connection = self._organization.connection(self.base_url)
         if self.settings.tls_self_signed:
             connection["extra"]["verify"] = str(self.settings.tls_cert)
+        if "host" in changes:
+            connection.pop("port", None)
         return json.dumps({**connection, **changes, "extra": {**connection["extra"], **changes.get("extra", {})}})
 
     def reset(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -69,9 +70,12 @@ class OrganizationConfig(BaseModel):
         :param base_url: URL of the emulator.
         """
         extra = {"org_name": self.name, "inference_api_key": next(iter(self.inference_keys), None)}
+        url = urlsplit(base_url)
         return {
             "conn_type": "cerebras",
-            "host": base_url,
+            # In fields of their own: the Test button of Airflow 3.3.1 and 3.3.2 refuses a connection without a port.
+            "host": url._replace(netloc=url.netloc.removesuffix(f":{url.port}")).geturl(),
+            **({} if url.port is None else {"port": url.port}),
             "password": next(iter(self.management_keys), None),
             "extra": {name: value for name, value in extra.items() if value is not None},
         }

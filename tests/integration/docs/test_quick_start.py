@@ -53,12 +53,12 @@ def test_the_quick_start_does_what_it_says(tmp_path: Path) -> None:
         "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path),
     }
     with emulator(start, env) as printed:
-        url = re.findall(r"http://127\.0\.0\.1:\d+", printed)[0]
+        port = re.findall(r"http://127\.0\.0\.1:(\d+)", printed)[0]
         # The connection that the page shows is the one that the emulator prints, but for the port.
         assert re.sub(r"\s", "", export).removeprefix("export") == re.sub(
-            r"\s", "", printed.splitlines()[1].replace(url, "http://127.0.0.1:8900")
+            r"\s", "", printed.splitlines()[1].replace(f'"port": {port}', '"port": 8900')
         )
-        script = "\n".join((export.replace("http://127.0.0.1:8900", url), run))
+        script = "\n".join((export.replace('"port": 8900', f'"port": {port}'), run))
         finished = subprocess.run(
             ["/bin/sh", "-ec", script], env=env, capture_output=True, text=True, timeout=120, check=False
         )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -94,13 +96,38 @@ def test_a_port_that_is_taken_is_said_in_one_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith(f"Cannot listen on 127.0.0.1 port {port}: ")
 
 
-@pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "boto3"])
-def test_without_the_extra_it_says_how_to_install_it(missing: str, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{missing!r}] = None\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    ended = subprocess.run(COMMAND, capture_output=True, text=True, env=environment, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr == f"The emulator needs {missing}: pip install 'airflow-provider-cerebras[emulator]'\n"
+def without(missing: str, folder: Path) -> dict[str, str]:
+    """An environment in which a package is not there."""
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{missing!r}] = None\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+@pytest.mark.parametrize(
+    ("missing", "options", "advice"),
+    [
+        ("fastapi", [], "The emulator needs fastapi: pip install 'airflow-provider-cerebras[emulator]'"),
+        ("uvicorn", [], "The emulator needs uvicorn: pip install 'airflow-provider-cerebras[emulator]'"),
+        (
+            "boto3",
+            ["--port", "0", "--s3-endpoint-url", "http://127.0.0.1:9"],
+            "The emulator with --s3-endpoint-url needs boto3: pip install 'airflow-provider-cerebras[s3]'",
+        ),
+    ],
+)
+def test_without_the_extra_it_says_how_to_install_it(
+    missing: str, options: list[str], advice: str, tmp_path: Path
+) -> None:
+    environment = without(missing, tmp_path)
+    ended = subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (1, f"{advice}\n")
+
+
+def test_it_needs_no_boto3_as_long_as_it_reads_no_weights(tmp_path: Path) -> None:
+    environment = without("boto3", tmp_path)
+    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Cerebras emulator ready at ")
+        process.terminate()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -114,7 +141,8 @@ def test_it_says_when_it_is_ready_and_ends_well_on_a_signal(ending: signal.Signa
         ready, connection = process.stdout.readline(), process.stdout.readline()
         url = ready.removeprefix("Cerebras emulator ready at ").strip()
         assert connection.startswith("AIRFLOW_CONN_CEREBRAS_DEFAULT='{")
-        assert url in connection
+        fields = json.loads(shlex.split(connection)[0].partition("=")[2])
+        assert f"{fields['host']}:{fields['port']}" == url
         with httpx.Client(base_url=url, timeout=60) as client:
             assert client.get("/_emulator/health").status_code == 200
             client.post("/_emulator/faults", json={"operation": "*", "hold": True})

@@ -173,7 +173,8 @@ async def test_the_first_organization_of_a_file_is_the_connection(start: Any) ->
     connection = json.loads(airflow_connection(settings, "http://127.0.0.1:1").partition("=")[2].strip("'"))
     assert connection == {
         "conn_type": "cerebras",
-        "host": "http://127.0.0.1:1",
+        "host": "http://127.0.0.1",
+        "port": 1,
         "password": "acme-management-key",
         "extra": {"org_name": "acme"},
     }

@@ -219,3 +219,7 @@ def test_the_connection_can_be_changed(emulator: EmulatorClient) -> None:
     assert changed == {**plain, "extra": {**plain["extra"], "max_retries": 0}}
     other = json.loads(emulator.connection(password="other"))
     assert other == {**plain, "password": "other"}
+    elsewhere = json.loads(emulator.connection(host="https://api.example.com"))
+    assert elsewhere == {name: value for name, value in plain.items() if name != "port"} | {
+        "host": "https://api.example.com"
+    }

@@ -84,7 +84,7 @@ def test_it_serves_https_with_a_certificate_that_it_signs_itself(tmp_path: Path)
         call = operations.list_model_architectures("my-org")
         own = ClientSettings(
             management_key=connection["password"],
-            base_url=connection["host"],
+            base_url=f"{connection['host']}:{connection['port']}",
             verify=connection["extra"]["verify"],
             max_retries=0,
         )

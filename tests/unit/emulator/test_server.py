@@ -107,7 +107,8 @@ def test_the_airflow_connection_is_an_assignment_for_a_shell() -> None:
     assert name == "AIRFLOW_CONN_CEREBRAS_DEFAULT"
     assert json.loads(value) == {
         "conn_type": "cerebras",
-        "host": "http://127.0.0.1:8900",
+        "host": "http://127.0.0.1",
+        "port": 8900,
         "password": "it's",
         "extra": {"org_name": "my-org", "inference_api_key": '"quoted"'},
     }

@@ -15,9 +15,9 @@ from moto.server import ThreadedMotoServer
 from safetensors.numpy import save
 
 from airflow_provider_cerebras.emulator.app import create_app
+from airflow_provider_cerebras.emulator.service.s3_weights import S3WeightReader
 from airflow_provider_cerebras.emulator.service.weights import (
     DTYPE_BITS,
-    S3WeightReader,
     WeightsError,
     check_config,
     check_header,

@@ -1,0 +1,127 @@
+"""Weights in S3: what must be there, and the digest of it. The only module of the emulator that needs boto3."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_provider_cerebras.emulator.service.weights import (
+    LENGTH_BYTES,
+    MAX_JSON_BYTES,
+    WeightsError,
+    check_config,
+    check_header,
+    check_index,
+    header_length,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES = 1 << 20
+READERS = 8
+"""Uploads whose weights are read at the same time; the others wait for their turn."""
+
+
+class S3WeightReader:
+    """Reads weights in the background.
+
+    :param endpoint_url: The S3 service. Credentials and region come from AWS's environment variables.
+    """
+
+    def __init__(self, endpoint_url: str) -> None:
+        # A session of its own, since boto3's default one keeps the first credentials that it has found.
+        self._s3: S3Client = boto3.Session().client(
+            "s3",
+            endpoint_url=endpoint_url,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"total_max_attempts": 3, "mode": "standard"},
+                # A bucket as a host name needs a wildcard DNS entry, which a local S3 service rarely has.
+                s3={"addressing_style": "path"},
+            ),
+        )
+        self._turns = threading.BoundedSemaphore(READERS)
+
+    def __call__(self, weight_uri: str) -> Future[str]:
+        """Start to read the weights at an S3 URI; the result is their digest, or a :class:`WeightsError`."""
+        future: Future[str] = Future()
+
+        def read() -> None:
+            with self._turns:
+                try:
+                    future.set_result(self._digest(weight_uri))
+                except Exception as error:  # noqa: BLE001  whatever happens, the sync must end
+                    future.set_exception(error)
+
+        # A daemon, so that an S3 service that does not answer cannot keep the emulator from stopping.
+        threading.Thread(target=read, name=f"weights {weight_uri}", daemon=True).start()
+        return future
+
+    def _digest(self, weight_uri: str) -> str:
+        bucket, _, path = weight_uri.removeprefix("s3://").partition("/")
+        prefix = path.rstrip("/") + "/"
+        keys = self._keys(bucket, prefix)
+        weights = sorted(key for key in keys if key.endswith(".safetensors"))
+        if not weights:
+            raise WeightsError(f"there is no *.safetensors object under s3://{bucket}/{prefix}")
+        if f"{prefix}config.json" not in keys:
+            raise WeightsError(f"s3://{bucket}/{prefix}config.json is missing")
+        with self._object(bucket, f"{prefix}config.json") as (body, size):
+            check_config(_small(body, size))
+        for key in keys:
+            if key.endswith(".safetensors.index.json"):
+                folder = key.rpartition("/")[0] + "/"
+                with self._object(bucket, key) as (body, size):
+                    check_index(_small(body, size), (shard.removeprefix(folder) for shard in weights))
+        digest = hashlib.sha256()
+        for key in weights:
+            with self._object(bucket, key) as (body, size):
+                _hash_safetensors(body, size, digest)
+        return digest.hexdigest()
+
+    def _keys(self, bucket: str, prefix: str) -> list[str]:
+        try:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        except (BotoCoreError, ClientError) as error:
+            raise WeightsError(f"s3://{bucket}/{prefix} cannot be listed: {error}") from error
+
+    @contextmanager
+    def _object(self, bucket: str, key: str) -> Iterator[tuple[StreamingBody, int]]:
+        try:
+            answer = self._s3.get_object(Bucket=bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                yield body, answer["ContentLength"]
+        except (BotoCoreError, ClientError) as error:
+            raise WeightsError(f"s3://{bucket}/{key} cannot be read: {error}") from error
+        except WeightsError as error:
+            raise WeightsError(f"s3://{bucket}/{key} is broken: {error}") from error
+
+
+def _small(body: StreamingBody, size: int) -> bytes:
+    if size > MAX_JSON_BYTES:
+        raise WeightsError(f"it has {size} bytes, more than the {MAX_JSON_BYTES} allowed")
+    return body.read()
+
+
+def _hash_safetensors(body: StreamingBody, size: int, digest: hashlib._Hash) -> None:
+    start = body.read(LENGTH_BYTES)
+    length = header_length(start, size)
+    header = body.read(length)
+    check_header(header, size - LENGTH_BYTES - length)
+    digest.update(start)
+    digest.update(header)
+    for chunk in body.iter_chunks(CHUNK_BYTES):
+        digest.update(chunk)
