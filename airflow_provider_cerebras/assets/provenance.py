@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.status import serving_model
-from airflow_provider_cerebras.durable.identity import OWN_ALIAS
+from airflow_provider_cerebras.durable.identity import is_own
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -59,7 +59,7 @@ def of_version(version: ModelVersion) -> Provenance:
     held = version.details.version_aliases
     return Provenance(
         model_version=version.name,
-        version_aliases=None if held is None else tuple(alias for alias in held if not OWN_ALIAS.fullmatch(alias)),
+        version_aliases=None if held is None else tuple(alias for alias in held if not is_own(alias)),
         weight_uri=version.details.customer_s3_uri,
     )
 
@@ -69,7 +69,7 @@ def is_marked_by_airflow(version: ModelVersion) -> bool:
 
     :param version: what an upload, a look at one version or the list answered.
     """
-    return any(OWN_ALIAS.fullmatch(alias) for alias in version.details.version_aliases or ())
+    return any(is_own(alias) for alias in version.details.version_aliases or ())
 
 
 def trace_version(client: CerebrasClient, model_version: str, *, log: Log) -> Provenance:

@@ -10,7 +10,7 @@ from airflow_provider_cerebras import weights
 from airflow_provider_cerebras.api.errors import NotFound
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_entry, classify_version, serving_model
-from airflow_provider_cerebras.durable.identity import OWN_ALIAS
+from airflow_provider_cerebras.durable.identity import is_own
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _aliases_of(hook: CerebrasHook, model_version: str | None) -> JsonValue:
 
 
 def _aliases(aliases: Iterable[str] | None) -> JsonValue:
-    return None if aliases is None else [alias for alias in aliases if not OWN_ALIAS.fullmatch(alias)]
+    return None if aliases is None else [alias for alias in aliases if not is_own(alias)]
 
 
 def _number(model_version: str | None) -> JsonValue:

@@ -14,7 +14,7 @@ from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conf
 from airflow_provider_cerebras.api.evidence import held_aliases, numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName, validate_alias
 from airflow_provider_cerebras.durable.alias_lists import READ_LAG, AliasEditor
-from airflow_provider_cerebras.durable.identity import OWN_ALIAS, refuse_reserved
+from airflow_provider_cerebras.durable.identity import is_own, refuse_reserved
 from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse, InvalidArgument
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class AliasChange(NamedTuple):
             ``remove``.
         """
         if self.replace is not None:
-            kept = [alias for alias in aliases if OWN_ALIAS.fullmatch(alias)]
+            kept = [alias for alias in aliases if is_own(alias)]
             return list(dict.fromkeys((*kept, *self.replace)))
         return [alias for alias in dict.fromkeys((*aliases, *self.add)) if alias not in self.remove]
 
@@ -232,7 +232,7 @@ def change_aliases(
         except (BadRequest, Conflict):
             _check_free(client, name, add)
             raise
-    aliases = [alias for alias in held if not OWN_ALIAS.fullmatch(alias)]
+    aliases = [alias for alias in held if not is_own(alias)]
     log.info("Model version %s has the aliases %s.", name, ", ".join(aliases) or "none")
     return str(name), aliases
 

@@ -20,6 +20,25 @@ if TYPE_CHECKING:
 OWN_ALIAS = re.compile(r"airflow-([0-9a-f]{40})-([0-9]+)(?:-([0-9]+))?")
 """The aliases that this package makes: base, generation, and in a claim the attempt."""
 _RESERVED = re.compile(r"airflow-[0-9a-f]{40}-.*")
+_WEIGHTS = re.compile(r"weights-[0-9a-f]{40}")
+
+
+def is_own(alias: str) -> bool:
+    """Tell whether an alias is one that this package makes.
+
+    :param alias: the alias.
+    """
+    return bool(OWN_ALIAS.fullmatch(alias) or _WEIGHTS.fullmatch(alias))
+
+
+def weights_alias(weights_digest: str, system_fingerprint_suffix: str | None) -> str:
+    """Make the alias by which a version of the same weights is found, whoever has uploaded it.
+
+    :param weights_digest: digest of the weights.
+    :param system_fingerprint_suffix: as given in the upload; another one makes another version.
+    """
+    text = json.dumps([weights_digest, system_fingerprint_suffix or ""])
+    return f"weights-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
 def refuse_reserved(aliases: Iterable[str], argument: str) -> None:
@@ -34,6 +53,11 @@ def refuse_reserved(aliases: Iterable[str], argument: str) -> None:
             raise InvalidArgument(
                 f"{argument}: {alias!r} is reserved. A task run finds its own model version by an alias of this form "
                 "(airflow-<40 hexadecimal digits>-...), so nobody else may set one."
+            )
+        if _WEIGHTS.fullmatch(alias):
+            raise InvalidArgument(
+                f"{argument}: {alias!r} is reserved. skip_unchanged finds a model version of the same weights by an "
+                "alias of this form (weights-<40 hexadecimal digits>), so nobody else may set one."
             )
 
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
-from airflow_provider_cerebras.api.errors import UnexpectedResponse
+from airflow_provider_cerebras.api.errors import CerebrasError, UnexpectedResponse
 from airflow_provider_cerebras.api.evidence import numbered_name
-from airflow_provider_cerebras.exceptions import InvalidArgument, WeightsChanged
+from airflow_provider_cerebras.durable.alias_lists import AliasEditor
+from airflow_provider_cerebras.durable.aliases import find_version
+from airflow_provider_cerebras.durable.identity import weights_alias
+from airflow_provider_cerebras.durable.upload_steps import known_aliases
+from airflow_provider_cerebras.exceptions import AliasesUnsettled, InvalidArgument, WeightsChanged
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.client import CerebrasClient
+    from airflow_provider_cerebras.polling.log import Log
     from airflow_provider_cerebras.weights.objects import Listing, StoredObject
 
 
@@ -99,15 +104,18 @@ def check_seal(seal: Seal, aws_conn_id: str, model_version: str) -> None:
     )
 
 
-def check_version(client: CerebrasClient, model_version: str, weights_digest: str, aws_conn_id: str) -> None:
+def check_version(
+    client: CerebrasClient, model_version: str, weights_digest: str, aws_conn_id: str, *, log: Log
+) -> None:
     """Make sure that what a version was made of is still as it was before the upload.
 
-    Calls ``GET /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
+    Calls ``GET`` and, if it is not, ``PATCH /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
     :param client: how to reach the service, which knows where the weights are.
     :param model_version: full name of the version, which is synced.
     :param weights_digest: digest from before the upload.
     :param aws_conn_id: id of the AWS connection.
+    :param log: where it says what it did.
     :raises UnexpectedResponse: if the service does not say where the weights are.
     :raises WeightsChanged: if something else is there now.
     :raises WeightsUnreadable: if S3 does not answer, or refuses.
@@ -119,7 +127,27 @@ def check_version(client: CerebrasClient, model_version: str, weights_digest: st
             f"The response about model version {model_version} does not say where its weights are (customer_s3_uri), "
             "so they cannot be compared with weights_digest."
         )
-    check_seal(Seal(weight_uri, weights_digest), aws_conn_id, model_version)
+    try:
+        check_seal(Seal(weight_uri, weights_digest), aws_conn_id, model_version)
+    except WeightsChanged:
+        disown(client, model_version, weights_alias(weights_digest, version.details.system_fingerprint_suffix), log=log)
+        raise
+
+
+def disown(client: CerebrasClient, model_version: str, alias: str, *, log: Log) -> None:
+    """Keep later uploads of the same weights from adopting a version that may hold a mixture; it never fails a task.
+
+    :param client: how to reach the service.
+    :param model_version: full name of the version, by number.
+    :param alias: the alias of the weights.
+    :param log: where it says what it did.
+    """
+    try:
+        version = find_version(client, model_version)
+        if version is not None and alias in (known_aliases(version) or ()):
+            AliasEditor(client, log=log).change(version.name, remove=[alias], settle=False)
+    except (CerebrasError, AliasesUnsettled) as error:
+        log.warning("The alias %s stays on model version %s: %s", alias, model_version, error)
 
 
 def _list(weight_uri: str, aws_conn_id: str) -> Listing:

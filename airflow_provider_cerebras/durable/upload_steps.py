@@ -32,6 +32,7 @@ class UploadRequest(NamedTuple):
     :param identity: who is asking; None: nothing is adopted.
     :param claims: whether the version says which attempt waits for it, for the sake of a kill.
     :param begins: whether no version of this identity can be this task run's; see :mod:`.generations`.
+    :param weights_alias: alias by which a version of the same weights is found and adopted; None: that is not wanted.
     """
 
     org_name: str
@@ -43,6 +44,7 @@ class UploadRequest(NamedTuple):
     identity: Identity | None = None
     claims: bool = False
     begins: bool = False
+    weights_alias: str | None = None
 
     @property
     def own_aliases(self) -> tuple[str, ...]:
@@ -63,11 +65,13 @@ class Seen(NamedTuple):
     :param holders: the versions that hold the aliases that the user wants.
     :param just_made: whether this very attempt has made ``mine``. If that one fails, it is not replaced: the weights
         are the same, and so would the failure be.
+    :param same: the version of the same weights, if there is one and ``mine`` is None; it may be of another task.
     """
 
     mine: ModelVersion | None
     holders: Mapping[str, ModelVersion]
     just_made: bool = False
+    same: ModelVersion | None = None
 
 
 class Create(NamedTuple):
@@ -116,13 +120,9 @@ def decide(request: UploadRequest, seen: Seen) -> Step:
     :param request: what is wanted.
     :param seen: what is there; ``mine`` has no :func:`mismatch`.
     """
-    mine = seen.mine
+    mine = seen.mine or seen.same
     if mine is not None and classify_version(mine).progress is Progress.FAILED:
-        if seen.just_made or request.identity is None:
-            return Finish(mine)
-        held = known_aliases(mine) or ()
-        given_up = [alias for alias in held if alias in request.version_aliases or request.identity.owns(alias)]
-        return ChangeAliases(mine.name, (), tuple(given_up), "it failed to sync and makes room for another")
+        return _after_failure(request, seen, mine)
     left_out: set[str] = set()
     for alias in request.version_aliases:
         holder = seen.holders.get(alias)
@@ -140,13 +140,28 @@ def decide(request: UploadRequest, seen: Seen) -> Step:
         # Either it is moved once there is something to move it to, or the task was cleared since and a newer attempt
         # has it: that is where it belongs.
         left_out.add(alias)
-    wanted = [alias for alias in (*request.own_aliases, *request.version_aliases) if alias not in left_out]
+    # A version of the same weights may be of another task, whose version it stays.
+    own_aliases = () if mine is not None and mine is seen.same else request.own_aliases
+    wanted = [alias for alias in (*own_aliases, *request.version_aliases) if alias not in left_out]
     if mine is None:
-        return Create(tuple(wanted))
+        return Create((*wanted, *filter(None, [request.weights_alias])))
     missing = tuple(alias for alias in wanted if alias not in (known_aliases(mine) or ()))
     if missing:
         return ChangeAliases(mine.name, missing, (), f"it lacked {', '.join(missing)}")
     return Finish(mine)
+
+
+def _after_failure(request: UploadRequest, seen: Seen, failed: ModelVersion) -> Step:
+    """Make room for another version, by taking from the failed one what the other one needs."""
+    reason = "it failed to sync and makes room for another"
+    if seen.mine is None:
+        return ChangeAliases(failed.name, (), tuple(filter(None, [request.weights_alias])), reason)
+    if seen.just_made or request.identity is None:
+        return Finish(failed)
+    needed = {*request.version_aliases, request.weights_alias}
+    held = known_aliases(failed) or ()
+    given_up = tuple(alias for alias in held if alias in needed or request.identity.owns(alias))
+    return ChangeAliases(failed.name, (), given_up, reason)
 
 
 def known_aliases(version: ModelVersion) -> tuple[str, ...] | None:
@@ -197,6 +212,24 @@ def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -
     if (suffix or "") != (request.system_fingerprint_suffix or ""):
         return Mismatch("system_fingerprint_suffix", request.system_fingerprint_suffix or "none", suffix)
     return None
+
+
+def is_same(request: UploadRequest, version: ModelVersion) -> bool:
+    """Tell whether a version that was found by the alias of the weights is proved to be one that may be adopted.
+
+    Where its weights lay does not count: the same bytes may be at several places.
+
+    :param request: what is wanted.
+    :param version: what was found.
+    """
+    name = _parsed(version.name)
+    return (
+        name is not None
+        and name.number is not None
+        and (name.org_name, name.model_arch_id) == (request.org_name, request.model_arch_id)
+        and request.weights_alias in (known_aliases(version) or ())
+        and (version.details.system_fingerprint_suffix or "") == (request.system_fingerprint_suffix or "")
+    )
 
 
 def is_older(request: UploadRequest, found: ModelVersion) -> bool:

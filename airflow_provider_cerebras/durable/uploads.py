@@ -33,6 +33,7 @@ from airflow_provider_cerebras.durable.upload_steps import (
     decide,
     is_noted_version,
     is_older,
+    is_same,
     known_aliases,
     mismatch,
     retirement,
@@ -120,6 +121,13 @@ class Upload:
         for _ in range(_MAX_STEPS):
             step = decide(self._request, seen)
             if isinstance(step, Finish):
+                if seen.mine is None:
+                    self._log.info(
+                        "The weights are unchanged: model version %s carries the alias %s of their digest (%s).",
+                        step.version.name,
+                        self._request.weights_alias,
+                        classify_version(step.version).words,
+                    )
                 self._finish(step.version)
                 return step.version
             seen = self._do(step, seen)
@@ -198,7 +206,7 @@ class Upload:
         try:
             version = self._client.send(call)
         except OutcomeUnknown as error:
-            if request.identity is None:
+            if request.identity is None and request.weights_alias is None:
                 raise  # nothing tells whether a version that is found then is ours
             self._in_doubt = True
             self._doubt(error)
@@ -207,16 +215,31 @@ class Upload:
             # It may be that an alias was taken in between, for which the status is not documented. If nothing has
             # changed, it is about something else, or the service does not show yet what an earlier request has made.
             now_seen = self._look()
-            if decide(request, now_seen) == step:
+            if decide(self._request, now_seen) != step:
+                return now_seen
+            try:
                 self._wait_for_lag(refusal, step)
-                return self._look()
-            return now_seen
+            except (BadRequest, Conflict):
+                if request.weights_alias not in step.aliases:
+                    raise
+                self._forget_weights_alias(f"perhaps the service refuses it ({refusal})")
+            return self._look()
         self._made = version.name
         self._task_state.update(model_version=version.name)
         # The answer need not repeat the aliases, but it is to a request that set them.
         details = version.details.model_copy(update={"version_aliases": list(step.aliases)})
         made = version.model_copy(update={"response": details})
         return Seen(made, {**seen.holders, **dict.fromkeys(step.aliases, made)}, just_made=True)
+
+    def _forget_weights_alias(self, reason: str) -> None:
+        """Upload as if no version of the same weights had been asked for."""
+        self._log.warning(
+            "The alias %s, by which unchanged weights are found, is left out: %s. Uploading without it.",
+            self._request.weights_alias,
+            reason,
+        )
+        self._request = self._request._replace(weights_alias=None)
+        self._refusals = 0
 
     def _wait_for_lag(self, refusal: BadRequest | Conflict, step: Create) -> None:
         """Wait longer each time if the refusal can be about an alias, else give up at once."""
@@ -255,7 +278,18 @@ class Upload:
             self._found_by = f"it carries the alias {request.identity.alias}"
         if mine is None:
             mine = self._look_by_number()
-        return Seen(mine, holders, just_made=mine is not None and mine.name == self._made)
+        same = self._find_same() if mine is None else None
+        return Seen(mine, holders, just_made=mine is not None and mine.name == self._made, same=same)
+
+    def _find_same(self) -> ModelVersion | None:
+        """Find the version of the same weights, whoever has made it."""
+        if self._request.weights_alias is None:
+            return None
+        found = self._get(self._request.name(self._request.weights_alias))
+        if found is not None and not is_same(self._request, found):
+            self._forget_weights_alias(f"the response about {found.name} does not show that it is of the same weights")
+            return None
+        return found
 
     def _check(self, found: ModelVersion, alias: str) -> None:
         """Make sure that what carries our alias is what this task run uploads: anybody can compute the alias."""

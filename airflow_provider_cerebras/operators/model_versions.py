@@ -30,15 +30,16 @@ from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
 from airflow_provider_cerebras.durable.generations import Ledger, highest_generation
-from airflow_provider_cerebras.durable.identity import identify, refuse_reserved
+from airflow_provider_cerebras.durable.identity import identify, refuse_reserved, weights_alias
 from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims, retire
-from airflow_provider_cerebras.durable.seals import Seal, check_seal, need_connection, take_seal
+from airflow_provider_cerebras.durable.seals import Seal, check_seal, disown, need_connection, take_seal
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
 from airflow_provider_cerebras.durable.uploads import Upload
 from airflow_provider_cerebras.exceptions import (
     MODEL_VERSION_ERRORS,
     AliasesUnsettled,
+    InvalidArgument,
     VersionInUse,
     WeightsChanged,
     permanent_errors_fail,
@@ -99,6 +100,9 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         None, and they are not listed. (templated)
     :param weights_digest: digest that the weights must have, which ``airflow_provider_cerebras.weights.weights_digest``
         gives to the training task; needs ``aws_conn_id``; default None, any. (templated)
+    :param skip_unchanged: whether a version of weights with the same digest and suffix is adopted, whoever has uploaded
+        it, instead of uploading them again; needs ``aws_conn_id``, and excludes ``delete_on_kill``; default False.
+        (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
@@ -124,6 +128,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         delete_on_kill=BOOLEAN,
         aws_conn_id=CONN_ID.or_none,
         weights_digest=DIGEST.or_none,
+        skip_unchanged=BOOLEAN,
     )
     operator_extra_links = (CerebrasWeightsLink(), CerebrasConsoleLink())
     event_ids = ("model_version",)
@@ -146,6 +151,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         delete_on_kill: bool = False,
         aws_conn_id: str | None = None,
         weights_digest: str | XComArg | None = None,
+        skip_unchanged: bool = False,
         cerebras_conn_id: str = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -167,6 +173,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         self.delete_on_kill = delete_on_kill
         self.aws_conn_id = aws_conn_id
         self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # rendered before execute
+        self.skip_unchanged = skip_unchanged
         self._seal: Seal | None = None
         self._request: UploadRequest | None = None
         self._model_version: str | None = None
@@ -253,13 +260,19 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         try:
             check_seal(self._seal, self.aws_conn_id, model_version)
         except WeightsChanged:
+            if alias := self._weights_alias:
+                disown(self.hook.get_conn(), model_version, alias, log=self.log)
             if self.deferrable:
                 leave_result(self, context, None)
             raise
         self.log.info("The weights at %s are as they were before the upload.", self.weight_uri)
 
     def _check_request(self) -> None:
-        need_connection(self.aws_conn_id, weights_digest=self.weights_digest)
+        need_connection(self.aws_conn_id, weights_digest=self.weights_digest, skip_unchanged=self.skip_unchanged)
+        if self.skip_unchanged and self.delete_on_kill:
+            raise InvalidArgument(
+                "skip_unchanged: other tasks may have adopted the version, so it cannot go with delete_on_kill=True."
+            )
         # Makes the call once without sending it, so that every argument is checked before the first request.
         operations.upload_model_version(
             self.hook.org_name,
@@ -286,7 +299,14 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             identity=identity,
             claims=self.delete_on_kill,
             begins=begins,
+            weights_alias=self._weights_alias,
         )
+
+    @property
+    def _weights_alias(self) -> str | None:
+        if self._seal is None or not self.skip_unchanged:
+            return None
+        return weights_alias(self._seal.digest, self.system_fingerprint_suffix)
 
     def _identity(self, context: Context) -> Identity:
         return identify(

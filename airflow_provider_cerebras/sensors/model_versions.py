@@ -68,7 +68,7 @@ class CerebrasModelVersionSensor(WaitSensor):
 
     def _approve(self, result: str) -> None:
         if self.weights_digest is not None and self.aws_conn_id is not None:
-            check_version(self.hook.get_conn(), result, self.weights_digest, self.aws_conn_id)
+            check_version(self.hook.get_conn(), result, self.weights_digest, self.aws_conn_id, log=self.log)
 
     def _new_poller(self, *, deadline: float | None, started: float, is_first: bool) -> ModelVersionPoller:
         return ModelVersionPoller(self.model_version, deadline=deadline, started=started, is_first=is_first)

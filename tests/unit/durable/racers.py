@@ -1,7 +1,8 @@
 """Eight processes that upload the same thing at the same instant, round after round; run by ``test_race.py``.
 
-Usage: ``python racers.py <base URL> <key> <organization> <processes> <rounds>``. Writes one line of JSON for each
-process: the numbers of the versions that it ended with.
+Usage: ``python racers.py <base URL> <key> <organization> <processes> <rounds> [unchanged]``. With ``unchanged``, each
+process is a DAG of its own that uploads the same weights, which are other ones in each round. Writes one line of JSON
+for each process: the numbers of the versions that it ended with.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api.client import CerebrasClient, ClientSettings
-from airflow_provider_cerebras.durable.identity import Identity
+from airflow_provider_cerebras.durable.identity import Identity, weights_alias
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import UploadRequest
 from airflow_provider_cerebras.durable.uploads import Upload
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
 
 
-def race(barrier: Barrier, number: int, url: str, key: str, org_name: str, rounds: int) -> list[str]:
+def race(barrier: Barrier, number: int, url: str, key: str, org_name: str, rounds: int, unchanged: bool) -> list[str]:
     """Upload once in each round; a round is the next generation of one task run, as if it had been cleared."""
     names = []
     for generation in range(rounds):
@@ -35,6 +36,13 @@ def race(barrier: Barrier, number: int, url: str, key: str, org_name: str, round
             identity=Identity(base="0123456789" * 4, generation=generation, attempt=number),
             claims=True,
         )
+        if unchanged:
+            request = request._replace(
+                version_aliases=(),
+                identity=Identity(base=f"{number:040x}", generation=generation, attempt=1),
+                weights_alias=weights_alias(f"{generation:064x}", None),
+                claims=False,
+            )
         task_state = TaskState({}, key="cerebras_upload", fingerprint="")
         with CerebrasClient(ClientSettings(management_key=key, base_url=url)) as client:
             upload = Upload(client, request, task_state=task_state, log=logging.getLogger(), sleep=lambda seconds: None)
@@ -45,13 +53,13 @@ def race(barrier: Barrier, number: int, url: str, key: str, org_name: str, round
     return names
 
 
-def main(url: str, key: str, org_name: str, processes: int, rounds: int) -> int:
+def main(url: str, key: str, org_name: str, processes: int, rounds: int, unchanged: bool) -> int:
     """Let the processes race, and give the exit code."""
     # Forked before anything has a thread or a connection, so that none of them has to import all this again.
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(processes)
     racers = [
-        context.Process(target=report, args=(barrier, number, url, key, org_name, rounds))
+        context.Process(target=report, args=(barrier, number, url, key, org_name, rounds, unchanged))
         for number in range(1, processes + 1)
     ]
     for racer in racers:
@@ -61,9 +69,9 @@ def main(url: str, key: str, org_name: str, processes: int, rounds: int) -> int:
     return sum(racer.exitcode != 0 for racer in racers)
 
 
-def report(barrier: Barrier, number: int, url: str, key: str, org_name: str, rounds: int) -> None:
+def report(barrier: Barrier, number: int, url: str, key: str, org_name: str, rounds: int, unchanged: bool) -> None:
     try:
-        names = race(barrier, number, url, key, org_name, rounds)
+        names = race(barrier, number, url, key, org_name, rounds, unchanged)
     except BaseException:
         barrier.abort()  # or the others would wait for ever
         raise
@@ -73,5 +81,5 @@ def report(barrier: Barrier, number: int, url: str, key: str, org_name: str, rou
 
 if __name__ == "__main__":
     logging.disable()  # Airflow logs to the standard output
-    _, url, key, org_name, processes, rounds = sys.argv
-    sys.exit(main(url, key, org_name, int(processes), int(rounds)))
+    _, url, key, org_name, processes, rounds, *more = sys.argv
+    sys.exit(main(url, key, org_name, int(processes), int(rounds), more == ["unchanged"]))

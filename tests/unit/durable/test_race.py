@@ -38,6 +38,19 @@ def test_eight_processes_at_the_same_instant_make_one_version(emulator: Emulator
     assert uploads[409] > 0
 
 
+def test_eight_dags_with_the_same_weights_make_one_version(emulator: EmulatorClient) -> None:
+    rounds = 3
+    arguments = [emulator.base_url, emulator.settings.management_key, emulator.org, str(PROCESSES), str(rounds)]
+    finished = subprocess.run([sys.executable, RACERS, *arguments, "unchanged"], capture_output=True, text=True)
+
+    assert finished.returncode == 0, finished.stderr
+    ended = [json.loads(line) for line in finished.stdout.splitlines()]
+    assert ended == [[str(number) for number in range(1, rounds + 1)]] * PROCESSES
+    uploads = Counter(request.status for request in emulator.requests("upload_model_version"))
+    assert uploads[200] == rounds
+    assert uploads[409] > 0
+
+
 def test_eight_processes_promote_eight_aliases_onto_one_version_and_all_hold(emulator: EmulatorClient) -> None:
     """With writes that take a while, so that all have read the list before the first has written it."""
     rounds = 1

@@ -91,6 +91,14 @@ class TestBeforeTheUpload:
             operator(weights_digest=SOME_DIGEST, aws_conn_id=None).execute(context())
         assert service.requests() == []
 
+    @pytest.mark.parametrize("more", [{"aws_conn_id": None}, {"delete_on_kill": True}])
+    def test_skip_unchanged_needs_a_connection_and_excludes_a_deletion(
+        self, service: Service, more: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InvalidArgument, match=r"^skip_unchanged: "):
+            upload(skip_unchanged=True, **more).execute(context())
+        assert service.requests() == []
+
     def test_other_weights_are_not_uploaded(self, service: Service, s3: S3Client) -> None:
         digest = weights_digest(URI, "store")
         overwrite(s3)
@@ -180,6 +188,36 @@ class TestAfterTheSync:
         monkeypatch.setattr(type(later), "log", journal, raising=False)
         assert later.execute_complete(context(), event_of(trigger)) == V1
         assert "not compared" in journal.text
+
+
+class TestUnchanged:
+    def test_another_dag_adopts_the_same_weights_until_they_may_be_a_mixture(
+        self, service: Service, s3: S3Client
+    ) -> None:
+        arguments: dict[str, Any] = {"skip_unchanged": True, "wait_for_completion": True, "deferrable": True}
+        trigger = defer(upload(**arguments), context())
+        service.finish()
+        other: Any = {"ti": TaskInstance(dag_id="other")}
+        digest = weights_digest(URI, "store")
+        assert upload(skip_unchanged=True).execute(other) == V1
+        overwrite(s3)
+        with pytest.raises(WeightsChanged):
+            upload(**arguments).execute_complete(context(), event_of(trigger))
+        # They are as before again, but the version has perhaps something else in it.
+        s3.delete_object(Bucket="models", Key="run-1/extra.txt")
+        put(s3, "models", "run-1", FILES)
+        assert weights_digest(URI, "store") == digest
+        assert upload(skip_unchanged=True).execute(other) == V1.replace("/1", "/2")
+
+    def test_a_sensor_that_sees_a_change_takes_the_alias_off(self, service: Service, s3: S3Client) -> None:
+        digest = weights_digest(URI, "store")
+        upload(skip_unchanged=True).execute(context())
+        service.finish()
+        overwrite(s3)
+        with pytest.raises(WeightsChanged):
+            sensor(weights_digest=digest).execute(context())
+        (version,) = service.versions().values()
+        assert not [alias for alias in version.aliases if alias.startswith("weights-")]
 
 
 class TestSensor:
