@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _ASKING_TAKES = 3.0
 
@@ -118,3 +118,66 @@ def _ask_database(key: TaskKey) -> list[Any]:
         dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
     )
     return [] if ti is None else [ti.state]
+
+
+def ask_task_states(key: TaskKey, task_ids: Sequence[str]) -> dict[str, str | None]:
+    """Ask Airflow's database for the states of tasks of the same run and map index.
+
+    This blocks.
+
+    :param key: the task that asks.
+    :param task_ids: ids of the tasks; one that Airflow does not know is not in the answer.
+    :raises TaskStateUnknown: if Airflow cannot be asked.
+    """
+    try:
+        if AIRFLOW_V_3_0_PLUS:
+            states = _states_by_supervisor(key, task_ids)
+        else:
+            each = {name: _ask_database(key._replace(task_id=name)) for name in task_ids}
+            states = {name: found[0] for name, found in each.items() if found}
+    except Exception as error:
+        raise TaskStateUnknown(f"Airflow cannot be asked ({type(error).__name__}: {error}).") from error
+    return {name: None if state is None else str(getattr(state, "value", state)) for name, state in states.items()}
+
+
+def _states_by_supervisor(key: TaskKey, task_ids: Sequence[str]) -> dict[str, Any]:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    found: Any = RuntimeTaskInstance.get_task_states(
+        dag_id=key.dag_id, task_ids=list(task_ids), run_ids=[key.run_id], map_index=key.map_index
+    )
+    suffix = "" if key.map_index < 0 else f"_{key.map_index}"
+    return {name.removesuffix(suffix): state for name, state in found.get(key.run_id, {}).items()}
+
+
+def task_seconds(key: TaskKey) -> dict[str, float]:
+    """How long each task of the run took that has ended, in seconds; without those that Airflow does not tell of.
+
+    :param key: the task that asks; others of the same map index are told.
+    """
+    try:
+        if AIRFLOW_V_3_0_PLUS:
+            from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+            rows: Any = RuntimeTaskInstance.get_task_breadcrumbs(dag_id=key.dag_id, run_id=key.run_id)
+        else:
+            from airflow.models.dagrun import DagRun
+
+            runs: Any = DagRun.find(dag_id=key.dag_id, run_id=key.run_id)
+            rows = [vars(ti) for run in runs for ti in run.get_task_instances()]
+        return {
+            row["task_id"]: float(row["duration"])
+            for row in rows
+            if row["map_index"] == key.map_index and row["duration"] is not None
+        }
+    except Exception:  # noqa: BLE001  it is for people only
+        return {}
+
+
+def bundle_version(ti: Any) -> str | None:
+    """Version of the DAG bundle that a task runs from; None: it has none, or Airflow does not say.
+
+    :param ti: what Airflow gives an operator.
+    """
+    version = getattr(getattr(ti, "bundle_instance", None), "version", None)
+    return version if isinstance(version, str) else None

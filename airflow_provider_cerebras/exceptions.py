@@ -82,6 +82,8 @@ class EndpointVerificationFailed(AirflowFailException):
 
     question: object = None
     answer: str | None = None
+    without_content: str | None = None
+    """The message without the question and the answer, where it holds them."""
 
 
 class EvaluationFailed(AirflowFailException):
@@ -93,6 +95,14 @@ class EvaluationFailed(AirflowFailException):
 
 class VerificationNotDone(AirflowException):
     """An endpoint could not be asked, which says nothing about the version that serves. A retry asks again."""
+
+
+class ReleaseFailed(AirflowFailException):
+    """A release failed or was rejected; one sentence says what failed, what serves now, and what to do."""
+
+
+class RecordExists(AirflowFailException):
+    """Another record of a release is stored where this one shall be; it was not overwritten."""
 
 
 class VersionInUse(AirflowFailException):

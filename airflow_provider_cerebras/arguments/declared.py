@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_cerebras.api.names import InvalidValue
 from airflow_provider_cerebras.arguments.kinds import takes
+from airflow_provider_cerebras.assets.reporting import leave_error
 from airflow_provider_cerebras.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class DeclaresArguments:
     """What each argument takes. A class declares its own; those of its base classes are added."""
     template_fields: Any
     log: Any
+    leaves_error = False
+    """Whether the words of an error are left for the task that concludes a release."""
     _renders_text = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -58,7 +61,13 @@ class DeclaresArguments:
     def pre_execute(self, context: Any) -> None:
         """Read the arguments; Airflow calls this before a task begins and before it goes on after a deferral."""
         super().pre_execute(context)  # type: ignore[misc]
-        self.read_arguments()
+        with leave_error(self, context):
+            self.read_arguments()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; Airflow calls this."""
+        with leave_error(self, context):
+            return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
 
     def read_arguments(self) -> None:
         """Read each argument as its type, from what was rendered.
@@ -157,13 +166,14 @@ def _reading(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def execute(self: DeclaresArguments, context: Context, **kwargs: Any) -> Any:
-        self.read_arguments()
-        self._wait_here_if_nested(context)
-        try:
-            return function(self, context, **kwargs)
-        except InvalidValue as error:
-            # Arguments that are right one by one, and wrong together.
-            raise InvalidArgument(str(error)) from error
+        with leave_error(self, context):
+            self.read_arguments()
+            self._wait_here_if_nested(context)
+            try:
+                return function(self, context, **kwargs)
+            except InvalidValue as error:
+                # Arguments that are right one by one, and wrong together.
+                raise InvalidArgument(str(error)) from error
 
     return execute
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.providers.common.compat.sdk import Context
+    from pydantic import JsonValue
 
     from airflow_provider_cerebras.assets.provenance import Provenance
 
@@ -30,7 +31,17 @@ def attach(outlets: list[Any], context: Context, provenance: Provenance) -> None
     :param context: the task's context.
     :param provenance: what was made.
     """
+    attach_extra(outlets, context, provenance.to_extra())
+
+
+def attach_extra(outlets: list[Any], context: Context, extra: Mapping[str, JsonValue]) -> None:
+    """Put plain JSON into the extra of the outlets' events; see :func:`attach`.
+
+    :param outlets: see :func:`own_outlets`.
+    :param context: the task's context.
+    :param extra: what to tell.
+    """
     events = cast("Mapping[Any, Any]", context["outlet_events"])
     for outlet in outlets:
         # What a user's own code has put there already stays.
-        events[outlet].extra = {**provenance.to_extra(), **events[outlet].extra}
+        events[outlet].extra = {**extra, **events[outlet].extra}

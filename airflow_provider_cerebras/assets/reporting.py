@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_cerebras.assets.events import attach, own_outlets
 from airflow_provider_cerebras.assets.openlineage import openlineage_listens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
+    from pydantic import JsonValue
 
     from airflow_provider_cerebras.assets.provenance import Provenance
+
+ERROR_KEY = "cerebras_error"
+"""XCom of a task of a release: the words of the error that it failed with."""
 
 
 def report(task: object, context: Context, find: Callable[[], Provenance]) -> Provenance | None:
@@ -32,10 +39,10 @@ def report(task: object, context: Context, find: Callable[[], Provenance]) -> Pr
     return made
 
 
-def leave_result(task: BaseOperator, context: Context, result: str | None) -> None:
-    """Push what a task will return, since a user may mark its wait as success.
+def leave_result(task: BaseOperator, context: Context, result: JsonValue) -> None:
+    """Push what a task will return: a user may mark its wait as success, or it fails and has a result all the same.
 
-    Airflow runs nothing of the task then, and what comes after it goes on with what is there.
+    After a mark Airflow runs nothing of the task, and what comes after it goes on with what is there.
 
     :param task: the operator or sensor, which may push nothing by ``do_xcom_push=False``.
     :param context: the task's context.
@@ -47,3 +54,34 @@ def leave_result(task: BaseOperator, context: Context, result: str | None) -> No
 
         ti: Any = context["ti"]
         ti.xcom_push(key=XCOM_RETURN_KEY, value=result)
+
+
+@contextmanager
+def leave_error(task: object, context: Context) -> Iterator[None]:
+    """Push the words of the error that a task of a release fails with, for the task that concludes it.
+
+    :param task: the operator or sensor; only one that has ``leaves_error`` set pushes anything.
+    :param context: the task's context.
+    """
+    try:
+        yield
+    except Exception as error:
+        if getattr(task, "leaves_error", False) and not _is_no_failure(error):
+            ti: Any = context["ti"]
+            # The error itself matters more than whether it is told on.
+            with suppress(Exception):
+                ti.xcom_push(key=ERROR_KEY, value=_words(error))
+        raise
+
+
+def _is_no_failure(error: Exception) -> bool:
+    # By its name, for the module of the second one differs between versions of Airflow.
+    return isinstance(error, AirflowSkipException) or type(error).__name__ == "AirflowRescheduleException"
+
+
+def _words(error: Exception) -> str:
+    """What may be shown to everybody: no question and no answer, and nothing of code that is not known."""
+    if (without := getattr(error, "without_content", None)) is not None:
+        return str(without)
+    known = isinstance(error, AirflowException) or type(error).__module__.startswith("airflow_provider_cerebras")
+    return str(error) if known else f"{type(error).__name__}; see the log of the task"

@@ -157,7 +157,7 @@ class Verification:
             return EndpointVerificationFailed(f"{message} log_content=True shows the question and the answer.")
         answer = measurement.answer if measurement else None
         error = EndpointVerificationFailed(f"{message} Question: {chat!r}. Answer: {answer!r}.")
-        error.question, error.answer = chat, answer
+        error.question, error.answer, error.without_content = chat, answer, message
         return error
 
 

@@ -5,7 +5,6 @@ What only a running task needs is imported when it runs: not every parse of a DA
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api.errors import PERMANENT
@@ -26,7 +25,7 @@ from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.deployments import Rollout
 from airflow_provider_cerebras.durable.generations import Ledger
 from airflow_provider_cerebras.durable.identity import identify_evaluation
-from airflow_provider_cerebras.durable.rollout_steps import what_serves
+from airflow_provider_cerebras.durable.rollout_steps import VERDICT_KEY, what_serves
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.exceptions import (
     EvaluationFailed,
@@ -36,6 +35,7 @@ from airflow_provider_cerebras.exceptions import (
 )
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._base import CerebrasOperator
+from airflow_provider_cerebras.operators._locations import make_folder, open_location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -194,7 +194,7 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         if isinstance(self.dataset, list):
             return read_rows(self.dataset)
         try:
-            return read_jsonl(_path(self.dataset, "dataset").read_text("utf-8"))
+            return read_jsonl(open_location(self.dataset, "dataset").read_text("utf-8"))
         except UnicodeDecodeError as error:
             raise ValueError(f"dataset: {shown(str(self.dataset))} is not UTF-8 (byte {error.start}).") from None
 
@@ -213,16 +213,14 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
 
         if self.results_uri is None:
             return None
-        root, name = _path(self.results_uri, "results_uri"), ledger.identity.base[:16]
+        root, name = open_location(self.results_uri, "results_uri"), ledger.identity.base[:16]
         identity, begins = ledger.identify(lambda: highest_number(root, name))
         generation = identity.generation
         if begins:  # what is there is of a DAG run that was deleted and made again under the same id
             generation = max(generation, highest_number(root, name) + 1)
         ledger.begin()
         folder = root / f"{name}-{generation}"
-        # An object store knows no folders, and might make a bucket.
-        if getattr(folder, "protocol", "") in {"", "file", "local"}:
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         store = ResultStore(folder, identity.attempt)
         store.begin({"endpoint_id": plan.endpoint_id, "model_version": version, **_json(plan)})
         self.log.info("The results are stored in %s.", folder)
@@ -292,8 +290,9 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             tell = self.log.warning if evaluation.comparison.is_too_small else self.log.info
             tell(describe_limits(evaluation.comparison, len(evaluation.dataset.cases)))
         if problems := evaluation.problems():
+            ti: Any = context["ti"]
+            ti.xcom_push(key=VERDICT_KEY, value="failed")
             if self.do_xcom_push:
-                ti: Any = context["ti"]
                 ti.xcom_push(key=XCOM_KEY, value=summary)
             raise EvaluationFailed(f"Endpoint {self.endpoint_id} is not good enough: {'; '.join(problems)}.{where}")
         self.log.info("Endpoint %s is good enough: pass rate %.4g.%s", self.endpoint_id, summary["pass_rate"], where)
@@ -303,20 +302,3 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
 
 def _json(plan: Plan) -> dict[str, JsonValue]:
     return {**plan.subject._asdict(), "scorers": list(plan.subject.scorers), "cases": len(plan.dataset.cases)}
-
-
-def _path(location: Any, argument: str) -> Any:
-    """A local path, or one of Airflow's for what has a scheme."""
-    if not isinstance(location, str):
-        return location
-    if "://" not in location:
-        return Path(location)
-    # It comes with fsspec, which not every parse of a DAG shall pay.
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    try:
-        path = ObjectStoragePath(location)
-        path.fs  # noqa: B018  only here is the scheme looked up
-    except (ImportError, ValueError) as error:
-        raise InvalidArgument(f"{argument}: {location!r} cannot be opened: {error}.") from error
-    return path

@@ -118,4 +118,8 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
             self.log.error("%s", report.table())
             raise WeightsRejected(f"The weights at {report.weight_uri} are rejected for {report.summary()}")
         self.log.info("%s", report.table())
+        if self.do_xcom_push:
+            ti: Any = context["ti"]
+            # A task that comes later takes ``check.output["digest"]``.
+            ti.xcom_push(key="digest", value=report.digest)
         return report.to_json()

@@ -30,7 +30,7 @@ NOTICED_SECONDS = 3
 STEP_SECONDS = 300
 """What a step of a run may take, on however busy a machine."""
 ENDED = {"success", "failed"}
-TASKS = ("upload", "wait_for_sync", "deploy", "wait_for_rollout", "verify", "promote", "released")
+TASKS = ("upload", "wait_for_sync", "deploy", "wait_for_rollout", "verify", "promote", "conclude")
 
 
 class Service(EmulatorClient):
@@ -219,7 +219,10 @@ class Release:
         self.stack.wait_until(
             f"{self.name}: what the group returns", lambda: self._released() is not None, timeout=STEP_SECONDS
         )
-        assert self._released() == {"model_version": names[-1], "deployment_id": deployments[0].deployment_id}
+        record = self._released()
+        assert record["outcome"] == "released"
+        assert record["model_version"] == record["serves_now"] == names[-1]
+        assert record["deployment_id"] == deployments[0].deployment_id
         return {
             "versions": len(there),
             "deployments": len(deployments),
@@ -231,7 +234,7 @@ class Release:
         return {name: task.state for name in TASKS if (task := self.task(name))}
 
     def _released(self) -> Any:
-        return self.stack.xcom(self.name, "release.released")
+        return self.stack.xcom(self.name, "release.conclude")
 
 
 LOOKS = {"upload": "get_model_version", "wait_for_sync": "get_model_version", "wait_for_rollout": "get_endpoint"}

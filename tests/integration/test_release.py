@@ -16,6 +16,7 @@ from airflow_provider_cerebras.exceptions import (
     DeploymentFailed,
     EndpointVerificationFailed,
     NothingToRollBackTo,
+    ReleaseFailed,
     RequestRefused,
     RollbackRefused,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import DAG
 
-    from tests.integration.dag_run import DagRunner
+    from tests.integration.dag_run import DagResult, DagRunner
 
 CHAT = [{"role": "user", "content": "a question that nobody must see"}]
 
@@ -78,6 +79,15 @@ def release_dag(new_dag: Callable[..., DAG], emulator: EmulatorClient, **argumen
     return dag
 
 
+def concluded(result: DagResult) -> tuple[str, dict[str, Any]]:
+    """The sentence in which a release has failed, and its record. What comes after the group has not run."""
+    error = result.error("release.conclude")
+    assert isinstance(error, ReleaseFailed)
+    assert result["release.conclude"].try_number == 1
+    assert result["announce"].state == "upstream_failed"
+    return str(error), result["release.conclude"].xcom
+
+
 def serve(emulator: EmulatorClient, weight_uri: str, *aliases: str) -> str:
     version = emulator.upload(weight_uri, *aliases)
     emulator.deploy(version)
@@ -86,7 +96,7 @@ def serve(emulator: EmulatorClient, weight_uri: str, *aliases: str) -> str:
 
 class TestRelease:
     def test_all_goes_well(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
-        serve(quick, "s3://weights/old", "prod")
+        first = serve(quick, "s3://weights/old", "prod")
 
         result = run_dag(release_dag(new_dag, quick))
 
@@ -97,10 +107,13 @@ class TestRelease:
         assert result["release.roll_back"].state == "skipped"
         assert result["release.verify"].xcom["system_fingerprint"].endswith("-v2")
         assert result["release.verify"].xcom["model_version"] == second
-        assert result["release.released"].xcom == {
-            "model_version": second,
-            "deployment_id": quick.deployments()[-1].deployment_id,
-        }
+        record = result["release.conclude"].xcom
+        assert record["outcome"] == "released"
+        assert record["weight_uri"] == "s3://weights/new"
+        assert (record["served_before"], record["model_version"], record["serves_now"]) == (first, second, second)
+        assert record["deployment_id"] == quick.deployments()[-1].deployment_id
+        assert [step["state"] for step in record["steps"]] == ["success"] * 6 + ["skipped"]
+        assert all(step["seconds"] is not None for step in record["steps"][:6])
         assert result["announce"].xcom == f"{second} is out"
 
     def test_without_an_alias_nothing_is_promoted(
@@ -122,7 +135,11 @@ class TestRelease:
         assert result["release.roll_back"].state == "success", result.log
         assert quick.serving() == first
         assert quick.versions()[first].aliases[0] == "prod"
-        assert {result[f"release.{name}"].state for name in ("promote", "released")} == {"upstream_failed"}
+        assert result["release.promote"].state == "upstream_failed"
+        sentence, record = concluded(result)
+        assert re.search("failed in verify: Endpoint .* was not as expected", sentence)
+        assert f"; the endpoint was rolled back; now {first} serves there; find out what is wrong" in sentence
+        assert (record["outcome"], record["serves_now"]) == ("rolled_back", first)
         assert result["announce"].state == "upstream_failed"
 
     def test_a_rollout_that_fails_is_rolled_back(
@@ -139,6 +156,10 @@ class TestRelease:
         assert result["release.roll_back"].state == "success", result.log
         assert [each.model_version for each in quick.deployments()] == [first, quick.version_name(2), first]
         assert quick.serving() == first
+        sentence, record = concluded(result)
+        assert "failed in wait_for_rollout: " in sentence
+        assert str(result.error("release.wait_for_rollout")).rstrip(".") in sentence
+        assert record["rollback_deployment_id"] == quick.deployments()[-1].deployment_id
 
     def test_a_rollback_that_fails_too_says_what_serves_now(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
@@ -151,6 +172,10 @@ class TestRelease:
         assert result.state == "failed"
         assert isinstance(result.error("release.roll_back"), DeploymentFailed)
         assert f"Now {first} serves there." in str(result.error("release.roll_back"))
+        sentence, record = concluded(result)
+        assert record["outcome"] == "not_rolled_back"
+        assert "roll_back failed as well: The rollback failed. " in sentence
+        assert sentence.endswith(f"; now {first} serves there; look at the endpoint and deploy what must serve.")
         assert result["announce"].state == "upstream_failed"
 
     @pytest.mark.parametrize("operation", ["upload_model_version", "deploy_model"])
@@ -167,6 +192,15 @@ class TestRelease:
         assert result["release.roll_back"].state == "skipped"
         assert quick.serving() != first
         assert len(quick.deployments()) == 2
+        sentence, record = concluded(result)
+        step, outcome = {
+            "upload_model_version": ("upload", "not_deployed"),
+            "deploy_model": ("deploy", "deployment_failed"),
+        }[operation]
+        assert record["outcome"] == outcome
+        assert f"failed in {step}: " in sentence
+        assert "not allowed" in sentence
+        assert f"now {quick.serving()} serves there; fix the cause and clear {step}" in sentence
 
     def test_what_could_not_be_verified_is_not_rolled_back(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
@@ -184,6 +218,9 @@ class TestRelease:
         assert f"Now {second} serves there." in result.log
         assert quick.serving() == second
         assert "prod" in quick.versions()[quick.version_name(1)].aliases
+        sentence, record = concluded(result)
+        assert record["outcome"] == "unverified"
+        assert "nothing was rolled back, since no check has found the version to be wrong" in sentence
 
     def test_what_somebody_else_has_deployed_meanwhile_stays(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
@@ -201,6 +238,9 @@ class TestRelease:
         assert f"Now {theirs} serves there." in str(refused)
         assert result["release.roll_back"].try_number == 1
         assert [each.model_version for each in quick.deployments()][-1] == theirs == quick.serving()
+        sentence, record = concluded(result)
+        assert (record["outcome"], record["serves_now"]) == ("not_rolled_back", theirs)
+        assert "for somebody else has deployed since" in sentence
 
     def test_what_the_group_needs_is_checked_before_the_upload(
         self,

@@ -147,11 +147,20 @@ if AIRFLOW_V_3_1_PLUS:
             result = run_dag(dag)
             person.result()
 
-        assert result.state == "success", result.log
         assert result["cerebras_release.deploy"].state == state
         assert result["cerebras_release.promote"].state == state
-        assert result["cerebras_release.released"].state == state
         assert result["cerebras_release.roll_back"].state == "skipped"
+        record = result["cerebras_release.conclude"].xcom
+        assert record["approval"]["option"] == option
+        assert record["approval"]["by"] == "somebody"
+        asked = result.rendered["cerebras_release.approve"]["endpoint_id"]
+        assert asked == quick.endpoint_id
+        if option == "Approve":
+            assert (result.state, record["outcome"]) == ("success", "released"), result.log
+        else:
+            assert (result.state, record["outcome"]) == ("failed", "rejected"), result.log
+            sentence = str(result.error("cerebras_release.conclude"))
+            assert "was rejected by somebody; nothing was deployed; nothing serves there now; clear approve" in sentence
         assert quick.serving() == (quick.version_name(1) if option == "Approve" else None)
 
 else:

@@ -1,0 +1,181 @@
+"""The record of a release, and the sentence that a failure ends in, for every way in which the tasks can end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_cerebras.assets.record import (
+    Answer,
+    Record,
+    ReleaseOutcome,
+    Step,
+    count_findings,
+    describe_evaluation,
+    judge,
+    shorten_evaluation,
+)
+from airflow_provider_cerebras.exceptions import RecordExists
+from airflow_provider_cerebras.operators._release import record_path, store_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ("upload", "wait_for_sync", "approve", "deploy", "wait_for_rollout", "verify", "promote")
+OLD, NEW = (f"orgs/my-org/models/gpt-oss-120b/versions/{number}" for number in (1, 2))
+
+
+def run(failed: str | None = None, *, roll_back: str = "skipped", rest: str = "upstream_failed") -> tuple[Step, ...]:
+    """The tasks of a release in which one failed, and those after it did not run."""
+    done = NAMES.index(failed) if failed else len(NAMES)
+    states = ["success" if index < done else "failed" if index == done else rest for index in range(len(NAMES))]
+    steps = [
+        Step(name, state, 1.0, "It broke." if state == "failed" else None)
+        for name, state in zip(NAMES, states, strict=True)
+    ]
+    return (*steps, Step("roll_back", roll_back, error="That broke too." if roll_back == "failed" else None))
+
+
+def record(steps: tuple[Step, ...], outcome: ReleaseOutcome, **fields: Any) -> Record:
+    return Record(
+        **{
+            "outcome": outcome,
+            "endpoint_id": "e",
+            "dag_id": "dag",
+            "run_id": "scheduled__2026-01-01T00:00:00+00:00",
+            "group_id": "release",
+            "attempt": 0,
+            "steps": steps,
+            "model_version": NEW,
+            "serves_now": NEW,
+            "alias": "prod",
+            **fields,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "rejected", "deployment_id", "outcome"),
+    [
+        (run(), False, "d", "released"),
+        (run("upload"), False, None, "not_deployed"),
+        (run("wait_for_sync"), False, None, "not_deployed"),
+        (run("approve"), False, None, "not_deployed"),
+        (run("approve"), True, None, "rejected"),
+        (run("deploy"), False, None, "deployment_failed"),
+        (run("deploy"), False, "d", "deployment_failed"),
+        (run("wait_for_rollout", roll_back="success"), False, "d", "rolled_back"),
+        (run("wait_for_rollout"), False, "d", "unverified"),
+        (run("verify", roll_back="failed"), False, "d", "not_rolled_back"),
+        (run("verify"), False, "d", "unverified"),
+        (run("promote"), False, "d", "not_promoted"),
+        (tuple(Step(name, "upstream_failed") for name in NAMES), False, None, "not_started"),
+        (tuple(Step(name, "skipped") for name in NAMES), False, None, "skipped"),
+    ],
+)
+def test_each_end_is_told_apart(
+    steps: tuple[Step, ...], rejected: bool, deployment_id: str | None, outcome: str
+) -> None:
+    assert judge(steps, rejected=rejected, deployment_id=deployment_id) == outcome
+
+
+@given(
+    states=st.lists(
+        st.sampled_from(["success", "failed", "skipped", "upstream_failed", "removed", None]),
+        min_size=len(NAMES) + 1,
+        max_size=len(NAMES) + 1,
+    ),
+    rejected=st.booleans(),
+    deployment_id=st.sampled_from([None, "d"]),
+    serves=st.sampled_from([None, OLD, NEW]),
+    unknown=st.sampled_from([None, "It did not answer."]),
+)
+@settings(max_examples=100)
+def test_whatever_the_states_there_is_a_record_and_a_sentence(
+    states: list[str | None], rejected: bool, deployment_id: str | None, serves: str | None, unknown: str | None
+) -> None:
+    steps = tuple(Step(name, state) for name, state in zip((*NAMES, "roll_back"), states, strict=True))
+    outcome = judge(steps, rejected=rejected, deployment_id=deployment_id)
+    made = record(steps, outcome, serves_now=serves, serving_unknown=unknown)
+    if outcome is ReleaseOutcome.RELEASED:
+        assert {state for name, state in zip(NAMES, states, strict=False)} == {"success"}
+    assert made.serving() in made.sentence()
+    assert made.sentence().endswith(".")
+    assert Record.from_json(json.loads(json.dumps(made.to_json()))) == made
+
+
+def test_the_sentence_says_what_failed_what_was_done_what_serves_and_what_to_do() -> None:
+    made = record(run("verify", roll_back="failed"), ReleaseOutcome.NOT_ROLLED_BACK, serves_now=OLD)
+    assert made.sentence() == (
+        f"The release of {NEW} to endpoint e failed in verify: It broke; roll_back failed as well: That broke too; "
+        f"now {OLD} serves there; look at the endpoint and deploy what must serve."
+    )
+    silent = replace(made, steps=(Step("upload", "failed"),), outcome=ReleaseOutcome.NOT_DEPLOYED)
+    assert "failed in upload: the task ended without telling why" in silent.sentence()
+    rejected = replace(made, outcome=ReleaseOutcome.REJECTED, approval=Answer("Reject", "Ada", "2026-01-01"))
+    assert "was rejected by Ada; nothing was deployed" in rejected.sentence()
+    long = replace(made, steps=(Step("upload", "failed", error="x" * 9999),), outcome=ReleaseOutcome.NOT_DEPLOYED)
+    assert len(long.sentence()) < 2000
+
+
+def test_markdown_shows_words_as_they_are() -> None:
+    failed = (Step("upload", "failed", 2.0, "a | b\n# c <script>"),)
+    text = record(failed, ReleaseOutcome.NOT_DEPLOYED, triggered_by="Ada", run_type="manual").to_markdown()
+    assert r"| upload | failed | 2.0 | a \| b \# c \<script\> |" in text
+    assert "| Triggered by | Ada (manual) |" in text
+    assert "Approval" not in text
+
+
+def test_what_is_kept_of_checks_names_no_case() -> None:
+    assert count_findings({"findings": [{"level": "error"}, {"level": "ok"}, {"level": "warning"}]}) == {
+        "error": 1,
+        "warning": 1,
+    }
+    assert count_findings(None) is None
+    summary = {
+        "passed": False,
+        "cases": 4,
+        "pass_rate": 0.5,
+        "outcomes": "secret",
+        "baseline": {"fall": 0.25, "worse_cases": ["secret"]},
+    }
+    short = shorten_evaluation(summary)
+    assert short == {"passed": False, "cases": 4, "pass_rate": 0.5, "baseline": {"fall": 0.25}}
+    assert describe_evaluation(short) == "pass rate 0.5 over 4 cases, which is not good enough"
+    assert describe_evaluation({"skipped": "Nothing serves."}) == "Nothing serves."
+    assert shorten_evaluation("no summary") is None
+
+
+def test_a_record_is_stored_once_wherever_the_task_is_killed(tmp_path: Path) -> None:
+    first = record(run(), ReleaseOutcome.RELEASED, concluded_at="2026-01-01T00:00:00+00:00")
+    later = replace(first, concluded_at="2026-01-01T00:05:00+00:00")
+    path = record_path(str(tmp_path), first)
+
+    store_record(str(tmp_path), first)
+    path.with_suffix(".md").unlink()  # killed between the two
+    again, result = store_record(str(tmp_path), later)
+
+    assert again == first
+    assert result == json.loads(path.read_text()) == json.loads(json.dumps(first.to_json()))
+    assert path.with_suffix(".md").read_text() == first.to_markdown()
+    assert len([each for each in tmp_path.rglob("*") if each.is_file()]) == 2
+
+    with pytest.raises(RecordExists, match="is stored as"):
+        store_record(str(tmp_path), replace(later, outcome=ReleaseOutcome.UNVERIFIED))
+    assert json.loads(path.read_text()) == result
+
+    cleared = replace(later, outcome=ReleaseOutcome.UNVERIFIED, attempt=2)
+    store_record(str(tmp_path), cleared)
+    assert record_path(str(tmp_path), cleared) != path
+
+
+def test_no_name_leaves_the_folder(tmp_path: Path) -> None:
+    made = record(run(), ReleaseOutcome.RELEASED, dag_id="..", run_id="../../a", group_id="")
+    path = record_path(str(tmp_path), made).resolve()
+    assert path.is_relative_to(tmp_path.resolve())
+    assert len(path.relative_to(tmp_path.resolve()).parts) == 4
