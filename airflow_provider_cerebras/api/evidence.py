@@ -7,16 +7,20 @@ the response says, or raises an error that names the field and the response. Not
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_cerebras.api.errors import UnexpectedResponse
+from airflow_provider_cerebras.api.errors import UnexpectedResponse, in_one_line
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, EndpointList, ModelVersion
+    from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, EndpointList, Listing, ModelVersion
+
+# No paging is documented, so its fields can only be guessed: next_page_token, nextCursor, has_more, truncated.
+_GOES_ON = re.compile(r"^next|_next|^has_?more|truncated|incomplete|cursor", re.IGNORECASE)
 
 
 class KnownDeployment(NamedTuple):
@@ -76,13 +80,29 @@ def held_aliases(version: ModelVersion) -> tuple[str, ...]:
     return tuple(aliases)
 
 
+def check_is_whole(response: EndpointList | Endpoint | Listing, subject: str) -> None:
+    """Make sure that a list does not say that it goes on elsewhere. What is not in it could be anything then.
+
+    :param response: the response with the list.
+    :param subject: what it lists, for the message.
+    :raises UnexpectedResponse: if a field that is not documented says so.
+    """
+    for field, value in (response.model_extra or {}).items():
+        if value and _GOES_ON.search(field):
+            raise UnexpectedResponse(
+                f"{subject} goes on elsewhere, by its field {in_one_line(field)}, which this provider does not know. "
+                "So it is not known what else there is, and nothing is changed."
+            )
+
+
 def listed_endpoint_ids(listed: EndpointList, org_name: str) -> tuple[str, ...]:
     """Return the ids of all endpoints.
 
     :param listed: a response with the list of endpoints.
     :param org_name: name of the organization that was asked for.
-    :raises UnexpectedResponse: if an entry does not name its endpoint.
+    :raises UnexpectedResponse: if an entry does not name its endpoint, or the list goes on elsewhere.
     """
+    check_is_whole(listed, f"The list of endpoints of {org_name}")
     for position, summary in enumerate(listed.endpoints):
         if not summary.endpoint_id:
             raise UnexpectedResponse(
@@ -96,8 +116,9 @@ def listed_deployments(endpoint: Endpoint) -> Sequence[DeployedModel]:
     """Return all deployments of an endpoint, of each of which much may be unknown.
 
     :param endpoint: a response about an endpoint.
-    :raises UnexpectedResponse: if the response has no list of them.
+    :raises UnexpectedResponse: if the response has no list of them, or the list goes on elsewhere.
     """
+    check_is_whole(endpoint, f"The list of deployments of endpoint {endpoint.name}")
     if endpoint.deployed_models is None:
         raise UnexpectedResponse(
             f"Field deployed_models of endpoint {endpoint.name} is absent or cannot be read, so it is not known what "
@@ -136,8 +157,16 @@ def use_of(endpoint: Endpoint) -> EndpointUse:
     return EndpointUse(in_use, dict.fromkeys(before, f"served on endpoint {endpoint.name} before"))
 
 
+def deployed_name(entry: DeployedModel) -> ModelVersionName | None:
+    """Return the name of the version that a deployment rolls out, which is by number; None: it is not known.
+
+    :param entry: what its endpoint lists.
+    """
+    return _version_name(entry.model)
+
+
 def _known(endpoint: Endpoint, position: int, entry: DeployedModel) -> KnownDeployment:
-    name = _version_name(entry.model)
+    name = deployed_name(entry)
     unknown = {"model": name is None, "created": entry.created is None, "state": not entry.state}
     if name is None or entry.created is None or not entry.state:
         field = next(field for field, is_unknown in unknown.items() if is_unknown)

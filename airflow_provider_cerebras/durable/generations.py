@@ -18,6 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api.errors import UnexpectedResponse
+from airflow_provider_cerebras.api.evidence import check_is_whole, held_aliases, numbered_name
+from airflow_provider_cerebras.durable.aliases import find_version
 from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.durable.upload_steps import known_aliases
 
@@ -197,10 +200,22 @@ def highest_generation(client: CerebrasClient, org_name: str, model_arch_id: str
     :param org_name: name of the organization.
     :param model_arch_id: id of the architecture.
     :param identity: of the task run, whatever its generation.
+    :raises UnexpectedResponse: if the responses leave open which aliases a version holds.
     """
-    listed = client.send(operations.list_model_versions(org_name, model_arch_id))
-    known = (identity.generations(known_aliases(version) or ()) for version in listed.model_versions)
-    return max((generation for generations in known for generation in generations), default=-1)
+    listed = client.send(operations.find_model_versions(org_name, model_arch_id))
+    subject = f"The list of model versions of {model_arch_id}"
+    check_is_whole(listed, subject)
+    highest = -1
+    for name in listed.rows:
+        version = None if name is None else listed.find(name)
+        if version is None:
+            raise UnexpectedResponse(f"{subject} has an entry that does not say which one it is. Nothing was uploaded.")
+        if known_aliases(version) is None:
+            # What is overlooked here would be adopted after a clear.
+            version = find_version(client, str(numbered_name(version)))
+        if version is not None:
+            highest = max(highest, *identity.generations(held_aliases(version)), -1)
+    return highest
 
 
 def _after(highest: int, turn: Turn) -> int:

@@ -130,6 +130,16 @@ def identify(
     return _identity(context, [org_name, model_arch_id], [weight_uri, system_fingerprint_suffix or "", *digest])
 
 
+def identify_deployment(context: Context, endpoint_id: str, model_version: str) -> Identity:
+    """Make the identity of the running task's deployment.
+
+    :param context: the task's context.
+    :param endpoint_id: id of the endpoint.
+    :param model_version: full name of the version, as given by the user.
+    """
+    return _identity(context, ["deployment"], [endpoint_id, model_version])
+
+
 def identify_rollback(context: Context, endpoint_id: str) -> Identity:
     """Make the identity of the running task's rollback.
 

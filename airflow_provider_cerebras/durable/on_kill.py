@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.api.evidence import deployed_name, listed_deployments, listed_endpoint_ids
 from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_version
 from airflow_provider_cerebras.durable.alias_lists import AliasEditor
 from airflow_provider_cerebras.durable.aliases import find_version
 from airflow_provider_cerebras.durable.identity import OWN_ALIAS
@@ -166,23 +168,25 @@ def deletion(model_version: str, claim: str | None) -> Generator[Any, Any, str |
     :param model_version: full name, by number.
     :param claim: see :func:`may_delete`.
     :return: why it was not deleted; None: it was.
+    :raises UnexpectedResponse: if a response leaves open what an endpoint lists.
     """
     name = ModelVersionName.parse(model_version)
     if name.number is None:
         return "it is known by an alias only, which may have moved."
     endpoints: EndpointList = yield operations.list_endpoints(name.org_name)
-    for summary in endpoints.endpoints:
+    endpoint_ids = listed_endpoint_ids(endpoints, name.org_name)
+    for endpoint_id, summary in zip(endpoint_ids, endpoints.endpoints, strict=True):
         if summary.model_arch_id not in {None, name.model_arch_id}:
             continue  # a version serves on endpoints of its own architecture only
-        if not summary.endpoint_id:
-            return "the list of endpoints has an entry without endpoint_id, so it is not known what that one serves."
-        endpoint = yield operations.get_endpoint(summary.endpoint_id)
+        endpoint = yield operations.get_endpoint(endpoint_id)
         if reason := _use(endpoint, model_version):
             return reason
     version: ModelVersion = yield operations.get_model_version(model_version)
     aliases = known_aliases(version)
     if version.name != model_version or aliases is None:
         return "the response about it does not say which aliases it holds."
+    if claim is None and classify_version(version).progress is not Progress.PENDING:
+        return "its sync has ended, so its wait may be over, and without durable=True nothing else says so."
     if not may_delete(claim, aliases):
         return "its wait is over, or another attempt waits for it since."
     yield operations.delete_model_version(model_version)
@@ -191,12 +195,11 @@ def deletion(model_version: str, claim: str | None) -> Generator[Any, Any, str |
 
 def _use(endpoint: Endpoint, model_version: str) -> str | None:
     """Why a version may be in use on an endpoint, or None if it is not."""
-    entries = endpoint.deployed_models
-    if "deployed_models" not in endpoint.model_fields_set or entries is None:
-        return f"the response about endpoint {endpoint.name} does not say what serves there."
-    for entry in entries:
-        if entry.model is None or not entry.model.rpartition("/")[2].isdecimal():
+    for entry in listed_deployments(endpoint):
+        listed = deployed_name(entry)
+        if listed is None:
             return f"endpoint {endpoint.name} lists a deployment of which it is not known which version it is."
-        if entry.model == model_version:
+        # Whether the service tells upper case from lower is not documented.
+        if str(listed).casefold() == model_version.casefold():
             return f"endpoint {endpoint.name} lists it (state {entry.state})."
     return None

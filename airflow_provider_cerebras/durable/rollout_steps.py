@@ -158,7 +158,9 @@ def decide(
     """
     listed = {each.id for each in deployments}
     queued = submitted if submitted is not None and submitted.deployment_id not in listed else None
-    since = [each for each in deployments if not baseline.covers(each)]
+    # What is known to be ours came since, whatever the service's clock says.
+    own = submitted.deployment_id if submitted is not None else None
+    since = [each for each in deployments if not baseline.covers(each) or each.id == own]
     newest = _newest(since or deployments)
     others = [each for each in newest if each.model != model_version]
     if since:

@@ -19,7 +19,7 @@ from airflow_provider_cerebras.api.errors import (
     OutcomeUnknown,
     UnexpectedResponse,
 )
-from airflow_provider_cerebras.api.evidence import held_aliases
+from airflow_provider_cerebras.api.evidence import held_aliases, numbered_name
 from airflow_provider_cerebras.api.status import classify_version
 from airflow_provider_cerebras.durable.alias_lists import AliasEditor
 from airflow_provider_cerebras.durable.aliases import find_version, move_alias
@@ -266,6 +266,8 @@ class Upload:
         mine = self._get(request.name(request.identity.alias)) if request.identity else None
         looks = {alias: self._get(request.name(alias)) for alias in request.version_aliases}
         holders = {alias: holder for alias, holder in looks.items() if holder is not None}
+        for holder in holders.values():
+            numbered_name(holder)  # its list may be written
         if mine is None and request.identity is not None:
             # Another attempt may have made it between the looks, and what it gave the version must stay there.
             alias = request.identity.alias

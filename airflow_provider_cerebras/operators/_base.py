@@ -13,7 +13,7 @@ from airflow_provider_cerebras.arguments.hook import HasHook
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, CLASS, CONN_ID, IDENTIFIER, SECONDS, takes
 from airflow_provider_cerebras.assets.openlineage import openlineage_facets
 from airflow_provider_cerebras.assets.reporting import leave_result, report
-from airflow_provider_cerebras.exceptions import read_event
+from airflow_provider_cerebras.exceptions import InvalidArgument, read_event
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import BlockingWait
@@ -62,6 +62,19 @@ class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
         self.org_name = org_name
         if hook_class is not None:
             self.hook_class = hook_class
+
+    def _refuse_lost(self, given: Collection[str]) -> None:
+        """Refuse arguments that were given and have no value: to leave them out means something else.
+
+        :param given: names of the arguments that were given.
+        :raises InvalidArgument: if one has no value.
+        """
+        for name in given:
+            if getattr(self, name) is None:
+                raise InvalidArgument(
+                    f"{name}: was given and came to None, perhaps since the task that it is the result of has left "
+                    "none. Nothing was changed."
+                )
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""

@@ -50,8 +50,8 @@ def select(versions: Iterable[ModelVersion], *, uses: Uses, keep_last: int, keep
     delete: list[str] = []
     for number, version in numbered:
         reason = (
-            uses.in_use.get(version.name)
-            or uses.served_before.get(version.name)
+            uses.in_use.get(version.name.casefold())
+            or uses.served_before.get(version.name.casefold())
             or _reason(version, number, oldest_kept, keep_aliases)
         )
         if reason:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.api.errors import CerebrasError
+from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
 from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.durable.deployments import Rollout, say_what_serves
+from airflow_provider_cerebras.durable.generations import Ledger
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.operators._base import WaitingOperator
 from airflow_provider_cerebras.polling.deployments import DeploymentPoller
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_cerebras.assets.provenance import Provenance
+    from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.durable.task_state import TaskState
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
@@ -47,10 +51,32 @@ class RolloutOperator(WaitingOperator):
         if resolved := task_state.read().get("resolved"):
             self.log.info("An earlier attempt has found that the alias %s stands for %s.", name.version_id, resolved)
             return resolved
-        resolved = self.hook.get_model_version(str(name)).name
+        resolved = str(numbered_name(self.hook.get_model_version(str(name))))
         self.log.info("The alias %s stands for model version %s.", name.version_id, resolved)
         task_state.update(resolved=resolved)
         return resolved
+
+    @abstractmethod
+    def _identify(self, context: Context) -> Identity:
+        """Return the identity of the task run, whatever its generation."""
+
+    def _begin(self, context: Context) -> Identity:
+        """Return the identity of the task run, and note that an attempt of it goes to work."""
+        ledger = self._ledger(context)
+        identity, _ = ledger.identify(_no_generation)
+        ledger.begin()
+        return identity
+
+    def _identity(self, context: Context) -> Identity:
+        """Return the identity of the task run."""
+        return self._ledger(context).identify(_no_generation)[0]
+
+    def _ledger(self, context: Context) -> Ledger:
+        return Ledger(context, self._identify(context), self.retries)
+
+    def _succeed(self, result: str, context: Context) -> str:
+        self._ledger(context).end()
+        return super()._succeed(result, context)
 
     def _run_started(self, context: Context) -> float | None:
         """When the DAG run began, in Unix seconds, if this is a retry; 0 if that is not known.
@@ -98,3 +124,8 @@ class RolloutOperator(WaitingOperator):
             return say_what_serves(self._rollout().fetch())
         except CerebrasError as error:
             return f"What serves there now is not known: {error}"
+
+
+def _no_generation() -> int:
+    """A deployment carries nothing of ours, so the service cannot say which generations there were."""
+    return -1

@@ -22,7 +22,7 @@ from airflow_provider_cerebras.arguments.kinds import (
 from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.assets.reporting import report
 from airflow_provider_cerebras.durable.deployments import Deploy
-from airflow_provider_cerebras.durable.identity import identify_rollback
+from airflow_provider_cerebras.durable.identity import identify_deployment, identify_rollback
 from airflow_provider_cerebras.durable.rollbacks import Rollback, remove_mark
 from airflow_provider_cerebras.durable.rollout_steps import SUBMISSION_KEY, VERDICT_KEY, Baseline, Submission
 from airflow_provider_cerebras.durable.task_state import TaskState
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from pydantic import JsonValue
 
+    from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.evaluation.smoke import Chat, Expectation
     from airflow_provider_cerebras.polling.outcome import Outcome
 
@@ -117,6 +118,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         if self.rollback_on_failure and not self.wait_for_completion:
             raise InvalidArgument("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
         self._warn_of_options_without_effect()
+        self._begin(context)
         begun = self._task_state(context, key="cerebras_rollback").read()
         if (cause := begun.get("cause")) and (failed := Submission.from_json(begun.get("failed"))):
             self._roll_back(failed, cause, context)
@@ -188,9 +190,12 @@ class CerebrasDeployModelOperator(RolloutOperator):
         self._task_state(context, key="cerebras_rollback").update(cause="")
         raise DeploymentFailed(message) from error
 
+    def _identify(self, context: Context) -> Identity:
+        return identify_deployment(context, self.endpoint_id, self.model_version)
+
     def _task_state(self, context: Context, key: str = "cerebras_deployment") -> TaskState:
-        ti: Any = context["ti"]
-        return TaskState(context, key=key, fingerprint=f"{self.model_version} on {self.endpoint_id}, {ti.max_tries}")
+        generation = self._identity(context).generation
+        return TaskState(context, key=key, fingerprint=f"{self.model_version} on {self.endpoint_id}, {generation}")
 
 
 class CerebrasRollbackEndpointOperator(RolloutOperator):
@@ -248,10 +253,12 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
         )
         self.to: str | None = to  # type: ignore[assignment]  # rendered before execute
         self.deployment_id: str | None = deployment_id  # type: ignore[assignment]  # rendered before execute
+        self._given = [name for name, value in {"to": to, "deployment_id": deployment_id}.items() if value is not None]
 
     def execute(self, context: Context) -> str:
         """Choose the target, deploy it, and wait if asked to."""
-        identity = identify_rollback(context, self.endpoint_id)
+        self._refuse_lost(self._given)
+        identity = self._begin(context)
         task_state = self._task_state(context)
         with permanent_errors_fail():
             to = None if self.to is None else self._numbered(self.to, task_state)
@@ -297,10 +304,13 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
 
     def _remove_mark(self, context: Context) -> None:
         if not self._task_state(context).is_kept:
-            remove_mark(self._rollout(), identify_rollback(context, self.endpoint_id))
+            remove_mark(self._rollout(), self._identity(context))
+
+    def _identify(self, context: Context) -> Identity:
+        return identify_rollback(context, self.endpoint_id)
 
     def _task_state(self, context: Context) -> TaskState:
-        identity = identify_rollback(context, self.endpoint_id)
+        identity = self._identity(context)
         return TaskState(context, key="cerebras_rollback", fingerprint=identity.alias)
 
 

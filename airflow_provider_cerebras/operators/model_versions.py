@@ -482,7 +482,9 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
             in_use = delete_version(
                 client,
                 name,
-                reason_to_keep=lambda: None if self.force else find_uses(client, org_name).in_use.get(name),
+                reason_to_keep=lambda: (
+                    None if self.force else find_uses(client, org_name, once=True).in_use.get(name.casefold())
+                ),
             )
         if in_use:
             raise VersionInUse(
@@ -538,12 +540,14 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # rendered before execute
         self.keep_last = keep_last
         self.keep_aliases = keep_aliases
+        self._given = [] if keep_aliases is None else ["keep_aliases"]
         # It hides a method of BaseOperator, which only ``airflow tasks test --dry-run`` of Airflow 2 calls: Airflow
         # renders the attribute of the argument's own name.
         self.dry_run = dry_run  # type: ignore[method-assign,assignment]
 
     def execute(self, context: Context) -> dict[str, list[str] | dict[str, str]]:
         """Look what there is, decide, and delete."""
+        self._refuse_lost(self._given)
         dry_run: bool = vars(self)["dry_run"]
         client = self.hook.get_conn()
         with permanent_errors_fail():
@@ -566,16 +570,17 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
 
     def _reason(self, client: CerebrasClient, name: str) -> str | None:
         """Look again, and return why a version stays after all."""
-        selection = self._select(client)
+        selection = self._select(client, once=True)
         if name in selection.delete or find_version(client, name) is None:
             return None
         return selection.keep.get(name, "is no longer listed, but still exists")
 
-    def _select(self, client: CerebrasClient) -> Selection:
-        versions = client.send(operations.list_model_versions(self.hook.org_name, self.model_arch_id)).model_versions
+    def _select(self, client: CerebrasClient, *, once: bool = False) -> Selection:
+        send = client.send_once if once else client.send
+        versions = send(operations.list_model_versions(self.hook.org_name, self.model_arch_id)).model_versions
         return select(
             versions,
-            uses=find_uses(client, self.hook.org_name),
+            uses=find_uses(client, self.hook.org_name, once=once),
             keep_last=self.keep_last,
             keep_aliases=self.keep_aliases or (),
         )

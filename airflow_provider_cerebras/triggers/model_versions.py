@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from airflow_provider_cerebras._airflow_internals import TaskStateUnknown, triggers_task
@@ -84,6 +85,8 @@ class CerebrasModelVersionTrigger(WaitTrigger):
 
     async def _delete(self) -> str | None:
         key = triggers_task(self)
+        if self.deadline is not None and time.time() >= self.deadline:
+            return "the deadline of its wait has passed, for which Airflow or the task may have failed by itself."
         async with await self._hook().get_async_conn() as client:
             return await delete_if_killed(client, key, self.model_version, self.claim)
 

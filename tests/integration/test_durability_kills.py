@@ -99,6 +99,17 @@ def test_a_kill_while_deferred_deletes_the_version_only_if_that_is_wanted(
     assert list(emulator.versions()) == ([] if delete_on_kill else [emulator.version_name(1)])
 
 
+def test_past_its_deadline_a_trigger_deletes_nothing(
+    emulator: EmulatorClient, set_task_state: Callable[[str | None], None]
+) -> None:
+    """Airflow, or the task itself, may have failed the task for that: a triggerer that was stopped cannot tell."""
+    set_task_state("failed")
+    trigger = defer(emulator, 1, delete_on_kill=True)
+    trigger.deadline = 1.0
+    assert "is not deleted" in kill(trigger)
+    assert list(emulator.versions()) == [emulator.version_name(1)]
+
+
 STATES = [
     None, "failed", "success", "deferred", "running", "queued", "scheduled", "restarting", "up_for_retry", "skipped",
     "removed", "upstream_failed", "up_for_reschedule", "a new word", "unknown",

@@ -108,6 +108,23 @@ class TestUnknown:
         with pytest.raises(UnexpectedResponse, match="Field deployed_models of endpoint e1"):
             use_of(Endpoint.model_validate({"name": "e1", **body}))
 
+    @pytest.mark.parametrize(
+        "more",
+        [{"next_page_token": "abc"}, {"nextCursor": "abc"}, {"has_more": True}, {"truncated": True}, {"next": "/2"}],
+    )
+    def test_a_list_that_says_that_it_goes_on(self, more: dict[str, Any]) -> None:
+        """Nothing is known of what is not in it."""
+        with pytest.raises(UnexpectedResponse, match="goes on"):
+            use_of(Endpoint.model_validate({"name": "e1", "deployed_models": [SERVING], **more}))
+        with pytest.raises(UnexpectedResponse, match="goes on"):
+            listed_endpoint_ids(EndpointList.model_validate({"endpoints": [{"endpoint_id": "e1"}], **more}), "my-org")
+
+    @pytest.mark.parametrize("more", [{"next_page_token": ""}, {"next": None}, {"has_more": False}, {"total": 1}])
+    def test_a_list_that_says_that_it_is_whole(self, more: dict[str, Any]) -> None:
+        use_of(Endpoint.model_validate({"name": "e1", "deployed_models": [SERVING], **more}))
+        listed = EndpointList.model_validate({"endpoints": [{"endpoint_id": "e1"}], **more})
+        assert listed_endpoint_ids(listed, "my-org") == ("e1",)
+
     @pytest.mark.parametrize("entry", [None, 7, "a", []])
     def test_a_deployment_that_is_no_object(self, entry: object) -> None:
         with pytest.raises(UnexpectedResponse, match=r"deployed_models\[0\]\.model"):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, promote
+from airflow_provider_cerebras.durable.generations import highest_generation
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.model_versions import (
     CerebrasDeleteModelVersionOperator,
     CerebrasPruneModelVersionsOperator,
 )
 from tests.unit.durable.incomplete import KINDS, Omission, attempt_with, check_every_omission, every_omission
-from tests.unit.durable.world import ARCH, ORG, Attempt, Service, name
+from tests.unit.durable.world import ARCH, CLEARED, FIRST, ORG, Attempt, Service, name
 
 if TYPE_CHECKING:
     from airflow_provider_cerebras.api.client import CerebrasClient
@@ -137,3 +138,19 @@ def test_promoting() -> None:
 )
 def test_changing_aliases(wanted: dict[str, tuple[str, ...]]) -> None:
     assert check_every_omission(new_service, change(**wanted), aliases) > 5
+
+
+def test_the_generations_that_have_a_version() -> None:
+    """One that is overlooked would be adopted after a clear."""
+    found: list[int] = []
+
+    def find(client: CerebrasClient, attempt: Attempt) -> None:
+        found.append(highest_generation(client, ORG, ARCH, FIRST))
+
+    with closing(new_service()) as service:
+        service.upload("s3://weights/6", CLEARED.alias)
+        for omission in every_omission():
+            if omission.operation == "list_model_versions":
+                found.clear()
+                error, _ = attempt_with(service, find, omission)
+                assert error is not None or found == [CLEARED.generation], omission

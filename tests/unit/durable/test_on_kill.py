@@ -161,6 +161,40 @@ def test_a_version_that_an_endpoint_lists_is_not_deleted(state: str, service: Se
     assert list(service.aliases()) == [1]
 
 
+@pytest.mark.parametrize(
+    "model",
+    ["1", "versions/1", name("01"), name("\u0661"), f"orgs/{ORG}/models/{ARCH}/1", name(1).replace("my-org", "My-Org")],
+)
+def test_a_version_that_an_endpoint_may_list_by_another_name_is_not_deleted(model: str, service: Service) -> None:
+    answer = httpx.Response(200, json={**ENDPOINT_ROW, "deployed_models": [{**ENTRY, "model": model}]})
+    reason: str | None = "an error"
+    with suppress(CerebrasError):
+        reason, _ = delete_version_1(service, Mishap(OperationName.GET_ENDPOINT, answer))
+    assert reason is not None
+    assert list(service.aliases()) == [1]
+
+
+@pytest.mark.parametrize("more", [{"next_page_token": "abc"}, {"has_more": True}, {"nextPage": 2}])
+@pytest.mark.parametrize("operation", [OperationName.LIST_ENDPOINTS, OperationName.GET_ENDPOINT])
+def test_a_list_that_says_that_it_goes_on_proves_nothing(
+    operation: OperationName, more: dict[str, Any], service: Service
+) -> None:
+    body = {"endpoints": []} if operation is OperationName.LIST_ENDPOINTS else ENDPOINT_ROW
+    answer = httpx.Response(200, json={**body, **more})
+    with pytest.raises(UnexpectedResponse, match="goes on"):
+        delete_version_1(service, Mishap(operation, answer))
+    assert list(service.aliases()) == [1]
+
+
+def test_without_a_claim_a_version_whose_sync_has_ended_is_not_deleted(service: Service) -> None:
+    """Nothing says then whether its wait is over, and the task may have failed by itself since."""
+    made = Attempt(service).upload(request(None))
+    service.now += 100
+    with closing(Attempt(service).client()) as client:
+        assert "wait" in str(delete(client, made, None))
+    assert list(service.aliases()) == [1]
+
+
 def test_an_answer_about_another_version_deletes_neither(service: Service) -> None:
     service.upload("s3://weights/other", "golden")
     answer = httpx.Response(200, json=VERSION)

@@ -244,3 +244,9 @@ def test_a_submission_survives_as_a_string(submission: Submission) -> None:
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", "7", '{"deployment_id": "a"}', '{"baseline": 1}', 7])
 def test_what_is_no_submission_is_none(text: object) -> None:
     assert Submission.from_json(text) is None
+
+
+def test_what_was_submitted_is_known_although_the_service_has_set_its_clock_back() -> None:
+    deployments = read(entry("a", OLD, 100, COMPLETE), entry("b", OURS, 99, GOING))
+    decision = decide(deployments, OURS, baseline=Baseline(100, frozenset({"a"})), submitted=Submission("b", OURS, 99))
+    assert decision == Decision(adopted="b")

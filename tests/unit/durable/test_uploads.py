@@ -628,3 +628,13 @@ def test_a_version_that_is_made_between_two_looks_keeps_its_aliases(service: Ser
     attempt = Attempt(service, [Mishap(LOOK, meanwhile=faster, skip=1)])
     assert attempt.upload(request(RETRY, "latest")) == name(1)
     assert {operation for operation, _, _ in attempt.network.sent} == {"get_model_version"}
+
+
+def test_a_holder_that_is_named_by_an_alias_is_not_changed(service: Service) -> None:
+    """The alias may stand for another version when the list is written."""
+    made = service.upload(URI, "latest")
+    response = httpx.Response(200, json={"name": name("latest"), "response": {"version_aliases": ["latest"]}})
+    attempt = Attempt(service, [Mishap(OperationName.GET_MODEL_VERSION, response, skip=1, times=99)])
+    with pytest.raises(UnexpectedResponse, match="by number"):
+        attempt.upload(request(FIRST, "latest", move_aliases=True))
+    assert service.aliases() == {int(made.rpartition("/")[2]): ["latest"]}

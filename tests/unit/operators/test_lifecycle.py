@@ -8,12 +8,14 @@ import pytest
 
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
-from airflow_provider_cerebras.exceptions import RequestRefused, VersionInUse
+from airflow_provider_cerebras.exceptions import InvalidArgument, RequestRefused, VersionInUse
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.operators.endpoints import CerebrasRollbackEndpointOperator
 from airflow_provider_cerebras.operators.model_versions import (
     CerebrasDeleteModelVersionOperator,
     CerebrasPruneModelVersionsOperator,
 )
+from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Service
@@ -66,6 +68,28 @@ class TestDelete:
         assert reason == f"rolls out on endpoint {service.endpoint_id}"
         assert len(service.requests("delete_model_version")) == 1
 
+    def test_what_comes_into_use_while_a_look_waits_to_be_repeated_is_kept(self, service: Service) -> None:
+        """An endpoint that was seen before the pause is seen again after it."""
+        version = service.new_version()
+        client = CerebrasHook().get_conn()
+        asked = 0
+
+        def reason_to_keep() -> str | None:
+            nonlocal asked
+            asked += 1
+            uses = find_uses(client, service.org, once=True)
+            if asked == 1:
+                service.add_fault("list_endpoints", status=503, times=1)
+                find_uses(client, service.org, once=True)
+            return uses.in_use.get(version)
+
+        def deploy(seconds: float) -> None:
+            service.api("POST", f"/endpoints/{service.endpoint_id}:deployModel", {"model": version})
+
+        reason = delete_version(client, version, reason_to_keep=reason_to_keep, sleep=deploy)
+        assert reason == f"rolls out on endpoint {service.endpoint_id}"
+        assert service.requests("delete_model_version") == []
+
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         version = service.new_version()
         service.add_fault("delete_model_version", status=404, body={"detail": "no such version"})
@@ -78,6 +102,15 @@ class TestDelete:
         with pytest.raises(VersionInUse, match=f"{version} {words} endpoint {service.endpoint_id}"):
             delete(version)
         assert service.requests("delete_model_version") == []
+
+    def test_a_name_that_differs_in_case_only_counts_as_the_same(self, service: Service) -> None:
+        """Whether the service tells upper case from lower is not documented."""
+        version = service.new_version()
+        entry = {"id": "1", "model": version.replace("my-org", "My-Org"), "created": 1, "state": "complete"}
+        endpoint = {"name": service.endpoint_id, "deployed_models": [entry]}
+        service.add_fault("get_endpoint", status=200, body=endpoint)
+        with pytest.raises(VersionInUse):
+            delete(version)
 
     def test_force_asks_the_service_all_the_same(self, service: Service) -> None:
         service.new_deployment()
@@ -145,4 +178,28 @@ class TestPrune:
     def test_a_text_is_no_list_of_patterns(self, service: Service) -> None:
         with pytest.raises(TypeError, match="keep_aliases: must be a list"):
             prune(keep_aliases="prod*")
+        assert service.requests() == []
+
+    def test_patterns_that_come_to_none_are_not_taken_for_no_patterns(self, service: Service) -> None:
+        service.new_version("golden")
+        service.new_version()
+        operator = CerebrasPruneModelVersionsOperator(
+            task_id="task", model_arch_id="gpt-oss-120b", keep_last=1, keep_aliases="{{ a result }}"
+        )
+        operator.keep_aliases = None  # as Airflow renders the result of a task that has left none
+        with pytest.raises(InvalidArgument, match=r"^keep_aliases: .*came to None"):
+            operator.execute(CONTEXT)
+        assert len(service.versions()) == 2
+
+
+class TestRollBack:
+    @pytest.mark.parametrize("argument", ["deployment_id", "to"])
+    def test_what_comes_to_none_is_not_taken_for_the_newest_deployment(self, service: Service, argument: str) -> None:
+        """The task that was to deploy has failed, so there is no deployment to take back."""
+        given: dict[str, Any] = {argument: "{{ a result }}"}
+        operator = CerebrasRollbackEndpointOperator(task_id="task", endpoint_id=service.endpoint_id, **given)
+        setattr(operator, argument, None)
+        context: Any = {"ti": TaskInstance()}
+        with pytest.raises(InvalidArgument, match=rf"^{argument}: .*came to None"):
+            operator.execute(context)
         assert service.requests() == []

@@ -1,0 +1,79 @@
+"""A task that rolls out and was cleared chooses anew, whatever its ``retries`` were when; a retry does not.
+
+``max_tries`` alone does not tell: a clear sets it to ``try_number + retries``, so an edit of ``retries`` can repeat it.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
+from tests.task_instance import TaskInstance
+from tests.unit.durable.world import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.conftest import Service
+
+
+@pytest.fixture
+def attempt() -> Callable[..., Any]:
+    """Make the context of an attempt of one task run; its notes are kept, as from Airflow 3.3 on."""
+    store = Store()
+
+    def make(number: int, *, clears: int) -> Any:
+        # Before: retries=1, so max_tries is 1. Cleared with retries=0 after one attempt: 1 + 0.
+        ti = TaskInstance(max_tries=1, try_number=number)
+        return {"ti": ti, "dag_run": SimpleNamespace(clear_number=clears, start_date=None), "task_state_store": store}
+
+    return make
+
+
+def deploy(service: Service, context: Any, *, retries: int) -> None:
+    CerebrasDeployModelOperator(
+        task_id="task",
+        endpoint_id=service.endpoint_id,
+        model_version=service.version_name("latest"),
+        retries=retries,
+    ).execute(context)
+    service.finish()
+
+
+def move_latest(service: Service, old: str, new: str) -> None:
+    service.api("PATCH", f"/{old}", {"version_aliases": []})
+    service.api("PATCH", f"/{new}", {"version_aliases": ["latest"]})
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_deployment_resolves_its_alias_anew_after_a_clear_only(
+    service: Service, attempt: Callable[..., Any], cleared: bool
+) -> None:
+    old, new = service.new_version("latest"), service.new_version()
+    deploy(service, attempt(1, clears=0), retries=1)
+    move_latest(service, old, new)
+    deploy(service, attempt(2, clears=int(cleared)), retries=0 if cleared else 1)
+    assert [each.model_version for each in service.deployments()] == ([old, new] if cleared else [old])
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_rollback_takes_back_the_newest_anew_after_a_clear_only(
+    service: Service, attempt: Callable[..., Any], cleared: bool
+) -> None:
+    for _ in range(2):
+        service.new_deployment()
+    first, second = service.versions()
+
+    def roll_back(context: Any, *, retries: int) -> None:
+        CerebrasRollbackEndpointOperator(
+            task_id="task", endpoint_id=service.endpoint_id, wait_for_completion=False, retries=retries
+        ).execute(context)
+        service.finish()
+
+    roll_back(attempt(1, clears=0), retries=1)
+    roll_back(attempt(2, clears=int(cleared)), retries=0 if cleared else 1)
+    expected = [first, second, first, *([second] if cleared else [])]
+    assert [each.model_version for each in service.deployments()] == expected
