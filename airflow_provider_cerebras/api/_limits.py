@@ -48,6 +48,13 @@ class Body:
         """Whether it is compressed."""
         return self._encoding != ""
 
+    def is_same(self, content: bytes) -> bool:
+        """Whether it came in as these bytes, and uncompressed.
+
+        :param content: the bytes.
+        """
+        return self._content == content and not self.is_packed
+
     def add(self, piece: bytes) -> None:
         """Take one more piece.
 

@@ -68,6 +68,13 @@ class Received:
             return False
         return True
 
+    def is_like(self, body: bytes) -> bool:
+        """Tell whether it is a success with this very body, so that what was found out about that holds for it, too.
+
+        :param body: one that came in whole.
+        """
+        return self.status >= 200 and not self.is_decided and not self.ends_with_connection and self.body.is_same(body)
+
     @property
     def is_decided(self) -> bool:
         """Whether the status says all that counts; the body has words for people at most."""

@@ -10,6 +10,10 @@ not be is sent again only where it cannot have been acted on (no connection, 425
 The status of a response decides before its body is read: a body that breaks off or cannot be unpacked changes no error.
 A service that means harm gets no more of us than :mod:`~airflow_provider_cerebras.api._limits` and a request's time
 allow. Redirects are not followed, so a key goes where the connection says and nowhere else.
+
+Requests are handed to a transport of httpx: what its client does beside that (redirects, cookies, authentication,
+a line of log for each request) is not wanted here, and costs more than the rest of a poll. What is polled is sent as a
+request that was built once, and a body like the last one is recognised before anything looks into it.
 """
 
 from __future__ import annotations
@@ -19,7 +23,6 @@ import logging
 import os
 import time
 from contextlib import aclosing, closing, contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 import httpx
@@ -60,6 +63,8 @@ _MAX_CONNECT_TIMEOUT = 10.0
 _CONNECTIONS_FOR_POLLING = 2
 # Longer than any pause between two polls, so that each does not open a connection of its own.
 _KEEPALIVE_EXPIRY = 300.0
+# Polls of one client are of fewer things.
+_MAX_READY_REQUESTS = 64
 # Below, parsing takes less than handing it to a thread may.
 _LARGE = 64 * 1024
 # The request had not left when these happened.
@@ -92,6 +97,19 @@ class Timed(NamedTuple, Generic[AnswerT]):
     seconds: float
 
 
+class _Ready:
+    """A request that is sent again and again, and the last body that it was answered with, if it held no secret.
+
+    :param request: the request; a transport changes nothing in it.
+    """
+
+    __slots__ = ("last", "request")
+
+    def __init__(self, request: httpx.Request) -> None:
+        self.request = request
+        self.last: bytes | None = None
+
+
 class _BaseClient:
     """What the two clients share: requests from calls, and errors from what httpx raises.
 
@@ -101,26 +119,54 @@ class _BaseClient:
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings
         self._responses = Responses(settings)
+        self._timeout = httpx.Timeout(settings.timeout, connect=min(settings.timeout, _MAX_CONNECT_TIMEOUT)).as_dict()
+        self._ready: dict[Call[Any], _Ready] = {}
+        self._is_closed = False
         _redaction.secrets |= frozenset(self._responses.secrets)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.base_url!r})"
 
-    def _request(self, http: httpx.Client | httpx.AsyncClient, call: Call[AnswerT]) -> httpx.Request:
+    def _request(self, call: Call[AnswerT]) -> httpx.Request:
+        self._check_open()
         key = self.settings.management_key if call.key is Key.MANAGEMENT else self.settings.inference_key
         if not key:
             raise ValueError(f"{call.method} {call.path} takes the {call.key.value}, and there is none.")
         # Not a local variable of its own, for a traceback may show those.
         headers = {
-            "Authorization": Secret("Bearer " + key[:]),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
+            "User-Agent": self.settings.user_agent,
+            "Authorization": Secret("Bearer " + key[:]),
         }
         content = None
         if call.body is not None:
             headers["Content-Type"] = "application/json"
             content = call.body.model_dump_json(exclude_none=True)
-        return http.build_request(call.method, self._responses.url(call), headers=headers, content=content)
+        return httpx.Request(
+            call.method,
+            self._responses.url(call),
+            headers=headers,
+            content=content,
+            extensions={"timeout": self._timeout},
+        )
+
+    def _ready_for(self, call: Call[Any]) -> _Ready | None:
+        """What is kept of a call from poll to poll; None for a call that does more than read."""
+        if call.method != "GET" or call.body is not None:
+            return None
+        ready = self._ready.get(call)
+        if ready is None:
+            if len(self._ready) >= _MAX_READY_REQUESTS:
+                self._ready.clear()
+            ready = self._ready[call] = _Ready(self._request(call))
+        self._check_open()
+        return ready
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("Cannot send a request, as the client has been closed.")
 
     def read(self, call: Call[AnswerT], body: bytes) -> AnswerT:
         """Read the body of a successful response.
@@ -131,6 +177,15 @@ class _BaseClient:
         :raises OutcomeUnknown: likewise, for a call that must not be sent twice.
         """
         return self._responses.read(call, body)
+
+    def _conclude(self, call: Call[AnswerT], received: Received, ready: _Ready | None) -> bytes:
+        if ready is None:
+            return self._responses.conclude(call, received)
+        last = ready.last
+        if last is None or not received.is_like(last):
+            last = self._responses.conclude(call, received)
+            ready.last = last if received.is_like(last) else None
+        return last
 
     def _broken(self, call: Call[AnswerT], error: Exception, seconds: float) -> CerebrasError:
         """Make our own error of what a request ended in without an answer."""
@@ -176,7 +231,6 @@ class CerebrasClient(_BaseClient):
         self._transport = transport
         self._sleep = sleep
         self._deadline = Deadline()
-        self._is_closed = False
         # Of each process: what is sent on a connection that two processes have is answered to either.
         self._pools = {os.getpid(): self._new_pool()}
 
@@ -213,25 +267,26 @@ class CerebrasClient(_BaseClient):
 
     def fetch_once(self, call: Call[AnswerT]) -> bytes:
         """Send a call exactly once, and return the body of a successful response for :meth:`read`."""
-        return self._fetch(call, self.settings.total_timeout)[0]
+        return self._fetch(call, self.settings.total_timeout, self._ready_for(call))[0]
 
-    def _fetch(self, call: Call[AnswerT], seconds: float) -> tuple[bytes, float]:
-        http = self._pool()
-        request = self._request(http, call)
+    def _fetch(self, call: Call[AnswerT], seconds: float, ready: _Ready | None = None) -> tuple[bytes, float]:
+        request = self._request(call) if ready is None else ready.request
+        transport = self._pool()
         received = Received(call)
         began = time.monotonic()
         try:
             with (
                 received.decides(*_BROKEN),
                 self._in_time(seconds),
-                closing(http.send(request, stream=True)) as response,
+                closing(transport.handle_request(request)) as response,
             ):
                 received.begin(response.status_code, response.headers)
                 _take(response, received)
         except _BROKEN as error:
             broken = self._broken(call, error, seconds)
         else:
-            return self._responses.conclude(call, received), time.monotonic() - began
+            took = time.monotonic() - began
+            return self._conclude(call, received, ready), took
         # Outside: neither the cause's words nor its local variables belong into a traceback.
         raise broken
 
@@ -245,20 +300,17 @@ class CerebrasClient(_BaseClient):
                     raise
                 raise TimeoutError from None
 
-    def _pool(self) -> httpx.Client:
-        if self._is_closed:
-            raise RuntimeError("Cannot send a request, as the client has been closed.")
+    def _pool(self) -> httpx.BaseTransport:
         process = os.getpid()
         return self._pools.get(process) or self._pools.setdefault(process, self._new_pool())
 
-    def _new_pool(self) -> httpx.Client:
-        options = _http_options(self.settings)
+    def _new_pool(self) -> httpx.BaseTransport:
         if self._transport is not None:
-            return httpx.Client(transport=self._transport, **options)
+            return self._transport
         transport = httpx.HTTPTransport(**_transport_options(self._verify, self._responses.proxy))
         # httpx has no argument for it.
         transport._pool._network_backend = BoundedBackend(self._deadline)  # noqa: SLF001
-        return httpx.Client(transport=transport, **options)
+        return transport
 
     def close(self) -> None:
         """Close the connections."""
@@ -298,7 +350,7 @@ class AsyncCerebrasClient(_BaseClient):
         super().__init__(settings)
         if transport is None:
             transport = httpx.AsyncHTTPTransport(**_transport_options(verify, self._responses.proxy))
-        self._http = httpx.AsyncClient(transport=transport, **_http_options(settings))
+        self._transport = transport
         self._sleep = sleep
         # What the pool of httpx costs grows with the square of the requests that wait in it, so they wait here.
         self._turn = asyncio.Semaphore(max_connections)
@@ -331,7 +383,7 @@ class AsyncCerebrasClient(_BaseClient):
 
     async def fetch_once(self, call: Call[AnswerT]) -> bytes:
         """Send a call exactly once, and return the body of a successful response for :meth:`read`."""
-        return (await self._fetch(call, self.settings.total_timeout))[0]
+        return (await self._fetch(call, self.settings.total_timeout, self._ready_for(call)))[0]
 
     async def read_async(self, call: Call[AnswerT], body: bytes) -> AnswerT:
         """Read the body of a successful response, in a thread if it is large; see :meth:`read`."""
@@ -339,8 +391,8 @@ class AsyncCerebrasClient(_BaseClient):
             return self.read(call, body)
         return await asyncio.to_thread(self.read, call, body)
 
-    async def _fetch(self, call: Call[AnswerT], seconds: float) -> tuple[bytes, float]:
-        request = self._request(self._http, call)
+    async def _fetch(self, call: Call[AnswerT], seconds: float, ready: _Ready | None = None) -> tuple[bytes, float]:
+        request = self._request(call) if ready is None else ready.request
         received = Received(call)
         broken: CerebrasError | None = None
         async with self._turn:
@@ -349,7 +401,7 @@ class AsyncCerebrasClient(_BaseClient):
                 with received.decides(*_BROKEN):
                     async with (
                         asyncio.timeout(seconds),
-                        aclosing(await self._http.send(request, stream=True)) as response,
+                        aclosing(await self._transport.handle_async_request(request)) as response,
                     ):
                         received.begin(response.status_code, response.headers)
                         await _take_async(response, received)
@@ -358,13 +410,15 @@ class AsyncCerebrasClient(_BaseClient):
             took = time.monotonic() - began
         if broken is not None:
             raise broken
-        if received.body.is_large:
-            return await asyncio.to_thread(self._responses.conclude, call, received), took
-        return self._responses.conclude(call, received), took
+        is_known = ready is not None and ready.last is not None and received.is_like(ready.last)
+        if received.body.is_large and not is_known:
+            return await asyncio.to_thread(self._conclude, call, received, ready), took
+        return self._conclude(call, received, ready), took
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        self._is_closed = True
+        await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -397,26 +451,6 @@ def _deleted_by_earlier_attempt(call: Call[Any], state: RetryCallState) -> Itera
     except NotFound as error:
         if call.method != "DELETE" or state.attempt_number == 1 or not error.is_from_api:
             raise
-
-
-class _HttpOptions(TypedDict):
-    timeout: httpx.Timeout
-    follow_redirects: bool
-    headers: dict[str, str]
-    trust_env: bool
-    cookies: CookieJar
-
-
-def _http_options(settings: ClientSettings) -> _HttpOptions:
-    return {
-        "timeout": httpx.Timeout(settings.timeout, connect=min(settings.timeout, _MAX_CONNECT_TIMEOUT)),
-        "follow_redirects": False,
-        "headers": {"User-Agent": settings.user_agent},
-        # What counts of it is in the settings, which say what is wrong with it.
-        "trust_env": False,
-        # None are kept: a client may live for weeks, and would send back all that it was ever given.
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-    }
 
 
 class _TransportOptions(TypedDict):

@@ -963,12 +963,20 @@ class Lines(logging.Handler):
         return [(owner, line) for name, owner, line in self.lines if name == logger]
 
 
+class LoggingClient(AsyncCerebrasClient):
+    """Logs each poll, as a library below it may."""
+
+    async def fetch_once(self, call: Call[Any]) -> bytes:
+        logging.getLogger("tests.client").info("%s", call.path)
+        return await super().fetch_once(call)
+
+
 @in_virtual_time
 class TestLogs:
     @pytest.fixture(autouse=True)
     def lines(self, monkeypatch: pytest.MonkeyPatch) -> Lines:
         lines = Lines()
-        for name in ("tests.polling", "httpx"):
+        for name in ("tests.polling", "tests.client", "httpx"):
             logger = logging.getLogger(name)
             monkeypatch.setattr(logger, "handlers", [lines])
             monkeypatch.setattr(logger, "level", logging.INFO)
@@ -980,7 +988,8 @@ class TestLogs:
     def wait_as(world: World, owner: str, name: str) -> Wait:
         context = contextvars.copy_context()
         context.run(whose.set, owner)
-        return context.run(partial(world.wait_for_version, name))
+        connect = partial(world.service.connect, LoggingClient)
+        return context.run(partial(world.wait_for_version, name, connect=connect))
 
     async def test_each_line_is_in_the_log_of_who_waits(self, world: World, lines: Lines) -> None:
         waits = [self.wait_as(world, f"the waiter's for {name}", name) for name in (V1, V2)]
@@ -999,6 +1008,7 @@ class TestLogs:
         self.wait_as(world, "the first one's", V1)
         self.wait_as(world, "the second one's", V2)
         await asyncio.sleep(10)
-        found = lines.of("httpx")
+        found = lines.of("tests.client")
         assert len(found) == len(world.service.log)
         assert {owner for owner, _ in found} == {"nobody's"}
+        assert lines.of("httpx") == []  # it would log each request
