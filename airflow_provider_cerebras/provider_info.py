@@ -83,7 +83,11 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": modules("hooks.cerebras"),
         "operators": modules(
-            "operators.model_versions", "operators.endpoints", "operators.evaluation", "operators.weights"
+            "operators.model_versions",
+            "operators.endpoints",
+            "operators.planning",
+            "operators.evaluation",
+            "operators.weights",
         ),
         "sensors": modules("sensors.model_versions", "sensors.endpoints"),
         "triggers": modules("triggers.model_versions", "triggers.endpoints", "triggers.events"),

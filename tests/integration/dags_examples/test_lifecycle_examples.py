@@ -67,6 +67,32 @@ def test_prune_weekly(quick: EmulatorClient, run_dag: DagRunner) -> None:
     assert list(quick.versions()) == [version for version in versions if version != versions[2]]
 
 
+def test_keep_endpoints(quick: EmulatorClient, run_dag: DagRunner) -> None:
+    staging = f"{quick.endpoint_id}-staging"
+    quick.add_endpoint(staging)
+    wanted, other = quick.upload("s3://weights/1", "production", "latest"), quick.upload("s3://weights/2")
+    quick.deploy(wanted, staging)
+    # Past Airflow.
+    quick.deploy(other)
+    quick.advance_clock(1)
+
+    report = run_dag(load("keep_endpoints"))
+
+    assert report.state == "success", report.log
+    assert report["plan"].xcom == [{"endpoint_id": quick.endpoint_id, "model_version": wanted}]
+    assert report["deploy"].state == "skipped"
+    assert quick.serving() == other
+
+    dag = load("keep_endpoints")
+    dag.dag_id = "keep_endpoints_for_real"
+    assert dag.max_active_runs == 1
+    result = run_dag(dag, {"reconcile": True})
+
+    assert result.state == "success", result.log
+    assert {quick.serving(each) for each in (quick.endpoint_id, staging)} == {wanted}
+    assert [len(quick.deployments(each)) for each in (quick.endpoint_id, staging)] == [2, 1]
+
+
 def test_fan_out_endpoints(quick: EmulatorClient, run_dag: DagRunner) -> None:
     endpoints = [quick.endpoint_id, *(f"{quick.endpoint_id}-{region}" for region in ("eu", "us"))]
     for endpoint_id in endpoints[1:]:

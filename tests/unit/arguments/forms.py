@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator
 
-from airflow_provider_cerebras.arguments import kinds
+from airflow_provider_cerebras.arguments import desired, kinds
 from airflow_provider_cerebras.weights.checks import CHECKS as NAMES_OF_CHECKS
 from tests.task_instance import TaskInstance
 from tests.unit.docs.public import modules, names
@@ -118,6 +118,10 @@ SAMPLES: dict[Any, list[Sample]] = {
     ],
     kinds.read_patterns: [Sample(["prod*"], ["prod*"]), Sample({"b*", "a*"}, ["a*", "b*"])],
     kinds.read_mapping: [Sample({"temperature": 0}, {"temperature": 0}), Sample('{"seed": 7}', {"seed": 7})],
+    desired.read_desired: [
+        Sample({"my-endpoint": VERSION}, {"my-endpoint": VERSION}),
+        Sample(f'{{"my-endpoint": "{VERSION}"}}', {"my-endpoint": VERSION}),
+    ],
     kinds.read_messages: [
         Sample(CHAT, [CHAT]),
         Sample([CHAT, CHAT], [CHAT, CHAT]),
@@ -182,6 +186,7 @@ WRONG: dict[Any, list[Any]] = {
     kinds.read_aliases: [None, "prod", ["7"], [None], {"prod": 1}, 7, "['prod", "[1.5]"],
     kinds.read_patterns: [None, "prod*", [""], 7],
     kinds.read_mapping: [None, "x", [("a", 1)], {1: 2}],
+    desired.read_desired: [None, "x", [VERSION], {1: VERSION}, {"a b": VERSION}, {"a": "prod"}, {"a": None}],
     kinds.read_messages: [None, "", [], [[]], "Hello", [7], [{"role": "user"}, 7]],
     kinds.read_dataset: [None, "", 7, {"id": 1}, "{{ x }}", "None"],
     kinds.read_location: [None, "", 7.5, "{{ x }}", "None"],
