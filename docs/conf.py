@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import airflow_provider_cerebras
 from airflow_provider_cerebras import __version__
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
 
 project = "airflow-provider-cerebras"
@@ -38,7 +39,7 @@ html_css_files = ["site.css"]
 
 # A name in the text of a docstring that leads nowhere is an error, but for names that are documented elsewhere.
 nitpicky = True
-nitpick_ignore = [("py:exc", "AirflowSensorTimeout")]
+nitpick_ignore = [("py:exc", "AirflowSensorTimeout"), ("py:exc", "ConnectionNotFound")]
 # A docstring may send its readers to a module that users have no need of.
 nitpick_ignore_regex = [
     ("py:mod", r".*"),
@@ -81,7 +82,17 @@ def draw_benchmarks(app: Sphinx) -> None:  # noqa: ARG001  Sphinx gives it
     write_plots(json.loads((folder / "results.json").read_text(encoding="utf-8")), folder)
 
 
+def hide_markers(app: Sphinx, doctree: nodes.document) -> None:  # noqa: ARG001  Sphinx gives it
+    """Take out of code what only says where a part of it begins, such as ``# [verify]``."""
+    for block in doctree.findall(nodes.literal_block):
+        text = re.sub(r"^ *# \[[a-z ]+\]\n", "", block.astext(), flags=re.MULTILINE)
+        # Only what was not changed since it was read is highlighted.
+        block.rawsource = text
+        block.children = [nodes.Text(text)]
+
+
 def setup(app: Sphinx) -> None:
     """Make the directive known, and the figures."""
     app.add_directive("layers", Layers)
     app.connect("builder-inited", draw_benchmarks)
+    app.connect("doctree-read", hide_markers)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "quick-start.md").read_text(encoding="utf-8")
 # Not run here: the package is installed already, and the demo has tests of its own.
-ELSEWHERE = ("pip install 'airflow-provider-cerebras[emulator]'", "make demo")
+ELSEWHERE = ("pip install '.[emulator]'", "make demo")
 
 
 @contextmanager

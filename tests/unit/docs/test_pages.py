@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_cerebras import __version__
 from tests.unit.docs.public import modules, names
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +61,23 @@ def test_the_files_that_a_page_points_to_are_there(page: str) -> None:
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", PAGES[page]) if "://" not in target]
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/install.md"])
+def test_no_command_installs_what_is_not_published(page: str) -> None:
+    blocks = re.findall(r"```(?:shell|yaml|docker)\n(.*?)```", PAGES[page], re.DOTALL)
+    assert [line for block in blocks for line in block.splitlines() if "install 'airflow-provider" in line] == []
+
+
+def test_the_wheels_that_are_named_are_of_this_version() -> None:
+    texts = [
+        *PAGES.values(),
+        *(file.read_text(encoding="utf-8") for file in (DOCS / "snippets").iterdir() if file.is_file()),
+    ]
+    wheels = {
+        name for text in texts for name in re.findall(r"airflow_provider_cerebras-[\w.]+-py3-none-any\.whl", text)
+    }
+    assert wheels == {f"airflow_provider_cerebras-{__version__}-py3-none-any.whl"}
 
 
 @pytest.mark.parametrize("page", PAGES)
