@@ -18,6 +18,7 @@ from airflow_provider_cerebras.durable.rollout_steps import (
     Baseline,
     Deployed,
     Submission,
+    adopt,
     decide,
     read_deployments,
     served_before,
@@ -92,7 +93,7 @@ class Rollout:
                 if found := self._settle(model_version, listed, error):
                     self.log.info("Deployment %s has come of it.", found.id)
                     DEPLOYMENT.count("reconciled", self.endpoint_id)
-                    return Submission(found.id, model_version, found.created)
+                    return Submission(found.id, model_version, found.created, seen=True)
                 if unknown == MAX_SUBMISSIONS or error.is_error_in_success:
                     raise
                 # The look has taken the settling time already.
@@ -183,7 +184,7 @@ class Deploy:
             raise self._rollout.superseded(f"Model version {self._model_version}", decision.superseded_by, deployments)
         if decision.adopted:
             entry = next((each for each in deployments if each.id == decision.adopted), None)
-            made = Submission(decision.adopted, self._model_version, entry.created if entry else None)
+            made = adopt(decision.adopted, self._model_version, deployments, noted)
             self._rollout.log.info(
                 "Deployment %s of model version %s onto endpoint %s is there already (%s); nothing is submitted.",
                 made.deployment_id,

@@ -23,6 +23,7 @@ from airflow_provider_cerebras.durable.rollout_steps import (
     Baseline,
     Submission,
     Target,
+    adopt,
     baseline_of_rollback,
     decide,
     find_target,
@@ -43,12 +44,12 @@ if TYPE_CHECKING:
 class RolledBack(NamedTuple):
     """What a rollback has come to.
 
-    :param deployment_id: UUID of the deployment that serves, or will.
+    :param submission: the deployment that serves, or will.
     :param model_version: full name of its version, by number.
     :param has_served: whether that version has served all the time, so that nothing was submitted.
     """
 
-    deployment_id: str
+    submission: Submission
     model_version: str
     has_served: bool = False
 
@@ -95,7 +96,8 @@ class Rollback:
         target = earlier or self._choose(deployments, taken_back, baseline)
         adopted = self._decide(deployments, target, taken_back, baseline)
         if target.standing is not None:
-            return RolledBack(target.standing.id, target.model_version, has_served=True)
+            standing = adopt(target.standing.id, target.model_version, deployments, None)
+            return RolledBack(standing, target.model_version, has_served=True)
         if adopted is None:
             self._task_state.update(taken_back=taken_back.to_json(), target=target.model_version)
             if earlier is None and self._identity is not None:
@@ -104,10 +106,11 @@ class Rollback:
                 adopted = self._decide(deployments, target, taken_back, baseline)
         if adopted is not None:
             self._rollout.log.info("Deployment %s of model version %s is there already.", adopted, target.model_version)
-            return RolledBack(adopted, target.model_version)
+            noted = Submission.from_json(self._task_state.read().get("submission"))
+            return RolledBack(adopt(adopted, target.model_version, deployments, noted), target.model_version)
         made = self._rollout.submit(target.model_version, listed=deployments)
         self._task_state.update(submission=made.to_json(), deployment_id=made.deployment_id)
-        return RolledBack(made.deployment_id, target.model_version)
+        return RolledBack(made, target.model_version)
 
     def _find_taken_back(self, deployments: Sequence[Deployed]) -> tuple[Submission, Baseline]:
         noted = Submission.from_json(self._task_state.read().get("taken_back"))

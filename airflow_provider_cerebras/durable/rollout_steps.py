@@ -102,6 +102,7 @@ class Submission(NamedTuple):
     :param created: when it was submitted, Unix seconds of the service's clock.
     :param baseline: what was there before.
     :param served_before: full name of the version that served before.
+    :param seen: whether the endpoint has listed it.
     """
 
     deployment_id: str
@@ -109,6 +110,7 @@ class Submission(NamedTuple):
     created: int | None = None
     baseline: Baseline | None = None
     served_before: str | None = None
+    seen: bool = False
 
     def to_json(self) -> str:
         """Return it as a string."""
@@ -175,6 +177,22 @@ def decide(
     if adopt_older and newest and not others and _best(newest).progress is not Progress.FAILED:
         return Decision(adopted=_best(newest).id)
     return Decision()
+
+
+def adopt(
+    deployment_id: str, model_version: str, deployments: Sequence[Deployed], submitted: Submission | None
+) -> Submission:
+    """Return what is known of a deployment that makes a submission needless.
+
+    :param deployment_id: UUID of the deployment, as :func:`decide` has found it.
+    :param model_version: full name of its version, by number.
+    :param deployments: all that are listed.
+    :param submitted: the deployment that an earlier attempt has submitted, if it is known.
+    """
+    entry = next((each for each in deployments if each.id == deployment_id), None)
+    if entry is not None:
+        return Submission(deployment_id, model_version, entry.created, seen=True)
+    return submitted or Submission(deployment_id, model_version)
 
 
 class Target(NamedTuple):

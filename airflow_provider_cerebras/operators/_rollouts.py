@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.evidence import numbered_name
@@ -13,9 +13,11 @@ from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
 from airflow_provider_cerebras.assets.provenance import trace_deployment
 from airflow_provider_cerebras.durable.deployments import Rollout, say_what_serves
 from airflow_provider_cerebras.durable.generations import Ledger
+from airflow_provider_cerebras.durable.rollout_steps import Submission
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
 from airflow_provider_cerebras.operators._base import WaitingOperator
 from airflow_provider_cerebras.polling.deployments import DeploymentPoller
+from airflow_provider_cerebras.polling.outcome import Status
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.durable.task_state import TaskState
+    from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
@@ -92,14 +95,26 @@ class RolloutOperator(WaitingOperator):
     def _rollout(self) -> Rollout:
         return Rollout(self.hook.get_conn(), self.endpoint_id, log=self.log)
 
-    def _new_poller(self, deployment_id: str) -> DeploymentPoller:
+    @abstractmethod
+    def _task_state(self, context: Context) -> TaskState:
+        """Notes of earlier attempts; ``submission`` is the deployment."""
+
+    def _new_poller(self, made: Submission) -> DeploymentPoller:
         now = time.time()
-        return DeploymentPoller(self.endpoint_id, deployment_id, deadline=now + self.timeout, started=now)
+        return DeploymentPoller(
+            self.endpoint_id,
+            made.deployment_id,
+            deadline=now + self.timeout,
+            started=now,
+            seen=made.seen,
+            submitted=made.created,
+        )
 
     def _trigger(self, poller: Poller[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
         from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
+        following = cast("DeploymentPoller", poller)
         return CerebrasDeploymentTrigger(
             cerebras_conn_id=self.cerebras_conn_id,
             endpoint_id=poller.ids["endpoint_id"],
@@ -108,15 +123,26 @@ class RolloutOperator(WaitingOperator):
             deadline=poller.deadline,
             hook_class=self._hook_path(),
             cause=cause,
+            seen=following.seen,
+            submitted=following.submitted,
         )
 
     def _made(self, result: str) -> Provenance:
         return trace_deployment(self.hook.get_conn(), self.endpoint_id, result, log=self.log)
 
-    def _go_on(self, deployment_id: str, context: Context) -> str:
+    def _go_on(self, made: Submission, context: Context) -> str:
         if not self.wait_for_completion:
-            return self._succeed(deployment_id, context)
-        return self._wait(self._new_poller(deployment_id), context)
+            return self._succeed(made.deployment_id, context)
+        return self._wait(self._new_poller(made), context)
+
+    def _conclude(self, outcome: Outcome, context: Context) -> str:
+        if outcome.seen and outcome.status in {Status.TIMEOUT, Status.UNREACHABLE}:
+            # A retry that waits for it again shall know that it is lost if it is listed no more.
+            task_state = self._task_state(context)
+            noted = Submission.from_json(task_state.read().get("submission"))
+            if noted is not None and noted.deployment_id == outcome.ids["deployment_id"]:
+                task_state.update(submission=noted._replace(seen=True).to_json())
+        return super()._conclude(outcome, context)
 
     def _what_serves(self) -> str:
         """Say what serves on the endpoint now, for the end of a message."""

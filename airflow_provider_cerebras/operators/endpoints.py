@@ -132,7 +132,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
                 run_started=self._run_started(context),
             ).run()
         context["ti"].xcom_push(key=SUBMISSION_KEY, value=made.to_json())
-        return self._go_on(made.deployment_id, context)
+        return self._go_on(made, context)
 
     def rollback_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent how a rollback ended."""
@@ -174,7 +174,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         if rolled_back.has_served:
             self._fail(f"{cause} {previous} has served all the time, so nothing was rolled back.", context)
         cause += f" {previous} was deployed again"
-        poller = self._new_poller(rolled_back.deployment_id)
+        poller = self._new_poller(rolled_back.submission)
         if self.deferrable:
             trigger = self._trigger(poller, cause=cause)
             self.defer(trigger=trigger, method_name="rollback_complete", timeout=trigger.backstop)
@@ -268,7 +268,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
                 deploy = Deploy(
                     self._rollout(), to, durable=True, task_state=task_state, run_started=self._run_started(context)
                 )
-                return self._go_on(deploy.run().deployment_id, context)
+                return self._go_on(deploy.run(), context)
             rolled_back = Rollback(
                 self._rollout(),
                 taken_back=taken_back,
@@ -283,7 +283,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
             )
         else:
             self.log.info("Rolling endpoint %s back to model version %s.", self.endpoint_id, rolled_back.model_version)
-        return self._go_on(rolled_back.deployment_id, context)
+        return self._go_on(rolled_back.submission, context)
 
     def _taken_back(self, context: Context) -> Submission | None:
         """What is known of the deployment to take back; None: the newest one."""

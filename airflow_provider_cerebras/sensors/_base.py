@@ -30,10 +30,11 @@ from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.version_compat import default_deferrable, default_sensor_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
+    from pydantic import JsonValue
 
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.polling.pollers import Poller
@@ -113,9 +114,11 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
             return super().execute(context)
         now = time.time()
         poller = self._new_poller(deadline=now + self.timeout, started=now, is_first=True)
+        before = self._recall(poller, context)
         # What goes on is logged by the trigger.
         if outcome := self._new_wait(poller).poll_once():
             return self._conclude(outcome, context)
+        self._note(poller, context, before)
         leave_result(self, context, poller.ids[self.event_ids[-1]])
         trigger = self._trigger(poller)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
@@ -128,12 +131,12 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         """Poll once. An error that may pass is logged, and the next poke polls again."""
         if self._wait is None:
             self._wait = self._begin(context)
-        before = self._wait.poller.remember()
+        poller = self._wait.poller
+        before = poller.remember()
         outcome = self._wait.poll_once()
         if outcome:
             return PokeReturnValue(is_done=True, xcom_value=self._conclude(outcome, context))
-        if self.reschedule and (seen := self._wait.poller.remember()) != before:
-            self._task_state(context, self._wait.poller).update(seen=json.dumps(seen))
+        self._note(poller, context, before)
         return False
 
     def _begin(self, context: Context) -> BlockingWait:
@@ -147,10 +150,26 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
             wait.log.begin(now)
         else:
             wait.log.resume(now)
-        if self.reschedule:
-            with suppress(ValueError):
-                poller.recall(dict(json.loads(self._task_state(context, poller).read().get("seen", "{}"))))
+        self._recall(poller, context)
         return wait
+
+    def _recall(self, poller: Poller[Any], context: Context) -> Mapping[str, JsonValue]:
+        """Go on from what earlier polls have noted, and return what the poller knows then."""
+        ti: Any = context["ti"]
+        with suppress(ValueError, AttributeError):
+            notes = self._task_state(context, poller).read()
+            seen = dict(json.loads(notes.get("seen", "{}")))
+            is_same_wait = self.reschedule and notes.get("try_number") == str(ti.try_number)
+            # Of an earlier attempt's polls, only that it was listed still counts.
+            poller.recall(seen if is_same_wait else {"seen": seen.get("seen")})
+        return poller.remember()
+
+    def _note(self, poller: Poller[Any], context: Context, before: Mapping[str, JsonValue]) -> None:
+        """Note what the next poll has to know: in reschedule mode everything, else what a retry has to."""
+        ti: Any = context["ti"]
+        seen = poller.remember()
+        if seen != before if self.reschedule else seen.get("seen") != before.get("seen"):
+            self._task_state(context, poller).update(seen=json.dumps(seen), try_number=str(ti.try_number))
 
     def _new_wait(self, poller: Poller[Any]) -> BlockingWait:
         return BlockingWait(
@@ -158,8 +177,7 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         )
 
     def _task_state(self, context: Context, poller: Poller[Any]) -> TaskState:
-        ti: Any = context["ti"]
-        return TaskState(context, key="cerebras_wait", fingerprint=f"{dict(poller.ids)}, {ti.try_number}")
+        return TaskState(context, key="cerebras_wait", fingerprint=str(dict(poller.ids)))
 
     def _started(self, context: Context) -> float:
         """Begin of the wait, in Unix seconds: in reschedule mode each poke is a process of its own."""

@@ -98,7 +98,7 @@ def unmark(service: Service, *mishaps: Mishap, identity: Identity = FIRST) -> At
 class TestTarget:
     def test_what_served_before_the_newest_deployment(self, service: Service, store: Store | None) -> None:
         made, _ = roll_back(service, store=store)
-        assert (made.deployment_id, made.model_version) == service.deployments()[-1]
+        assert (made.submission.deployment_id, made.model_version) == service.deployments()[-1]
         assert made.model_version == name(1)
 
     def test_before_a_named_deployment(self, service: Service) -> None:
@@ -126,7 +126,7 @@ class TestTarget:
         taken = serve(service, 2, fail=True)
         before = service.deployments()
         made, _ = roll_back(service, taken_back=Submission(taken))
-        assert made == RolledBack(serving, name(2), has_served=True)
+        assert (made.submission.deployment_id, made.model_version, made.has_served) == (serving, name(2), True)
         assert service.deployments() == before
 
 
@@ -136,7 +136,8 @@ class TestRetry:
         first, _ = roll_back(service, store=store)
         service.now += ROLLOUT
         retry, _ = roll_back(service, identity=RETRY, store=store, run_started=began)
-        assert retry == first
+        assert retry.submission.deployment_id == first.submission.deployment_id
+        assert retry.model_version == first.model_version
         assert len(service.deployments()) == 3
 
     @pytest.mark.parametrize("worked", [True, False], ids=["acted on", "not acted on"])
@@ -174,7 +175,8 @@ class TestRetry:
         service.api_control("/faults", {"operation": "deploy_model", "fail_rollout": "out of memory"})
         made, _ = roll_back(service, store=store)
         service.now += ROLLOUT
-        assert roll_back(service, identity=RETRY, store=store, run_started=began)[0] == made
+        retry, _ = roll_back(service, identity=RETRY, store=store, run_started=began)
+        assert retry.submission.deployment_id == made.submission.deployment_id
 
     def test_one_that_was_dropped_is_not_waited_for(self, new_service: Callable[..., Service]) -> None:
         """Its UUID is noted, and not listed any more, for somebody else has superseded it."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -303,6 +306,49 @@ class TestDeferring:
             version_sensor("v").execute_complete(CONTEXT, event=event)
         with pytest.raises(AirflowSkipException, match="was it deleted"):
             version_sensor("v", soft_fail=True).execute_complete(CONTEXT, event=event)
+
+
+class TestRetry:
+    """A retry knows of the earlier attempt that the endpoint has listed the deployment (Airflow 3.3 and later)."""
+
+    @pytest.mark.parametrize("mode", ["deferrable", "poke", "reschedule"])
+    def test_a_deployment_that_was_listed_is_lost_when_it_is_gone(self, service: Service, mode: str) -> None:
+        notes: dict[str, Any] = {}
+        store = SimpleNamespace(get=notes.get, set=notes.__setitem__)
+        deployment = service.new_deployment(done=False)
+        first = self.sensor(deployment, mode)
+        with suppress(TaskDeferred):
+            first.execute(self.context(1, store)) if mode == "deferrable" else first.poke(self.context(1, store))
+        service.add_fault("get_endpoint", times=None, body={"name": ENDPOINT, "deployed_models": []})
+        retry, context = self.sensor(deployment, mode), self.context(2, store)
+        if mode == "deferrable":
+            with pytest.raises(TaskDeferred) as deferral:
+                retry.execute(context)
+            assert deferral.value.trigger.serialize()[1]["seen"] is True
+            return
+        assert [retry.poke(context), retry.poke(context)] == [False, False]
+        with pytest.raises(DeploymentLost):
+            retry.poke(context)
+
+    def test_polls_of_an_earlier_attempt_do_not_count(self, service: Service) -> None:
+        notes: dict[str, Any] = {}
+        store = SimpleNamespace(get=notes.get, set=notes.__setitem__)
+        deployment = service.new_deployment(done=False)
+        first = self.sensor(deployment, "reschedule")
+        first.poke(self.context(1, store))
+        service.add_fault("get_endpoint", times=None, body={"name": ENDPOINT, "deployed_models": []})
+        for _ in range(2):
+            first.poke(self.context(1, store))
+        assert not self.sensor(deployment, "reschedule").poke(self.context(2, store))
+
+    def sensor(self, deployment: str, mode: str) -> CerebrasDeploymentSensor:
+        kwargs = {"deferrable": True} if mode == "deferrable" else {"deferrable": False, "mode": mode}
+        return deployment_sensor(deployment, **kwargs)
+
+    def context(self, try_number: int, store: Any) -> Any:
+        ti = TaskInstance(try_number=try_number)
+        ti.start_date = datetime.now(tz=UTC)  # type: ignore[attr-defined]
+        return {"ti": ti, "task_state_store": store}
 
 
 @pytest.mark.parametrize(
