@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_cerebras.exceptions import AliasInUse, RequestRefused
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.polling import evidence
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
 from tests.integration.scenario import OPERATOR_MODES, SENSOR_MODES
@@ -186,7 +187,9 @@ def test_a_key_that_is_withdrawn_during_a_deferred_wait_ends_it(
     deployment_id = slow.deploy(version)
     pending = {"name": version, "done": False, "response": {"sync_status": "in_progress"}}
     slow.add_fault("get_model_version", body=pending)
-    slow.add_fault(operation, skip=0 if operation == "get_model_version" else 1, status=401, body={"detail": "revoked"})
+    skip = 0 if operation == "get_model_version" else 1
+    slow.add_fault(operation, skip=skip, times=None, status=401, body={"detail": "revoked"})
+    monkeypatch.setattr(evidence, "MIN_SPAN", 0.0)
     with new_dag(default_args={"retries": 3}) as dag:
         if operation == "get_model_version":
             CerebrasModelVersionSensor(task_id="wait", model_version=version, **SENSOR_MODES["deferrable"])

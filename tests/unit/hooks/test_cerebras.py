@@ -86,7 +86,7 @@ class TestCalls:
         name = service.new_version()
         deployment = hook.deploy_model(ENDPOINT, name)
         service.finish()
-        (deployed,) = hook.get_endpoint(ENDPOINT).deployed_models
+        (deployed,) = hook.get_endpoint(ENDPOINT).deployed_models or []
         assert (deployed.id, deployed.model, deployed.state) == (deployment.name, name, "complete")
 
     def test_chat_completion(self, hook: CerebrasHook, service: Service) -> None:
