@@ -23,6 +23,7 @@ from airflow_provider_cerebras.api.names import InvalidValue
 from airflow_provider_cerebras.arguments.kinds import takes
 from airflow_provider_cerebras.assets.reporting import leave_error
 from airflow_provider_cerebras.exceptions import InvalidArgument
+from airflow_provider_cerebras.traces import set_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,6 +81,7 @@ class DeclaresArguments:
             except (ValueError, TypeError) as error:
                 raise InvalidArgument(str(error)) from None
             setattr(self, name, value)
+        set_arguments(self)
 
     def _wait_here_if_nested(self, context: Context) -> None:
         """Do not defer inside a task of another kind, such as a ``@task`` function: it could not go on afterwards."""

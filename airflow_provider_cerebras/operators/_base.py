@@ -18,6 +18,7 @@ from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.traces import set_attributes
 from airflow_provider_cerebras.version_compat import default_deferrable
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class WaitingOperator(CerebrasOperator):
         """Find out what the task has made."""
 
     def _succeed(self, result: str, context: Context) -> str:
+        if not self.wait_for_completion:
+            set_attributes(**{self.event_ids[-1]: result}, outcome="submitted")
         self._provenance = report(self, context, partial(self._made, result))
         return result
 
@@ -145,7 +148,9 @@ class WaitingOperator(CerebrasOperator):
 
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
-        return self._conclude(read_event(event, *self.event_ids), context)
+        outcome = read_event(event, *self.event_ids)
+        set_attributes(**outcome.ids, outcome=outcome.status)
+        return self._conclude(outcome, context)
 
     def _warn_of_options_without_effect(self, **options: bool) -> None:
         """Say in the log which options do nothing, since the task does not wait."""
@@ -155,11 +160,14 @@ class WaitingOperator(CerebrasOperator):
 
     def _wait(self, poller: Poller[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""
+        set_attributes(**poller.ids)
         if self.deferrable:
             leave_result(self, context, poller.ids[self.event_ids[-1]])
             trigger = self._trigger(poller)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
-        return self._conclude(self._poll_until_end(poller), context)
+        outcome = self._poll_until_end(poller)
+        set_attributes(outcome=outcome.status)
+        return self._conclude(outcome, context)
 
     def _poll_until_end(self, poller: Poller[Any]) -> Outcome:
         """Wait here, holding the worker."""

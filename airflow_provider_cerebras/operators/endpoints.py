@@ -42,6 +42,7 @@ from airflow_provider_cerebras.operators._base import CerebrasOperator
 from airflow_provider_cerebras.operators._rollouts import RolloutOperator
 from airflow_provider_cerebras.operators._verification import Verification
 from airflow_provider_cerebras.polling.outcome import Status
+from airflow_provider_cerebras.traces import set_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +133,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
                 run_started=self._run_started(context),
             ).run()
         context["ti"].xcom_push(key=SUBMISSION_KEY, value=made.to_json())
+        set_attributes(model_version=made.model_version)
         return self._go_on(made, context)
 
     def rollback_complete(self, context: Context, event: object = None) -> str:
@@ -277,6 +279,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
                 identity=identity,
                 run_started=self._run_started(context),
             ).run()
+        set_attributes(model_version=rolled_back.model_version)
         if rolled_back.has_served:
             self.log.info(
                 "Model version %s has served all the time; nothing is rolled back.", rolled_back.model_version
@@ -413,7 +416,9 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
             metrics = verification.run(chats)
         except EndpointVerificationFailed:
             context["ti"].xcom_push(key=VERDICT_KEY, value="failed")
+            set_attributes(outcome="failed")
             raise
+        set_attributes(model_version=metrics["model_version"], outcome="succeeded")
         self.log.info("Endpoint %s answers as expected: %s.", self.endpoint_id, metrics)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="model_version", value=metrics["model_version"])

@@ -36,6 +36,7 @@ from airflow_provider_cerebras.exceptions import (
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._base import CerebrasOperator
 from airflow_provider_cerebras.operators._locations import make_folder, open_location
+from airflow_provider_cerebras.traces import set_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -289,7 +290,9 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             self.log.info("Against the baseline, %s.", describe_change(evaluation.comparison))
             tell = self.log.warning if evaluation.comparison.is_too_small else self.log.info
             tell(describe_limits(evaluation.comparison, len(evaluation.dataset.cases)))
-        if problems := evaluation.problems():
+        problems = evaluation.problems()
+        set_attributes(outcome="failed" if problems else "succeeded")
+        if problems:
             ti: Any = context["ti"]
             ti.xcom_push(key=VERDICT_KEY, value="failed")
             if self.do_xcom_push:

@@ -51,6 +51,7 @@ from airflow_provider_cerebras.operators._on_kill import delete, find_out
 from airflow_provider_cerebras.operators._pruning import Selection, select
 from airflow_provider_cerebras.polling.outcome import Status
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
+from airflow_provider_cerebras.traces import set_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,6 +187,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             self._check_request()
             if self.aws_conn_id is not None:
                 self._seal = take_seal(self.weight_uri, self.aws_conn_id, self.weights_digest)
+                set_attributes(weights_digest=self._seal.digest)
             ledger = Ledger(context, self._identity(context), self.retries) if self.durable else None
             request = self._request = self._new_request(ledger)
             version = Upload(
@@ -208,6 +210,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         digest = event.get("weights_digest") if isinstance(event, dict) else None
         if isinstance(digest, str):
             self._seal = Seal(self.weight_uri, digest)
+            set_attributes(weights_digest=digest)
         return super().execute_complete(context, event)
 
     def on_kill(self) -> None:

@@ -20,6 +20,7 @@ from airflow_provider_cerebras.arguments.kinds import (
 from airflow_provider_cerebras.exceptions import InvalidArgument, WeightsChanged, WeightsRejected
 from airflow_provider_cerebras.links import CerebrasWeightsLink
 from airflow_provider_cerebras.links.base import persist_links
+from airflow_provider_cerebras.traces import set_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -108,6 +109,7 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
             )
         except ValueError as error:
             raise InvalidArgument(str(error)) from error
+        set_attributes(weights_digest=report.digest)
         if self.weights_digest is not None and report.digest != self.weights_digest:
             raise WeightsChanged(
                 f"The weights at {report.weight_uri} are not those with the digest {self.weights_digest}: "

@@ -27,6 +27,7 @@ from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.traces import set_attributes
 from airflow_provider_cerebras.version_compat import default_deferrable, default_sensor_timeout
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         return float(first.timestamp()) if first else time.time()
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
+        set_attributes(**outcome.ids, outcome=outcome.status)
         if outcome.status is not Status.SUCCEEDED:
             self._fail(outcome.status, outcome.message)
         result = outcome.ids[self.event_ids[-1]]

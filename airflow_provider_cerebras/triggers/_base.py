@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_cerebras.hooks.subclasses import load_hook_class
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.polling.shared import wait_async
+from airflow_provider_cerebras.traces import set_attributes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,6 +92,7 @@ class WaitTrigger(BaseTrigger):
                 poll_interval=self.poll_interval,
                 log=self.log,
             )
+        set_attributes(**outcome.ids, outcome=outcome.status)
         yield TriggerEvent({**outcome.to_event(), **self._along()})
 
     def _hook(self) -> CerebrasHook:
