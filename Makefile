@@ -32,8 +32,8 @@ endif
 help:  ## tell what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{"endpoint_id": ...}')
-	@.venv/bin/python scripts/demo.py --conf "$$CONF"
+demo: .venv/.demo  ## run the flagship DAG on a real Airflow and report (CONF='{"endpoint_id": ...}'; OVERWRITE=1: it ends red)
+	@.venv/bin/python scripts/demo.py $(if $(OVERWRITE),--overwrite) --conf "$$CONF"
 
 standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
 	@.venv/bin/python scripts/demo.py --standalone

@@ -18,6 +18,8 @@ from processes import Failure, Interrupted
 from report import table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_rest import DagRun, TaskState
 
 HOME = Path(__file__).resolve().parent.parent / ".demo"
@@ -30,13 +32,18 @@ def main() -> int:
     """Understand the command line, and turn the end of it all into an exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--standalone", action="store_true", help="serve Airflow's UI until Ctrl-C")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="overwrite the weights in mid-sync, which the run must notice",
+    )
     parser.add_argument("--conf", type=json.loads, default={}, help="parameters of the DAG for this run, as JSON")
     arguments = parser.parse_args()
     try:
         if arguments.standalone:
             serve(HOME / "standalone")
         else:
-            demonstrate(HOME / "run", arguments.conf)
+            demonstrate(HOME / "run", arguments.conf, overwrite=arguments.overwrite)
     except Interrupted as interrupted:
         print(f"\nEnded by {interrupted}; nothing is left running.", file=sys.stderr)
         return interrupted.exit_code
@@ -46,8 +53,11 @@ def main() -> int:
     return 0
 
 
-def demonstrate(home: Path, conf: dict[str, Any]) -> None:
-    """Run the DAG once, and tell what came out."""
+def demonstrate(home: Path, conf: dict[str, Any], *, overwrite: bool) -> None:
+    """Run the DAG once, and tell what came out.
+
+    :param overwrite: whether another file takes the place of the weights while they are synced.
+    """
     say = Progress()
     with LocalStack(home, to_look_around=False) as stack:
         say("starting S3, the Cerebras emulator and Airflow")
@@ -56,7 +66,7 @@ def demonstrate(home: Path, conf: dict[str, Any]) -> None:
         stack.prepare(DAG_ID)
         say(f"all is up: Airflow at {stack.airflow_url}, the emulator at {stack.emulator_url}; running {DAG_ID}")
         run = stack.airflow.trigger(DAG_ID, conf)
-        tasks = follow(stack, run, say)
+        tasks = follow(stack, run, say, on_upload=(lambda: _overwrite(stack, run, say)) if overwrite else lambda: None)
         rows = [(task.task_id, task.state, f"{task.seconds or 0:.1f}") for task in tasks]
         print("\n" + table(rows, header=("task", "state", "seconds")))
         if failed := [task for task in tasks if task.state == "failed"]:
@@ -99,8 +109,22 @@ class Progress:
         print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
 
 
-def follow(stack: LocalStack, run: DagRun, say: Progress) -> list[TaskState]:
-    """Say each change of a task's state until the run has ended."""
+def _overwrite(stack: LocalStack, run: DagRun, say: Progress) -> None:
+    """Do what must not happen: write to the prefix of weights that are being synced."""
+    uri = run.result("fine_tune", "weight_uri")
+    say(f"overwriting {uri}/model.safetensors")
+    bucket_and_path = uri.removeprefix("s3://")
+    url = f"{stack.s3_url}/{bucket_and_path}/model.safetensors"
+    httpx.put(url, content=b"somebody else's weights", trust_env=False).raise_for_status()
+
+
+def follow(
+    stack: LocalStack, run: DagRun, say: Progress, *, on_upload: Callable[[], None] = lambda: None
+) -> list[TaskState]:
+    """Say each change of a task's state until the run has ended.
+
+    :param on_upload: called once the version has been made, whose sync goes on then.
+    """
     seen: dict[str, str] = {}
     deadline = time.monotonic() + RUN_SECONDS
     while True:
@@ -109,6 +133,8 @@ def follow(stack: LocalStack, run: DagRun, say: Progress) -> list[TaskState]:
         for task in tasks:
             if task.state not in {seen.get(task.task_id), "waiting", "scheduled", "queued"}:
                 say(f"{task.task_id:16}  {task.state}")
+                if (task.task_id, task.state) == ("upload", "success"):
+                    on_upload()
             seen[task.task_id] = task.state
         if ended:
             return tasks
@@ -119,15 +145,18 @@ def follow(stack: LocalStack, run: DagRun, say: Progress) -> list[TaskState]:
 
 def outcome(stack: LocalStack, run: DagRun, tasks: dict[str, TaskState]) -> list[tuple[str, str]]:
     """What came out of the run, or a failure if the endpoint does not serve the weights that were trained."""
+    report = run.result("check")
     version = run.result("wait_for_sync")
-    digest = run.result("fine_tune", "digest")
+    digest = run.result("fine_tune", "sha256")
     fingerprint = run.result("verify", "system_fingerprint")
     endpoint = tasks["deploy"].rendered_fields["endpoint_id"]
     serving = stack.serving(endpoint)
-    # The emulator has computed the first digest from what it read from S3, the task the second from what it trained.
+    # The emulator has computed the first SHA-256 from what it read from S3, the task the second from what it trained.
     if serving != version or not fingerprint.startswith(f"fp_{digest}") or not fingerprint.endswith(f"-{digest}"):
         raise Failure(f"{endpoint} serves {serving} with {fingerprint}; trained were {version} with {digest}")
     return [
+        ("check", f"{report['files']} files, {report['tensors']} tensors, no error"),
+        ("digest, the same before and after the sync", f"{report['digest'][:12]}..."),
         ("model version", version),
         ("deployment", run.result("deploy")),
         (f"{endpoint} serves", serving),

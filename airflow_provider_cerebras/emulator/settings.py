@@ -94,6 +94,11 @@ class Behaviour(Group):
     sync_seconds: float = Field(
         3.0, ge=0, allow_inf_nan=False, description="emulated seconds that the sync of uploaded weights takes"
     )
+    weights_read: Literal["at-upload", "during-sync", "at-end"] = Field(
+        "at-upload",
+        description="when the weights are read: at the upload, one object after another during the sync, or at its "
+        "end; only where there is an S3 service to read them from",
+    )
     rollout_seconds: float = Field(
         3.0, ge=0, allow_inf_nan=False, description="emulated seconds that the rollout of a deployment takes"
     )

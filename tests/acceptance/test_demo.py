@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-STEPS = ["fine_tune", "upload", "wait_for_sync", "deploy", "wait_for_rollout", "verify"]
+STEPS = ["fine_tune", "check", "upload", "wait_for_sync", "deploy", "wait_for_rollout", "verify"]
 VERSION = "orgs/my-org/models/gpt-oss-120b/versions/1"
 
 
@@ -31,8 +31,8 @@ class Make:
     :param home: The user's home, which need not exist.
     """
 
-    def __init__(self, target: str, home: Path, conf: dict[str, Any] | None = None) -> None:
-        command = ["make", target]
+    def __init__(self, target: str, home: Path, conf: dict[str, Any] | None = None, **variables: str) -> None:
+        command = ["make", target, *(f"{name}={value}" for name, value in variables.items())]
         if conf is not None:
             command.append(f"CONF={json.dumps(conf)}")
         self.output = ""
@@ -86,8 +86,8 @@ def make(home: Path) -> Iterator[Any]:
     """Start make; in the end no process of the demo may be left."""
     started: list[Make] = []
 
-    def start(target: str, conf: dict[str, Any] | None = None) -> Make:
-        started.append(Make(target, home, conf))
+    def start(target: str, conf: dict[str, Any] | None = None, **variables: str) -> Make:
+        started.append(Make(target, home, conf, **variables))
         return started[-1]
 
     yield start
@@ -118,6 +118,8 @@ def test_the_demo_proves_that_the_trained_weights_answer(make: Any) -> None:
     assert re.search(rf"^  model version +{VERSION}$", demo.output, flags=re.MULTILINE)
     assert re.search(r"^  deployment +[0-9a-f-]{36}$", demo.output, flags=re.MULTILINE)
     assert re.search(rf"^  my-org-gpt-oss-120b serves +{VERSION}$", demo.output, flags=re.MULTILINE)
+    assert re.search(r"^  check +2 files, 1 tensors, no error$", demo.output, flags=re.MULTILINE)
+    assert re.search(r"^  digest, the same before .* [0-9a-f]{12}\.\.\.$", demo.output, flags=re.MULTILINE)
     digest = re.search(r"^  trained weights .* ([0-9a-f]{12})\.\.\.$", demo.output, flags=re.MULTILINE)
     assert digest is not None
     assert re.search(rf" fp_{digest[1]}[0-9a-f]{{4}}-{digest[1]}$", demo.output, flags=re.MULTILINE)
@@ -146,6 +148,15 @@ def test_weights_that_cannot_be_synced_end_it_with_the_reason(make: Any) -> None
     assert demo.wait() != 0
     assert "The demo failed: wait_for_sync failed" in demo.output
     assert "the third tensor is made of cheese" in demo.output
+
+
+def test_weights_that_are_overwritten_while_they_are_synced_end_it_red(make: Any) -> None:
+    demo = make("demo", OVERWRITE="1")
+
+    assert demo.wait() != 0
+    assert "The demo failed: wait_for_sync failed" in demo.output
+    assert "WeightsChanged" in demo.output
+    assert "may hold a mixture" in demo.output
 
 
 def test_an_endpoint_of_another_architecture_ends_it_with_the_servers_words(make: Any) -> None:

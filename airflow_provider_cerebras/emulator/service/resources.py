@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
+    from airflow_provider_cerebras.emulator.service.weights import Pace
+
 WAITING_SHARE = 0.2
 """Share of a sync's or rollout's duration in which it has not begun yet."""
 
@@ -52,6 +54,13 @@ class Schedule:
         """
         return cls(start + WAITING_SHARE * duration, start + duration)
 
+    def share(self, now: float) -> float:
+        """What share of it has passed, from 0 to 1.
+
+        :param now: Unix seconds.
+        """
+        return 1.0 if now >= self.ends else max(0.0, (now - self.begins) / (self.ends - self.begins))
+
     def phase(self, now: float, outcome: Phase) -> Phase:
         """Where it stands.
 
@@ -73,6 +82,7 @@ class ModelVersion:
     :param uid: No two versions ever have the same, not even before and after a reset.
     :param planned_failure: Reason for which the sync fails whatever the weights are; None for no such plan.
     :param deleted: Whether it is there only for what still serves it.
+    :param pace: When its weights are read; None: from the upload on.
     """
 
     org_name: str
@@ -87,6 +97,7 @@ class ModelVersion:
     uid: str
     planned_failure: str | None = None
     deleted: bool = False
+    pace: Pace | None = field(default=None, repr=False)
     deployments: list[Deployment] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +108,8 @@ class ModelVersion:
 
         :param now: Unix seconds.
         """
+        if self.pace is not None:
+            self.pace.reach(self.sync.share(now))
         if not self.weights.done():
             return self.sync.phase(now, Phase.RUNNING)
         return self.sync.phase(now, Phase.SUCCEEDED if self.failure() is None else Phase.FAILED)

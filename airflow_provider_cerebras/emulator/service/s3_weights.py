@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import boto3
@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from airflow_provider_cerebras.emulator.service.weights import (
     LENGTH_BYTES,
     MAX_JSON_BYTES,
+    Pace,
     WeightsError,
     check_config,
     check_header,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 READERS = 8
 """Uploads whose weights are read at the same time; the others wait for their turn."""
+
+_AT_ONCE = Pace(at_end=False)
+_AT_ONCE.reach(1)
 
 
 class S3WeightReader:
@@ -54,14 +58,18 @@ class S3WeightReader:
         )
         self._turns = threading.BoundedSemaphore(READERS)
 
-    def __call__(self, weight_uri: str) -> Future[str]:
-        """Start to read the weights at an S3 URI; the result is their digest, or a :class:`WeightsError`."""
+    def __call__(self, weight_uri: str, pace: Pace | None = None) -> Future[str]:
+        """Start to read the weights at an S3 URI; the result is their digest, or a :class:`WeightsError`.
+
+        :param pace: When each object may be read; None: at once.
+        """
         future: Future[str] = Future()
 
         def read() -> None:
-            with self._turns:
+            # Reading that waits for time to pass must keep no other one from its turn.
+            with self._turns if pace is None else nullcontext():
                 try:
-                    future.set_result(self._digest(weight_uri))
+                    future.set_result(self._digest(weight_uri, pace or _AT_ONCE))
                 except Exception as error:  # noqa: BLE001  whatever happens, the sync must end
                     future.set_exception(error)
 
@@ -69,7 +77,8 @@ class S3WeightReader:
         threading.Thread(target=read, name=f"weights {weight_uri}", daemon=True).start()
         return future
 
-    def _digest(self, weight_uri: str) -> str:
+    def _digest(self, weight_uri: str, pace: Pace) -> str:
+        pace.wait(0)
         bucket, _, path = weight_uri.removeprefix("s3://").partition("/")
         prefix = path.rstrip("/") + "/"
         keys = self._keys(bucket, prefix)
@@ -86,7 +95,8 @@ class S3WeightReader:
                 with self._object(bucket, key) as (body, size):
                     check_index(_small(body, size), (shard.removeprefix(folder) for shard in weights))
         digest = hashlib.sha256()
-        for key in weights:
+        for number, key in enumerate(weights):
+            pace.wait((number + 1) / (len(weights) + 1))
             with self._object(bucket, key) as (body, size):
                 _hash_safetensors(body, size, digest)
         return digest.hexdigest()

@@ -29,6 +29,7 @@ from airflow_provider_cerebras.emulator.service.resources import (
 )
 from airflow_provider_cerebras.emulator.service.state import Key, Organization, keep_weights, take_up
 from airflow_provider_cerebras.emulator.service.store import Document, Nowhere
+from airflow_provider_cerebras.emulator.service.weights import Pace
 
 if TYPE_CHECKING:
     from collections.abc import KeysView, Sequence
@@ -189,6 +190,8 @@ class Service:
         shelf = self._shelf(org_name, model_arch_id)
         _check_aliases_free(shelf, version_aliases, holder=None)
         now = self.now()
+        when = self.behaviour.weights_read
+        pace = None if when == "at-upload" else Pace(at_end=when == "at-end")
         version = ModelVersion(
             org_name=org_name,
             model_arch_id=model_arch_id,
@@ -198,9 +201,10 @@ class Service:
             fingerprint_suffix=fingerprint_suffix,
             created=now,
             sync=Schedule.of(now, self.behaviour.sync_seconds),
-            weights=self._read_weights(weight_uri),
+            weights=self._read_weights(weight_uri) if pace is None else self._read_weights(weight_uri, pace),
             uid=uuid.uuid4().hex,
             planned_failure=planned_failure,
+            pace=pace,
         )
         self._store.write(records.of_version(version), records.of_shelf(shelf, version.number + 1))
         shelf.add(version)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.service.resources import Endpoint, ModelVersion, Shelf
     from airflow_provider_cerebras.emulator.service.store import Store
 
-    ReadWeights = Callable[[str], Future[str]]
+    # Takes the URI and, where it does not begin at once, the pace.
+    ReadWeights = Callable[..., Future[str]]
 
 KeyKind = Literal["management", "inference"]
 

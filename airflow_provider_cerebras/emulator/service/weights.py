@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,41 @@ class WeightsError(Exception):
     """The weights cannot be used; the text says which object is at fault and why."""
 
 
-def digest_of_uri(weight_uri: str) -> Future[str]:
+class Pace:
+    """How far the reading of weights may have come: it waits for the time that passes in the emulator.
+
+    :param at_end: Whether everything is read at the sync's end; if not, one object after another is, spread over it.
+    """
+
+    def __init__(self, *, at_end: bool) -> None:
+        self._at_end = at_end
+        self._share = 0.0
+        self._due = -1.0
+        self._changed = threading.Condition()
+
+    def reach(self, share: float) -> None:
+        """Say what share of the sync has passed, from 0 to 1; the emulator does when it is asked about the version."""
+        with self._changed:
+            self._share = max(self._share, share)
+            self._changed.notify_all()
+
+    def wait(self, due: float) -> None:
+        """Wait until something may be read.
+
+        :param due: The share of the sync after which it may be.
+        """
+        with self._changed:
+            self._due = 1.0 if self._at_end else due
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._share >= self._due)
+
+    def settle(self) -> None:
+        """Wait until all that may be read by now has been."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._due > self._share, timeout=30)
+
+
+def digest_of_uri(weight_uri: str, _pace: Pace | None = None) -> Future[str]:
     """Stands in for the weights' digest where there is no S3 to read them from."""
     future: Future[str] = Future()
     future.set_result(hashlib.sha256(weight_uri.encode()).hexdigest())

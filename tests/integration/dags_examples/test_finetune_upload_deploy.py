@@ -52,9 +52,11 @@ def test_the_endpoint_serves_the_weights_that_were_trained(emulator: EmulatorCli
 
     assert result.state == "success", result.log
     assert emulator.serving(ENDPOINT) == result["wait_for_sync"].xcom == "orgs/my-org/models/llama3.1-8b/versions/1"
-    digest = result["fine_tune"].xcom["digest"]
+    trained = result["fine_tune"].xcom
+    digest = trained["sha256"]
+    assert result["check"].xcom["digest"] == trained["digest"]
     # The first half is the emulator's own digest of the bytes that it has read from S3.
     assert re.fullmatch(f"fp_{digest}.*-{digest}", result["verify"].xcom["system_fingerprint"])
 
-    with pytest.raises(ValueError, match="not with the weights 000000000000"):
+    with pytest.raises(ValueError, match="not with the version of the suffix 000000000000"):
         flagship.verify.function(ENDPOINT, "000000000000")

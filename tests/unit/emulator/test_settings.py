@@ -45,6 +45,7 @@ async def synced(api: httpx.AsyncClient, advance: Callable[[float], None]) -> ht
 async def test_the_settings_are_the_behaviour_and_nothing_else(api: httpx.AsyncClient) -> None:
     assert (await api.get("/_emulator/settings")).json() == {
         "sync_seconds": 10,
+        "weights_read": "at-upload",
         "rollout_seconds": 10,
         "error_style": "fastapi",
         "sync_failure_status": "failed",

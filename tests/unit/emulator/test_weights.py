@@ -327,6 +327,44 @@ async def test_an_emulator_with_s3_fails_the_sync_of_weights_that_are_broken(s3:
     }
 
 
+OLD, NEW = WEIGHTS, OTHER_WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("when", "moment", "served"),
+    [
+        ("at-upload", 0.5, OLD + OLD),
+        ("during-sync", 0.0, NEW + NEW),
+        ("during-sync", 0.5, OLD + NEW),  # a mixture
+        ("during-sync", 0.9, OLD + OLD),
+        ("at-end", 0.9, NEW + NEW),
+    ],
+)
+async def test_what_is_overwritten_before_it_is_read_is_what_is_served(
+    s3: S3Client, s3_url: str, when: Any, moment: float, served: bytes
+) -> None:
+    put(s3, **{"1.safetensors": OLD, "2.safetensors": OLD, "config.json": b"{}"})
+    now = [0.0]
+    app = create_app(Settings(s3_endpoint_url=s3_url, sync_seconds=100, weights_read=when), lambda: now[0])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://emulator") as client:
+        body = {"model_arch_id": "gpt-oss-120b", "model": {"weight_uri": RUN}}
+        await client.post("/management/v1/orgs/my-org/models:upload", json=body, headers=MANAGEMENT_KEY)
+        version = app.emulator.service.model_version("my-org", "gpt-oss-120b", "1")
+        now[0] = version.sync.begins + moment * (version.sync.ends - version.sync.begins)
+        assert (await client.get(f"/management/v1/{VERSION}", headers=MANAGEMENT_KEY)).json()["done"] is False
+        # What is due by now has been read.
+        if version.pace is None or (when, moment) == ("during-sync", 0.9):
+            version.weights.result(timeout=30)
+        else:
+            version.pace.settle()
+        put(s3, **{"1.safetensors": NEW, "2.safetensors": NEW})
+        now[0] = version.sync.ends
+        await client.get(f"/management/v1/{VERSION}", headers=MANAGEMENT_KEY)
+        version.weights.result(timeout=30)
+        assert (await client.get(f"/management/v1/{VERSION}", headers=MANAGEMENT_KEY)).json()["done"] is True
+    assert version.system_fingerprint() == f"fp_{hashlib.sha256(served).hexdigest()[:16]}"
+
+
 async def upload_and_read(client: httpx.AsyncClient, app: EmulatorApp) -> dict[str, Any]:
     """The version that is uploaded from the bucket, once its weights have been read."""
     body = {"model_arch_id": "gpt-oss-120b", "model": {"weight_uri": RUN}}
