@@ -17,7 +17,13 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     # A base URL can hold the port, but from their list of connections Airflow 3.3.1 and 3.3.2 test only those with one.
     "hidden_fields": ["schema", "login"],
     "relabeling": {"host": "Base URL", "password": "Management API key"},
-    "placeholders": {"host": "https://api.cerebras.ai", "password": "not the inference API key", "port": "443"},
+    # The extra is a field of its own below Airflow 3.2 only, which has a form for them.
+    "placeholders": {
+        "host": "https://api.cerebras.ai",
+        "password": "not the inference API key",
+        "port": "443",
+        "extra": '{"org_name": "<customer management organization name>", "inference_api_key": "<for verification>"}',
+    },
 }
 
 _CONNECTION_FIELDS: dict[str, Any] = {

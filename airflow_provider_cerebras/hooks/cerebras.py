@@ -33,6 +33,7 @@ from airflow_provider_cerebras.hooks.connection import (
     ConnectionNotFound,
     ConnectionSettings,
     connection_named,
+    fingerprint,
     read_connection,
     validate_conn_id,
 )
@@ -110,7 +111,7 @@ class CerebrasHook(BaseHook):
             raise ConnectionUnusable(str(error)) from None
 
     def _not_defined(self) -> ConnectionUnusable:
-        return ConnectionUnusable(f"Connection {self.cerebras_conn_id!r}: is not defined.")
+        return ConnectionUnusable(f"Connection {self.cerebras_conn_id!r}: is not defined on host {platform.node()}.")
 
     def _not_found(self) -> ConnectionNotFound:
         return ConnectionNotFound(
@@ -138,6 +139,10 @@ class CerebrasHook(BaseHook):
         :raises ConnectionUnusable: if the connection cannot be used; the message names it and the field.
         """
         return self._client
+
+    def service_fingerprint(self) -> str:
+        """Return a fingerprint of the base URL, by which a triggerer notices that it would ask another service."""
+        return fingerprint(self._settings.client.base_url)
 
     def reconnect(self) -> CerebrasClient:
         """Read the connection again, and return a new client in place of the one of :meth:`get_conn`, which is closed.

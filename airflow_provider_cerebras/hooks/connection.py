@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from collections.abc import Mapping
@@ -24,6 +25,14 @@ USER_AGENT = f"airflow-provider-cerebras/{__version__} (airflow/{airflow_version
 # As Airflow has it for new connections, but without what means something else in a path: Airflow 3 puts the id of a
 # connection into one as it is. Ids of secrets backends may have folders.
 _CONN_ID = re.compile(r"(?!.*//)(?!(?:.*/)?\.{1,2}(?:/|$))[\w!():./-]{1,250}")
+
+
+def fingerprint(base_url: str) -> str:
+    """Return what tells one service from another, and is no secret: 12 hex digits of the base URL's SHA-256.
+
+    :param base_url: where the API is.
+    """
+    return hashlib.sha256(base_url.encode()).hexdigest()[:12]
 
 
 def _boolean_word(value: object) -> object:

@@ -164,6 +164,7 @@ class WaitingOperator(CerebrasOperator):
         if self.deferrable:
             leave_result(self, context, poller.ids[self.event_ids[-1]])
             trigger = self._trigger(poller)
+            trigger.service = self.hook.service_fingerprint()
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
         outcome = self._poll_until_end(poller)
         set_attributes(outcome=outcome.status)

@@ -179,6 +179,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
         poller = self._new_poller(rolled_back.submission)
         if self.deferrable:
             trigger = self._trigger(poller, cause=cause)
+            trigger.service = self.hook.service_fingerprint()
             self.defer(trigger=trigger, method_name="rollback_complete", timeout=trigger.backstop)
         rollback = self._poll_until_end(poller)
         self._fail_after_rollback(rollback, cause, context)

@@ -52,6 +52,7 @@ from airflow_provider_cerebras.operators._pruning import Selection, select
 from airflow_provider_cerebras.polling.outcome import Status
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from airflow_provider_cerebras.traces import set_attributes
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -326,6 +327,11 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         return self._request.identity.claim if self._request and self._request.identity else None
 
     def _trigger(self, poller: Poller[Any]) -> CerebrasModelVersionTrigger:
+        if self.delete_on_kill and not AIRFLOW_V_3_3_PLUS:
+            self.log.warning(
+                "delete_on_kill deletes nothing from here on: below Airflow 3.3, a triggerer is not told when a user "
+                "fails or clears a deferred task."
+            )
         # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
         from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 

@@ -122,6 +122,7 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         self._note(poller, context, before)
         leave_result(self, context, poller.ids[self.event_ids[-1]])
         trigger = self._trigger(poller)
+        trigger.service = self.hook.service_fingerprint()
         self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
     def execute_complete(self, context: Context, event: object = None) -> str:

@@ -38,9 +38,14 @@ class CerebrasDeploymentTrigger(WaitTrigger):
         cause: str | None = None,
         seen: bool = False,
         submitted: float | None = None,
+        service: str | None = None,
     ) -> None:
         super().__init__(
-            cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline, hook_class=hook_class
+            cerebras_conn_id=cerebras_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            hook_class=hook_class,
+            service=service,
         )
         self.endpoint_id = endpoint_id
         self.deployment_id = deployment_id

@@ -44,9 +44,14 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         delete_on_kill: bool = False,
         claim: str | None = None,
         weights_digest: str | None = None,
+        service: str | None = None,
     ) -> None:
         super().__init__(
-            cerebras_conn_id=cerebras_conn_id, poll_interval=poll_interval, deadline=deadline, hook_class=hook_class
+            cerebras_conn_id=cerebras_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            hook_class=hook_class,
+            service=service,
         )
         self.model_version = model_version
         self.delete_on_kill = delete_on_kill

@@ -18,11 +18,13 @@ from airflow_provider_cerebras.exceptions import (
     UnexpectedTriggerEvent,
     WaitTimeout,
 )
+from airflow_provider_cerebras.hooks.connection import fingerprint
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.model_versions import (
     CerebrasPromoteModelVersionOperator,
     CerebrasUploadModelVersionOperator,
 )
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.task_instance import TaskInstance
 from tests.unit.durable.world import Journal
 
@@ -211,6 +213,15 @@ class TestResults:
         stored = repr((kwargs, deferral.value.kwargs))
         assert service.settings.management_key not in stored
         assert service.settings.inference_key not in stored
+        assert kwargs["service"] == fingerprint(service.base_url)
+
+    def test_below_3_3_it_says_that_a_kill_deletes_nothing_once_it_has_deferred(
+        self, service: Service, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level("WARNING"), pytest.raises(TaskDeferred):
+            upload(wait_for_completion=True, deferrable=True, delete_on_kill=True).execute(CONTEXT)
+        said = "delete_on_kill deletes nothing from here on" in caplog.text
+        assert said is not AIRFLOW_V_3_3_PLUS
 
     @pytest.mark.parametrize("make", [upload, deploy])
     def test_the_result_is_there_before_the_wait_for_a_user_may_mark_it_as_success(

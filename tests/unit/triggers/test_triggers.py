@@ -7,11 +7,14 @@ import contextlib
 import importlib
 import inspect
 import json
+import platform
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.hooks.connection import fingerprint
 from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
@@ -220,6 +223,18 @@ class TestBoth:
         assert event["status"] == "unreachable"
         assert "field password" in event["message"]
         assert service.requests() == []
+
+    def test_unreachable_where_the_connection_leads_to_another_service_than_the_worker_s(
+        self, service: Service, make: Callable[..., WaitTrigger], no_span: None
+    ) -> None:
+        begun = service.new_version() if make is version_trigger else service.new_deployment()
+        here = CerebrasHook().service_fingerprint()
+        assert run(make(begun, service=here))["status"] == "succeeded"
+        sent = len(service.requests())
+        event = run(make(begun, service=fingerprint("https://api.cerebras.ai")))
+        assert event["status"] == "unreachable"
+        assert f"leads the triggerer on host {platform.node()} to {service.base_url}" in event["message"]
+        assert len(service.requests()) == sent
 
     def test_timeout_where_nobody_answers(
         self, service: Service, make: Callable[..., WaitTrigger], monkeypatch: pytest.MonkeyPatch
