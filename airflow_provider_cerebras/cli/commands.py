@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from airflow_provider_cerebras import weights
 from airflow_provider_cerebras.api.errors import NotFound
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.api.status import Progress, classify_entry, classify_version, serving_model
+from airflow_provider_cerebras.cli.records import read_records
 from airflow_provider_cerebras.durable.identity import is_own
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from airflow_provider_cerebras.api.models import Endpoint
+    from airflow_provider_cerebras.cli.records import Released
 
 Row = dict[str, "JsonValue"]
 
@@ -77,8 +79,9 @@ def versions(args: argparse.Namespace) -> Result:
 
 
 def history(args: argparse.Namespace) -> Result:
-    """What has been deployed to an endpoint, as the endpoint lists it, newest first."""
+    """What has been deployed to an endpoint, as the endpoint lists it, newest first; then what only records know."""
     endpoint = _hook(args).get_endpoint(args.endpoint_id)
+    released, read = ({}, 0) if args.records is None else read_records(args.records, args.endpoint_id)
     serving = serving_model(endpoint)
     rows: list[Row] = [
         {
@@ -89,10 +92,25 @@ def history(args: argparse.Namespace) -> Result:
             "deployment_id": entry.id,
             "detail": classify_entry(entry).words,
             "model_version": entry.model,
+            **_released(args, released.pop(entry.id or "", None)),
         }
         for entry in sorted(endpoint.deployed_models or (), key=lambda entry: entry.created or 0, reverse=True)
     ]
-    return Result.of_rows(rows, nothing=f"Endpoint {args.endpoint_id!r} lists no deployments.")
+    rows += [
+        {
+            "submitted": None,
+            "version": _number(each.model_version),
+            "state": None,
+            "serves": False,
+            "deployment_id": each.deployment_id,
+            "detail": f"not listed any more; its release was concluded {each.concluded_at}",
+            "model_version": each.model_version,
+            **_released(args, each),
+        }
+        for each in sorted(released.values(), key=lambda each: each.concluded_at, reverse=True)
+    ]
+    result = Result.of_rows(rows, nothing=f"Endpoint {args.endpoint_id!r} lists no deployments.")
+    return result if args.records is None else replace(result, summary=f"records read: {read}")
 
 
 def check_weights(args: argparse.Namespace) -> Result:
@@ -135,6 +153,12 @@ def doctor(args: argparse.Namespace) -> Result:
 
 def _hook(args: argparse.Namespace) -> CerebrasHook:
     return CerebrasHook(cerebras_conn_id=args.conn_id, org_name=args.org_name)
+
+
+def _released(args: argparse.Namespace, released: Released | None) -> Row:
+    if args.records is None:
+        return {}
+    return {"released_by": None, "outcome": None} if released is None else released.columns()
 
 
 def _endpoint_row(hook: CerebrasHook, endpoint: Endpoint) -> Row:

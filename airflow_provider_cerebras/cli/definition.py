@@ -72,7 +72,15 @@ COMMANDS = (
     Command(
         "history",
         "What has been deployed to an endpoint, newest first",
-        (Argument(("endpoint_id",), {"help": "Id of the endpoint"}), *_CONNECTION, _OUTPUT),
+        (
+            Argument(("endpoint_id",), {"help": "Id of the endpoint"}),
+            Argument(
+                ("--records",),
+                {"help": "Folder of the records of releases; says which DAG run released what", "metavar": "FOLDER"},
+            ),
+            *_CONNECTION,
+            _OUTPUT,
+        ),
     ),
     Command(
         "check-weights",

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.cli.commands import COMMANDS, Result
+from airflow_provider_cerebras.cli.records import RecordsUnreadable
 from airflow_provider_cerebras.weights.errors import S3ExtraMissing, WeightsUnreadable
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _finish(result: Result, output: str) -> NoReturn:
 def _errors_as_exit_codes() -> Iterator[None]:
     try:
         yield
-    except (CerebrasError, WeightsUnreadable) as error:
+    except (CerebrasError, WeightsUnreadable, RecordsUnreadable) as error:
         _fail(error, NOT_READ)
     except (ValueError, S3ExtraMissing, AirflowException) as error:
         _fail(error, WRONG_USE)

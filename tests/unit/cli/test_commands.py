@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from airflow_provider_cerebras.assets.record import Record, ReleaseOutcome
 from airflow_provider_cerebras.cli.definition import COMMANDS, main
 from airflow_provider_cerebras.cli.run import NOT_READ, WRONG_USE
+from airflow_provider_cerebras.operators._release import store_record
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_2_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.unit.conftest import Service
 
@@ -82,6 +85,58 @@ def test_the_history_says_which_deployment_serves(service: Service, run: Any) ->
         1: ("succeeded", True),
         2: ("failed", False),
     }
+
+
+def record(deployment_id: str, number: int, **changes: Any) -> Record:
+    return Record(
+        **{
+            "outcome": ReleaseOutcome.RELEASED,
+            "endpoint_id": "my-org-gpt-oss-120b",
+            "dag_id": "weekly",
+            "run_id": f"run/{number}",
+            "group_id": "",
+            "attempt": 0,
+            "steps": (),
+            "deployment_id": deployment_id,
+            "model_version": f"orgs/my-org/models/gpt-oss-120b/versions/{number}",
+            "concluded_at": f"2026-03-0{number}T00:00:00+00:00",
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_the_history_says_from_records_who_released_what(
+    service: Service, run: Any, tmp_path: Path, prefix: str
+) -> None:
+    released, by_hand = service.new_deployment(), service.new_deployment()
+    rolled_back = record(
+        "gone",
+        3,
+        outcome=ReleaseOutcome.ROLLED_BACK,
+        rollback_deployment_id=released,
+        served_before=service.version_name(1),
+    )
+    for each in (rolled_back, record("other", 4, endpoint_id="other")):
+        store_record(f"{prefix}{tmp_path}", each)
+    for name, text in {"broken": "{", "list": "[]", "else": '{"dag_id": 7}'}.items():
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
+
+    rows = {
+        row["deployment_id"]: row
+        for row in read(run, "history", service.endpoint_id, "--records", f"{prefix}{tmp_path}")
+    }
+
+    assert list(rows) == [by_hand, released, "gone"]
+    said = {key: (row["released_by"], row["outcome"]) for key, row in rows.items()}
+    assert said == {
+        by_hand: (None, None),
+        released: ("weekly, run run/3", "rollback of this release"),
+        "gone": ("weekly, run run/3", "rolled_back"),
+    }
+    assert rows["gone"]["version"] == 3
+    assert "not listed any more" in rows["gone"]["detail"]
+    assert "records read: 2" in run("history", service.endpoint_id, "--records", f"{prefix}{tmp_path}")[1]
 
 
 class TestOutput:

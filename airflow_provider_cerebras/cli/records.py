@@ -1,0 +1,69 @@
+"""Which release made which deployment, from the records that ``cerebras_release(record_uri=...)`` has stored."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_cerebras.assets.record import Record
+from airflow_provider_cerebras.operators._locations import open_location
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+class RecordsUnreadable(Exception):
+    """The folder of the records could not be read."""
+
+
+class Released(NamedTuple):
+    """What a record says of a deployment.
+
+    :param deployment_id: UUID of the deployment.
+    :param model_version: full name of the version, if the record says it.
+    :param by: the DAG run.
+    :param outcome: how the release ended; for its rollback, that it was one.
+    :param concluded_at: when the record was made, as ISO 8601.
+    """
+
+    deployment_id: str
+    model_version: str | None
+    by: str
+    outcome: str
+    concluded_at: str
+
+    def columns(self) -> dict[str, JsonValue]:
+        """What a table shows of it."""
+        return {"released_by": self.by, "outcome": self.outcome}
+
+
+def read_records(folder: str, endpoint_id: str) -> tuple[dict[str, Released], int]:
+    """Read what releases have deployed to an endpoint.
+
+    :param folder: the folder of all records: a path or a URI.
+    :param endpoint_id: id of the endpoint.
+    :return: the deployments by UUID, and how many records there are of all endpoints. A file that is no record is
+        passed over.
+    :raises RecordsUnreadable: if the folder cannot be read.
+    """
+    records = []
+    try:
+        for file in open_location(folder, "--records").rglob("*.json"):
+            try:
+                records.append(Record.from_json(json.loads(file.read_text(encoding="utf-8"))))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+    except OSError as error:
+        raise RecordsUnreadable(f"--records: {folder} cannot be read: {error}") from error
+    found: dict[str, Released] = {}
+    for record in sorted(records, key=lambda record: record.concluded_at or ""):
+        if record.endpoint_id != endpoint_id:
+            continue
+        by, at = f"{record.dag_id}, run {record.run_id}", record.concluded_at or ""
+        if record.deployment_id is not None:
+            found[record.deployment_id] = Released(
+                record.deployment_id, record.model_version, by, record.outcome.value, at
+            )
+        if (rollback := record.rollback_deployment_id) is not None:
+            found[rollback] = Released(rollback, record.served_before, by, "rollback of this release", at)
+    return found, len(records)
