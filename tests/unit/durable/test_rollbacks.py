@@ -15,6 +15,7 @@ from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.exceptions import NothingToRollBackTo, RollbackRefused
 from tests.unit.durable.world import (
     CLEARED,
+    ENDPOINT,
     FIRST,
     RETRY,
     STRANGER,
@@ -295,3 +296,13 @@ class TestMark:
     def test_where_notes_are_kept_nothing_is_marked(self, service: Service) -> None:
         _, attempt = roll_back(service, store=Store())
         assert [operation for operation, _, _ in attempt.network.sent] == [str(LOOK), str(DEPLOY)]
+
+
+def test_of_two_deployments_of_the_same_second_neither_is_taken_for_the_newest(service: Service) -> None:
+    rows = [
+        {"id": f"deployment-{number}", "model": name(number), "created": created, "state": "complete"}
+        for number, created in ((1, 10), (2, 20), (3, 20))
+    ]
+    listed = httpx.Response(200, json={"name": ENDPOINT, "deployed_models": rows})
+    with pytest.raises(RollbackRefused, match=r"it is not known which deployment is the newest"):
+        roll_back(service, Mishap(LOOK, listed, times=9))
