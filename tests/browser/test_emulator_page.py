@@ -142,6 +142,46 @@ def test_it_shows_faults_requests_and_other_organizations(page: Page) -> None:
     page.until_it_says("organizations", "acme-gpt-oss-120b")
 
 
+def test_its_buttons_do_what_their_commands_say(page: Page) -> None:
+    def press(label: str) -> None:
+        page.find(f"//button[.='{label}']").click()
+
+    press("Advance the clock by an hour")
+    page.until_it_says("clock", "2025-01-12 17:40:00 UTC")
+    press("Fail the next rollout")
+    page.until_it_says("faults", "fail_rollout")
+    name = page.emulator.upload("s3://weights/run-1", "airflow-5f2b7c0e91d34a6688aa0c1b2d3e4f5061728394-0")
+    page.emulator.advance_clock(100)
+    for _ in range(2):
+        page.emulator.deploy(name)
+        page.emulator.advance_clock(100)
+    # What failed stays after something else serves.
+    text = page.until_it_says("organizations", "Asked for on the page.")
+    assert "1 of Airflow" in text
+    assert "5f2b7c0e" not in text
+    assert "-X POST" in page.find("//button[.='Take the service down']/../code").text
+    press("Take the service down")
+    page.until_it_says("faults", "maintenance")
+    press("Bring it back")
+    page.until_it_says("done", "Done: Bring it back.")
+    press("Reset")
+    page.browser.switch_to.alert.accept()
+    page.until_it_says("requests", "None has come in.")
+
+
+def test_it_fits_a_narrow_screen(page: Page) -> None:
+    fill(page)
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 380, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    )
+    try:
+        page.open()
+        page.until_it_says("organizations", "Rolls out")
+        assert page.browser.execute_script("return document.documentElement.scrollWidth") <= 380
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_it_tells_a_clock_that_stands_still(page: Page) -> None:
     page.emulator.advance_clock(3600)
     page.emulator.freeze_clock()

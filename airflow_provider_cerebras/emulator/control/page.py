@@ -24,6 +24,12 @@ async def page() -> Response:
     return _static("page.html", "text/html")
 
 
+@router.get("/favicon.ico")
+async def icon() -> Response:
+    """Nothing: browsers ask for it beside every page, and a refusal would stand among the requests."""
+    return Response(status_code=204, headers=_HEADERS)
+
+
 @router.get("/_emulator/page.css")
 async def style() -> Response:
     """How it looks."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.faults.rules import ArmedFault, FaultRule
 
 CONTROL_PREFIX = "/_emulator/"
-PAGES = {"/", "/openapi.json"}
+PAGES = {"/", "/favicon.ico", "/openapi.json"}
 """What is not under the prefix and yet not part of the API that is emulated."""
 
 PIECES = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ async def test_the_page_names_nothing_outside_and_its_parts_are_there(api: httpx
     assert not re.search(r"https?:", page + (await api.get("/_emulator/page.js")).text)
 
 
+async def test_each_button_sends_what_the_control_plane_takes(api: httpx.AsyncClient) -> None:
+    script = (await api.get("/_emulator/page.js")).text
+    rows = re.findall(r'\["[^"]+", "(POST|DELETE)", "([\w/]+)", (null|\{.*?\})[\],]', script)
+    assert len(rows) == 7
+    for method, path, body in rows:
+        content = None if body == "null" else json.loads(re.sub(r"(\w+): ", r'"\1": ', body))
+        answer = await api.request(method, f"/_emulator/{path}", json=content)
+        assert answer.is_success, (path, answer.text)
+
+
 async def test_nothing_is_ever_inserted_as_html(api: httpx.AsyncClient) -> None:
     script = (await api.get("/_emulator/page.js")).text
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bon\w+\s*=", script)
@@ -43,4 +54,5 @@ async def test_looking_at_the_page_is_no_request_to_the_service(api: httpx.Async
     await api.post("/_emulator/faults", json={"operation": "*", "status": 500, "times": None})
     for path in (*PARTS, "/openapi.json"):
         assert (await api.get(path)).status_code == 200
+    assert (await api.get("/favicon.ico")).status_code == 204
     assert (await api.get("/_emulator/requests")).json() == {"requests": []}

@@ -5,6 +5,16 @@
 const EVERY_MS = 1000;
 const VERSIONS = 50;
 const REQUESTS = 25;
+const HISTORY = 5;
+const CONTROLS = [
+  ["Advance the clock by an hour", "POST", "clock", { advance: 3600 }],
+  ["Fail the next sync", "POST", "faults", { operation: "upload_model_version", fail_sync: "Asked for on the page." }],
+  ["Fail the next rollout", "POST", "faults", { operation: "deploy_model", fail_rollout: "Asked for on the page." }],
+  ["Take the service down", "POST", "profiles/maintenance", null],
+  ["Bring it back", "DELETE", "profiles/maintenance", null],
+  ["End all fault rules", "DELETE", "faults", null],
+  ["Reset", "POST", "reset", null, "Forget all versions, deployments and fault rules?"],
+];
 
 /** An element with attributes and children; a child that is no element becomes text. */
 function element(tag, attributes, ...children) {
@@ -16,6 +26,19 @@ function element(tag, attributes, ...children) {
 
 function badge(text, kind) {
   return element("span", { class: `badge ${kind}`, title: text }, text);
+}
+
+/** The provider marks what is its own by aliases that nobody reads: they are folded away. */
+const OWN_ALIAS = /^airflow-/;
+
+function aliasChips(aliases) {
+  const own = aliases.filter((alias) => OWN_ALIAS.test(alias));
+  const others = chips(aliases.filter((alias) => !OWN_ALIAS.test(alias)));
+  if (own.length) {
+    others.append(element("details", { class: "own" },
+      element("summary", { title: own.join(", ") }, `${own.length} of Airflow`), ...own.map((alias) => element("div", { class: "note" }, alias))));
+  }
+  return others;
 }
 
 function chips(texts) {
@@ -69,7 +92,7 @@ function versionsTable(arch, states, now) {
   const rows = [...states].reverse().map((state) => [
     parts(state.version.name).number,
     versionState(state, now),
-    chips(state.version.response.version_aliases),
+    aliasChips(state.version.response.version_aliases),
     element("code", {}, state.version.response.customer_s3_uri),
     moment(state.created, true),
   ]);
@@ -79,31 +102,34 @@ function versionsTable(arch, states, now) {
 
 function deploymentLine(deployed, rollout, now) {
   const label = `Version ${parts(deployed.model).number}`;
-  if (rollout.failure) {
-    return element("dd", {}, `${label} `, badge(deployed.state, "bad"), element("div", { class: "note" }, rollout.failure));
-  }
   return element("dd", {}, `${label} `, badge(deployed.state, "busy"),
     progress(`Rollout of version ${parts(deployed.model).number}`, deployed.created, rollout.ends, now));
+}
+
+/** A rollout that has ended, well or not: what failed stays here after something else serves. */
+function historyLine(deployed, rollout) {
+  return element("dd", {}, moment(rollout.ends, false), ` Version ${parts(deployed.model).number} `,
+    badge(deployed.state, rollout.failure ? "bad" : "plain"),
+    rollout.failure ? element("div", { class: "note" }, rollout.failure) : null);
 }
 
 function endpointCard(state, aliasesOf, now) {
   const { endpoint, serving } = state;
   const pairs = endpoint.deployed_models.map((deployed, index) => [deployed, state.rollouts[index]]);
   const underWay = pairs.filter(([, rollout]) => rollout.ends > now);
-  // A failure before what serves now is history.
-  const last = pairs.filter(([deployed, rollout]) => rollout.failure || deployed.model === serving).slice(-1);
-  const failed = last.filter(([, rollout]) => rollout.failure);
+  const ended = pairs.filter(([, rollout]) => rollout.ends <= now).reverse();
   const lines = [element("dt", {}, "Architecture"), element("dd", {}, endpoint.model_arch_id), element("dt", {}, "Serves")];
   if (serving) {
     lines.push(element("dd", {}, badge(`version ${parts(serving).number}`, "good")));
     const aliases = aliasesOf.get(serving) || [];
-    if (aliases.length) lines.push(element("dd", {}, chips(aliases)));
+    if (aliases.length) lines.push(element("dd", {}, aliasChips(aliases)));
   } else lines.push(element("dd", { class: "empty" }, "nothing yet"));
   if (underWay.length) {
     lines.push(element("dt", {}, "Rolls out"), ...underWay.map(([deployed, rollout]) => deploymentLine(deployed, rollout, now)));
   }
-  if (failed.length) {
-    lines.push(element("dt", {}, "Failed last"), ...failed.map(([deployed, rollout]) => deploymentLine(deployed, rollout, now)));
+  if (ended.length) {
+    lines.push(element("dt", {}, "History"), ...ended.slice(0, HISTORY).map(([deployed, rollout]) => historyLine(deployed, rollout)));
+    if (ended.length > HISTORY) lines.push(element("dd", { class: "note" }, `and ${ended.length - HISTORY} older`));
   }
   return element("article", { class: "endpoint" }, element("h4", {}, endpoint.name), element("dl", {}, ...lines));
 }
@@ -195,6 +221,32 @@ async function ask(path) {
   return answer.json();
 }
 
+function curl(method, path, body) {
+  const data = body ? ` -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'` : "";
+  return `curl -X ${method} ${location.origin}/_emulator/${path}${data}`;
+}
+
+async function act(label, method, path, body, question) {
+  if (question && !window.confirm(question)) return;
+  const options = body ? { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : {};
+  const place = document.getElementById("done");
+  try {
+    const answer = await fetch(`/_emulator/${path}`, { method, ...options });
+    place.textContent = answer.ok ? `Done: ${label}.` : `${label}: refused with ${answer.status}.`;
+  } catch (error) {
+    place.textContent = `${label}: the emulator does not answer.`;
+  }
+  refresh();
+}
+
+function controls() {
+  return CONTROLS.map(([label, method, path, body, question]) => {
+    const button = element("button", { type: "button" }, label);
+    button.addEventListener("click", () => act(label, method, path, body, question));
+    return element("div", { class: "control" }, button, element("code", {}, curl(method, path, body)));
+  });
+}
+
 function connection(text, lost) {
   const place = document.getElementById("connection");
   place.className = lost ? "lost" : "";
@@ -222,5 +274,6 @@ async function keepUp() {
   setTimeout(keepUp, EVERY_MS);
 }
 
+document.getElementById("controls").replaceChildren(...controls());
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 keepUp();
