@@ -29,7 +29,6 @@ from airflow_provider_cerebras.hooks.connection import validate_conn_id
 from airflow_provider_cerebras.weights.checks import CHECKS as NAMES_OF_CHECKS
 from airflow_provider_cerebras.weights.checks import validate_checks
 from airflow_provider_cerebras.weights.digest import validate_digest
-from airflow_provider_cerebras.weights.policy import Role
 
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0", ""})
@@ -252,6 +251,8 @@ def read_digest(value: object, argument: str) -> str:
 
 def read_role_arn(value: object, argument: str) -> str:
     """Read the ARN of a role of AWS."""
+    from airflow_provider_cerebras.weights.policy import Role  # most DAGs that are parsed name none
+
     return Role.parse(_text(value, argument), argument).arn
 
 

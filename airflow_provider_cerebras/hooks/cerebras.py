@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-from asgiref.sync import sync_to_async
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, Timed
@@ -189,6 +188,8 @@ class CerebrasHook(BaseHook):
 
     async def _read_async(self, conn_id: str) -> Any:
         """Read the connection by what a subclass overrides, else as Airflow does."""
+        from asgiref.sync import sync_to_async  # the parse of a DAG does without it
+
         in_a_thread = sync_to_async(self.get_connection)
         try:
             match _overridden(type(self)):
