@@ -9,8 +9,9 @@ import argparse
 import json
 import os
 import platform
+import random
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.harness import ROOT, Harness, Scale, Scenario, harness
 from tests.benchmarks.imports import measure_imports
-from tests.benchmarks.intervals import simulate
+from tests.benchmarks.intervals import simulate, simulate_collections
 from tests.benchmarks.report import pivot_of, write_report
 
 FULL = Scale(interval=5.0, duration=60.0, limit=120.0)
@@ -116,6 +117,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL
+    scale = replace(scale, phase=round(random.uniform(0, scale.interval), 2))
     counts = options.waiters or ([1, 100] if options.quick else [1, 100, 1000, 5000])
     output = options.output or (ROOT / ".bench" / "quick" if options.quick else ROOT / "docs" / "benchmarks")
     started = time.monotonic()
@@ -132,6 +134,7 @@ def main() -> None:
         results["imports"] = [asdict(cost) for cost in imports]
         results |= run(bench, counts, tuple(options.only), scale)
     results["intervals"] = [asdict(result) for result in simulate()]
+    results["collections"] = [asdict(result) for result in simulate_collections()]
     results["minutes"] = round((time.monotonic() - started) / 60, 1)
     output.mkdir(parents=True, exist_ok=True)
     for figure in results["figures"]:

@@ -103,7 +103,7 @@ def listing(emulator: Emulator, repetitions: int) -> tuple[str, str]:
 async def rate(emulator: Emulator, path: str, seconds: float) -> tuple[str, str]:
     """Answers in a second to a GET, on connections that are kept, with one request at a time each, and their CPU."""
     address = httpx.URL(emulator.url)
-    request = f"GET {path} HTTP/1.1\r\nHost: emulator\r\nAuthorization: {HEADERS['Authorization']}\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {HEADERS['Authorization']}\r\n\r\n".encode()
     begun, cpu = time.perf_counter(), emulator.cpu()
 
     async def ask() -> int:

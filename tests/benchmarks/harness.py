@@ -30,13 +30,16 @@ class Scale:
     """How long things take.
 
     :param interval: seconds between two polls.
-    :param duration: the last job is done this many seconds after the start.
+    :param duration: the last job is done this many seconds after the start, and the phase.
     :param limit: seconds after the start when those who still wait are given up.
+    :param phase: seconds by which the end of each job is put off, the same for everybody. Without it, jobs may end on
+        a multiple of the interval, which flatters those who poll at a fixed one.
     """
 
     interval: float
     duration: float
     limit: float
+    phase: float = 0.0
 
 
 class Scenario(NamedTuple):
@@ -71,7 +74,7 @@ class Harness:
         """
         processes = []
         for scenario in scenarios:
-            ports = self._open(scenario.waiters, scale.duration)
+            ports = self._open(scenario.waiters, scale)
             specification = Specification(**scenario._asdict(), **asdict(scale), ports=ports)
             processes.append(
                 subprocess.Popen(
@@ -108,9 +111,9 @@ class Harness:
                     process.wait()
         return figures
 
-    def _open(self, jobs: int, duration: float) -> dict[str, int]:
+    def _open(self, jobs: int, scale: Scale) -> dict[str, int]:
         connection = http.client.HTTPConnection("127.0.0.1", self._control, timeout=30)
-        connection.request("GET", f"/?jobs={jobs}&duration={duration}")
+        connection.request("GET", f"/?jobs={jobs}&duration={scale.duration}&phase={scale.phase}")
         ports: dict[str, int] = json.loads(connection.getresponse().read())
         connection.close()
         return ports

@@ -17,7 +17,8 @@ _INTRODUCTION = """\
 # What waiting costs
 
 Made by `make bench`; not written by hand. N tasks wait at the same time for N jobs of 4 architectures and 4 endpoints
-(8 collections in all), one job each. The jobs end one after another, evenly over {duration:g} s; the interval of polls
+(8 collections in all), one job each. The jobs end one after another, evenly over {duration:g} s, each
+{phase:g} s later (a phase by chance, so that none ends on a multiple of the interval); the interval of polls
 is {interval:g} s for everybody. Real triggers of the providers run on an event loop in a process of their own and ask
 one HTTP server on the same machine, in another process; each finds it by its own Airflow connection.
 
@@ -243,7 +244,9 @@ def _looks(
     scale = results["scale"]
     collections = min(COLLECTIONS, waiters)
     # The first look is on behalf of the first waiter only; those who come while it is under way are owed another.
-    expected = collections * (expected_looks(scale["duration"], scale["interval"]) + (waiters > COLLECTIONS))
+    expected = collections * (
+        expected_looks(scale["duration"] + scale["phase"], scale["interval"]) + (waiters > COLLECTIONS)
+    )
     return Mark(
         f"requests at N = {waiters:,}",
         f"one a collection and look: {expected:,}",
@@ -329,6 +332,20 @@ def _intervals(results: dict[str, Any]) -> str:
         row = [cells[policy, duration] for policy in policies]
         texts = [f"{one['requests']:,.0f}, {one['mean_delay']:.1f} s" for one in row]
         lines.append(f"| {duration_text(duration)} | {' | '.join(texts)} |")
+    lines += [
+        "",
+        (
+            "The same for those who share the poll of a collection. They come all at once, or one by one within "
+            "a minute, and the job of each takes up to a minute.\n"
+        ),
+        "| | those who wait | they come | requests | delay p50 | p99 |",
+        "|---|--:|---|--:|--:|--:|",
+        *(
+            f"| {one['policy']} | {one['waiters']} | {'one by one' if one['staggered'] else 'at once'} "
+            f"| {one['requests']:.0f} | {one['p50']:.1f} s | {one['p99']:.1f} s |"
+            for one in results["collections"]
+        ),
+    ]
     return "\n".join([*lines, "\n![Requests and delay by the duration of the job](intervals.svg)\n"])
 
 

@@ -1,9 +1,9 @@
 """The server that everybody asks: raw HTTP/1.1 over asyncio, so that it is never what is measured.
 
 It answers the status calls of all services in the benchmark from one schedule: of N jobs, job ``i`` is done
-``duration * (i + 1) / N`` seconds after the start. Each scenario has a listener of its own, which counts its requests
-and TCP connections. Run as ``python -m tests.benchmarks.server``; it prints the port of its control listener and ends
-when its standard input does.
+``phase + duration * (i + 1) / N`` seconds after the start. Each scenario has a listener of its own, which counts its
+requests and TCP connections. Run as ``python -m tests.benchmarks.server``; it prints the port of its control listener
+and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class World:
 
     jobs: int
     duration: float
+    phase: float = 0.0
     start: float = float("inf")
     requests: int = 0
     connections: int = 0
@@ -51,7 +52,7 @@ class World:
 
     def done(self) -> int:
         """How many of the jobs are done, which are the first ones."""
-        share = min(1.0, max(0.0, (time.time() - self.start) / self.duration))
+        share = min(1.0, max(0.0, (time.time() - self.start - self.phase) / self.duration))
         return int(share * self.jobs + 1e-9)
 
     def is_done(self, job: str) -> bool:
@@ -193,7 +194,7 @@ class Connection(asyncio.Protocol):
 
 async def open_world(query: dict[str, list[str]], tls: ssl.SSLContext | None) -> dict[str, int]:
     """Open the listeners of a scenario; they stay open until the server ends."""
-    world = World(int(query["jobs"][0]), float(query["duration"][0]))
+    world = World(int(query["jobs"][0]), float(query["duration"][0]), float(query["phase"][0]))
     loop = asyncio.get_running_loop()
     ports = {}
     for scheme, context in [("http", None), *([("https", tls)] if tls else [])]:

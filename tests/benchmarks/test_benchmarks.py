@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks import emulator, evaluation
 from tests.benchmarks.harness import Scale, Scenario, harness
-from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, simulate
+from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, shared_looks, simulate, simulate_collections
 from tests.benchmarks.server import World, answer
 from tests.benchmarks.waiters import Figures, package_of
 
@@ -96,6 +96,27 @@ def test_looks_at_a_fixed_interval_can_be_counted() -> None:
     assert expected_looks(60.0, 5.0) > 13
 
 
+def test_the_phase_puts_the_end_of_each_job_off() -> None:
+    world = World(jobs=1, duration=60.0, phase=3.5)
+    world.begin()
+    world.start -= 63.4
+    assert world.done() == 0
+    world.start -= 0.2
+    assert world.done() == 1
+
+
+def test_looks_at_a_collection_can_be_counted() -> None:
+    assert shared_looks(lambda waited: 5.0, [(0.0, 7.0)]) == (3, [3.0])
+    # The second one comes at 6 and is owed a look; from then on the interval counts from there.
+    assert shared_looks(lambda waited: 5.0, [(0.0, 7.0), (6.0, 20.0)]) == (6, [4.0, 1.0])
+
+
+def test_the_shorter_intervals_at_the_beginning_halve_the_delay_of_those_who_share() -> None:
+    by = {(one.policy, one.waiters, one.staggered): one for one in simulate_collections()}
+    for waiters, staggered in ((1, False), (10, True)):
+        assert by["ours, at most 5 s", waiters, staggered].p50 < by["fixed, 5 s", waiters, staggered].p50
+
+
 def test_a_profile_names_packages() -> None:
     assert package_of("/x/lib/python3.11/site-packages/httpx/_client.py") in {"httpx", "built in"}
     assert package_of("/x/airflow_provider_cerebras/polling.py") == "airflow_provider_cerebras"
@@ -109,7 +130,9 @@ def test_a_parse_of_a_dag_loads_neither_triggers_nor_models_of_the_database() ->
         "import sys; from airflow.sdk import BaseOperator, BaseSensorOperator\n"
         "from airflow_provider_cerebras.operators import endpoints, model_versions\n"
         "from airflow_provider_cerebras.sensors import endpoints, model_versions\n"
-        "print([name for name in ('airflow.triggers.base', 'airflow.models.xcom') if name in sys.modules])"
+        "names = ['airflow.triggers.base', 'airflow.models.xcom', 'asgiref.sync']\n"
+        "names += ['airflow_provider_cerebras.weights.policy']\n"
+        "print([name for name in names if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"

@@ -37,8 +37,9 @@ class Specification:
     :param waiters: how many.
     :param ports: of the server, for ``http`` and ``https``.
     :param interval: seconds between two polls.
-    :param duration: the last job is done this many seconds after the start.
+    :param duration: the last job is done this many seconds after the start, and the phase.
     :param limit: seconds after the start when those who still wait are given up.
+    :param phase: seconds by which the end of each job is put off.
     :param profile: whether to measure where the CPU goes instead of how much there is.
     """
 
@@ -48,6 +49,7 @@ class Specification:
     interval: float
     duration: float
     limit: float
+    phase: float = 0.0
     profile: bool = False
 
 
@@ -179,7 +181,10 @@ async def _measure(specification: Specification, contender: Any, selector: Timed
             traceback.print_exception(result)
             break
     await contender.stopped()
-    completions = [specification.duration * (job + 1) / specification.waiters for job in range(specification.waiters)]
+    completions = [
+        specification.phase + specification.duration * (job + 1) / specification.waiters
+        for job in range(specification.waiters)
+    ]
     return Figures(
         who=specification.who,
         waiters=specification.waiters,
