@@ -111,13 +111,17 @@ def _ask_supervisor(key: TaskKey) -> list[Any]:
 
 
 def _ask_database(key: TaskKey) -> list[Any]:
+    ti = _find_in_database(key)
+    return [] if ti is None else [ti.state]
+
+
+def _find_in_database(key: TaskKey) -> Any:
     from airflow.models.taskinstance import TaskInstance
 
     # A function of Airflow 2 that opens a session of its own.
-    ti: Any = TaskInstance.get_task_instance(  # type: ignore[attr-defined,call-arg,unused-ignore]
+    return TaskInstance.get_task_instance(  # type: ignore[attr-defined,call-arg,unused-ignore]
         dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
     )
-    return [] if ti is None else [ti.state]
 
 
 def ask_task_states(key: TaskKey, task_ids: Sequence[str]) -> dict[str, str | None]:
@@ -150,26 +154,22 @@ def _states_by_supervisor(key: TaskKey, task_ids: Sequence[str]) -> dict[str, An
     return {name.removesuffix(suffix): state for name, state in found.get(key.run_id, {}).items()}
 
 
-def task_seconds(key: TaskKey) -> dict[str, float]:
-    """How long each task of the run took that has ended, in seconds; without those that Airflow does not tell of.
+def task_seconds(key: TaskKey, task_ids: Sequence[str]) -> dict[str, float]:
+    """How long tasks of the same run and map index took, in seconds; without those that Airflow does not tell of.
 
-    :param key: the task that asks; others of the same map index are told.
+    :param key: the task that asks.
+    :param task_ids: ids of the tasks.
     """
     try:
         if AIRFLOW_V_3_0_PLUS:
             from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
             rows: Any = RuntimeTaskInstance.get_task_breadcrumbs(dag_id=key.dag_id, run_id=key.run_id)
+            found = {row["task_id"]: row["duration"] for row in rows if row["map_index"] == key.map_index}
         else:
-            from airflow.models.dagrun import DagRun
-
-            runs: Any = DagRun.find(dag_id=key.dag_id, run_id=key.run_id)
-            rows = [vars(ti) for run in runs for ti in run.get_task_instances()]
-        return {
-            row["task_id"]: float(row["duration"])
-            for row in rows
-            if row["map_index"] == key.map_index and row["duration"] is not None
-        }
+            each = {name: _find_in_database(key._replace(task_id=name)) for name in task_ids}
+            found = {name: ti.duration for name, ti in each.items() if ti is not None}
+        return {name: float(found[name]) for name in task_ids if found.get(name) is not None}
     except Exception:  # noqa: BLE001  it is for people only
         return {}
 

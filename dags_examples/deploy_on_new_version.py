@@ -1,4 +1,4 @@
-"""Deploy what another team has uploaded, whenever there is a new version, without knowing how they made it.
+"""Deploy and verify what another team has uploaded, whenever there is a new version, without knowing how they made it.
 
 The team that trains uploads with a task that has the model's asset as outlet; `fine_tune_and_upload` stands for their
 DAG. The team that serves schedules its own DAG by the same asset. The asset's event says which version it is.
@@ -11,9 +11,9 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_cerebras.assets import endpoint_asset, model_asset
-from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
+from airflow_provider_cerebras.assets import model_asset
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
+from airflow_provider_cerebras.task_groups import cerebras_release
 
 MODEL = model_asset("my-org", "gpt-oss-120b")
 ENDPOINT = "my-org-gpt-oss-120b"
@@ -58,12 +58,11 @@ with DAG(
         last = max((event for group in events.values() for event in group), key=lambda event: event.timestamp)
         return str(last.extra["model_version"])
 
-    CerebrasDeployModelOperator(
-        task_id="deploy",
-        endpoint_id=ENDPOINT,
+    # Deploys, verifies, and goes back if either fails; its last task has the endpoint's asset as outlet.
+    cerebras_release(
+        group_id="release",
         model_version=newest(),
-        wait_for_completion=True,
-        deferrable=True,
-        rollback_on_failure=True,
-        outlets=[endpoint_asset(ENDPOINT)],
+        endpoint_id=ENDPOINT,
+        messages=[{"role": "user", "content": "Repeat after me: the sky is blue."}],
+        expect="the sky is blue",
     )

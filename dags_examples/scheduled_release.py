@@ -1,16 +1,32 @@
-"""Every Sunday: release the newest weights, check what the endpoint says, and go back if it is not as expected.
+"""Every Sunday: release the newest weights, check and evaluate what the endpoint says, and go back if it is worse.
 
-Set the connection `cerebras_default` (with `inference_api_key`) and the constants below.
+What serves is evaluated by the same cases before, so a version that answers fewer of them does not stay. If the
+release fails, one sentence says why, what serves and what to do. Set the connection `cerebras_default` (with
+`inference_api_key`) and the constants below.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_cerebras.task_groups import cerebras_release
+
+# In earnest, some hundred cases in a file: "s3://aws_default@my-bucket/cases.jsonl".
+WORDS = ("apple", "bridge", "cloud", "desert", "engine", "forest", "garden", "harbour")
+CASES: list[dict[str, Any]] = [
+    {"id": word, "messages": [{"role": "user", "content": f"Repeat this word: {word}"}], "expected": word}
+    for word in WORDS
+]
+
+
+def notify(context: Any) -> None:
+    """Tell people; a notifier, such as Airflow's for Slack, gets the same in its place."""
+    print(f"A release has failed. {context['exception']}")
+
 
 with DAG(
     "scheduled_release",
@@ -34,9 +50,11 @@ with DAG(
         endpoint_id="my-org-gpt-oss-120b",
         alias="production",
         system_fingerprint_suffix="{{ ds_nodash }}",
-        messages=[{"role": "user", "content": "Answer with one word: what is two plus two?"}],
-        expect=re.compile(r"\S"),
+        messages=[{"role": "user", "content": "Repeat after me: the sky is blue."}],
+        expect=re.compile(r"\bsky is blue\b", re.IGNORECASE),
+        evaluate={"dataset": CASES, "scorers": ["contains"], "require": {"pass_rate": 0.9}, "max_regression": 0.01},
         wait_for_sync={"timeout": 12 * 3600},
         verify={"max_latency": 30, "chat_params": {"temperature": 0, "max_completion_tokens": 256}},
+        conclude={"on_failure_callback": notify},
     )
     release >> announce(release.model_version)

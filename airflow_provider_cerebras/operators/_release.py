@@ -274,8 +274,8 @@ class Conclude(CerebrasOperator):
         ti: Any = context["ti"]
         run: Any = context.get("dag_run")
         key = task_key(ti)
-        states = ask_task_states(key, list(self.step_task_ids.values()))
-        seconds = task_seconds(key)
+        task_ids = list(self.step_task_ids.values())
+        states, seconds = ask_task_states(key, task_ids), task_seconds(key, task_ids)
         steps = tuple(
             Step(
                 name,

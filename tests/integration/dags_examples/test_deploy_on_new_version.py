@@ -34,6 +34,10 @@ def test_the_consumer_deploys_the_version_that_the_event_names(
     assert consumed.state == "success", consumed.log
     assert consumed["newest"].xcom == emulator.serving() == produced["upload"].xcom == emulator.version_name(1)
     event = asset_events("cerebras://endpoints/my-org-gpt-oss-120b")[-1]
-    assert (event["model_version"], event["deployment_id"]) == (emulator.version_name(1), consumed["deploy"].xcom)
+    assert (event["model_version"], event["deployment_id"]) == (
+        emulator.version_name(1),
+        consumed["release.deploy"].xcom,
+    )
+    assert event["outcome"] == "released"
     # One event starts one run.
     assert run_what_assets_start(example.consumer, run_dag, monkeypatch) is None

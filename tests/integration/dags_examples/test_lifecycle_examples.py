@@ -44,6 +44,7 @@ def test_scheduled_release(quick: EmulatorClient, run_dag: DagRunner) -> None:
     second = quick.version_name(2)
     assert quick.serving() == second
     assert quick.versions()[second].aliases[1:] == ["production"]
+    assert result["cerebras_release.evaluate"].xcom["baseline"]["model_version"] == first
     assert "latest" in quick.versions()[first].aliases
 
 
@@ -103,6 +104,20 @@ def test_fan_out_endpoints(quick: EmulatorClient, run_dag: DagRunner) -> None:
 
     assert result.state == "success", result.log
     assert {quick.serving(endpoint_id) for endpoint_id in endpoints} == {version}
+    assert result["summary"].xcom == dict.fromkeys(endpoints, f"released, {version} serves")
+
+
+def test_staging_to_production(quick: EmulatorClient, run_dag: DagRunner) -> None:
+    staging = f"{quick.endpoint_id}-staging"
+    quick.add_endpoint(staging)
+
+    result = run_dag(load("staging_to_production"))
+
+    assert result.state == "success", result.log
+    only = quick.version_name(1)
+    assert list(quick.versions()) == [only]
+    assert quick.serving(staging) == quick.serving() == only
+    assert "production" in quick.versions()[only].aliases
 
 
 def answer_when_asked(run_dag: DagRunner, dag_id: str, option: str) -> None:
