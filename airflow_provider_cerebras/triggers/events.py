@@ -101,9 +101,9 @@ class CerebrasEndpointEventTrigger(WatchTrigger[DeploymentRows, EndpointChange])
     * ``model_version``: full name, by number, of the version that serves now, or whose rollout has begun or failed;
     * ``previous_model_version``: the one that served before; null if there was none or it is not known;
     * ``version_aliases`` and ``weight_uri`` of ``model_version``, where the service says them;
-    * ``marked_by_airflow``: true if the version has an alias that this provider sets (``airflow-<40 hex digits>-...``):
-      a task of some Airflow has uploaded it, or is rolling back to it. Else null: that is not known. A deployment
-      carries nothing that says who submitted it.
+    * ``marked_by_airflow``: true if the version has an alias that this provider sets (``airflow-<40 hex digits>-...``
+      or ``weights-<40 hex digits>``): a task of some Airflow has uploaded it, or is rolling back to it. Else null: that
+      is not known. A deployment carries nothing that says who submitted it.
 
     What is there at a watcher's first poll is no change. A field that cannot be read is unknown, and no event comes of
     it. What it promises when a triggerer dies, stands still or is replaced is told at
