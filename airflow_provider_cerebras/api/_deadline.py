@@ -8,10 +8,12 @@ that is late ends in its own thread and touches no connection of another.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PIECE = 64 * 1024
+_log = logging.getLogger(__name__)
 
 
 class Deadline:
@@ -61,6 +64,30 @@ class Deadline:
         if left <= 0:
             raise late("the deadline of the request has passed")
         return left if timeout is None else min(timeout, left)
+
+
+def bound(transport: object, deadline: Deadline) -> None:
+    """Let a transport of httpx keep the deadline of each thread.
+
+    httpx has no argument for it. Where its private names have changed, each operation keeps its own time-out still; the
+    loss is logged.
+
+    :param transport: an ``httpx.HTTPTransport``.
+    :param deadline: the deadline.
+    """
+    pool = getattr(transport, "_pool", None)
+    if isinstance(getattr(pool, "_network_backend", None), httpcore.NetworkBackend):
+        pool._network_backend = BoundedBackend(deadline)  # type: ignore[union-attr]  # noqa: SLF001
+    else:
+        _log_unbounded()
+
+
+@cache
+def _log_unbounded() -> None:
+    _log.warning(
+        "This version of httpx does not let its network be replaced. A look-up of a name that hangs, or a response "
+        "that trickles in, can outlast the deadline of a request."
+    )
 
 
 class BoundedBackend(httpcore.NetworkBackend):

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying
 
-from airflow_provider_cerebras.api._deadline import BoundedBackend, Deadline
+from airflow_provider_cerebras.api._deadline import Deadline, bound
 from airflow_provider_cerebras.api._limits import BodyRefused
 from airflow_provider_cerebras.api._redaction import RedactingFilter, Secret
 from airflow_provider_cerebras.api._resending import MAX_RETRY_AFTER, Attempts, may_be_sent_again
@@ -308,8 +308,7 @@ class CerebrasClient(_BaseClient):
         if self._transport is not None:
             return self._transport
         transport = httpx.HTTPTransport(**_transport_options(self._verify, self._responses.proxy))
-        # httpx has no argument for it.
-        transport._pool._network_backend = BoundedBackend(self._deadline)  # noqa: SLF001
+        bound(transport, self._deadline)
         return transport
 
     def close(self) -> None:

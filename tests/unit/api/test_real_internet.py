@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_cerebras.api import operations
+from airflow_provider_cerebras.api import _deadline, operations
 from airflow_provider_cerebras.api._redaction import Redactor, Secret
 from airflow_provider_cerebras.api.client import AsyncCerebrasClient, CerebrasClient, ClientSettings
 from airflow_provider_cerebras.api.errors import (
@@ -199,6 +200,23 @@ class TestThreadsAndProcesses:
             client.send(UPLOAD)
         end.set()
         assert time.monotonic() - began < 5
+
+    @pytest.mark.parametrize("transport", [SimpleNamespace(), SimpleNamespace(_pool=SimpleNamespace())])
+    def test_without_the_private_names_of_httpx_the_loss_is_logged_once(
+        self, transport: SimpleNamespace, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        _deadline._log_unbounded.cache_clear()
+        for _ in range(2):
+            _deadline.bound(transport, _deadline.Deadline())
+        assert len(caplog.records) == 1
+        assert "can outlast the deadline" in caplog.text
+
+    def test_this_httpx_has_the_private_names(self, caplog: pytest.LogCaptureFixture) -> None:
+        """If this fails on a new httpx, see ``api/_deadline.py``: a look-up that hangs is not bounded until then."""
+        _deadline._log_unbounded.cache_clear()
+        with CerebrasClient(ClientSettings(management_key=KEY)) as client:
+            assert isinstance(client._pool()._pool._network_backend, _deadline.BoundedBackend)  # type: ignore[attr-defined]
+        assert caplog.records == []
 
     def test_a_name_without_an_address_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*args: object, **kwargs: object) -> None:
