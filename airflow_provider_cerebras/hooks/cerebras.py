@@ -29,13 +29,13 @@ from airflow_provider_cerebras.assets.uris import endpoint_uri, version_uri
 from airflow_provider_cerebras.exceptions import ConnectionUnusable
 from airflow_provider_cerebras.hooks.connection import (
     ConnectionFields,
-    ConnectionNotFound,
     ConnectionSettings,
     connection_named,
     fingerprint,
     read_connection,
     validate_conn_id,
 )
+from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:

@@ -99,10 +99,6 @@ def _hidden(extra: object) -> dict[str, object] | None:
     return given
 
 
-class ConnectionNotFound(Exception):
-    """Airflow found no such connection. It does not say whether it is not defined or a secrets backend failed."""
-
-
 class ConnectionSettings(BaseModel):
     """What a connection holds.
 

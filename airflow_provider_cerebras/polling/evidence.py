@@ -16,6 +16,9 @@ MIN_RESPONSES = 3
 MIN_SPAN = 60.0
 """Seconds from the first to the last of them, at least."""
 
+MIN_ABSENCE = 600.0
+"""The same, in seconds, for a connection that Airflow does not find: its secrets backend may be down for a while."""
+
 
 class Streak:
     """Responses in a row that say the same.

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasAPIError, CerebrasError
 from airflow_provider_cerebras.api.status import Progress, Verdict
-from airflow_provider_cerebras.polling.evidence import Streak
+from airflow_provider_cerebras.polling.evidence import MIN_ABSENCE, Streak
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Mapping
@@ -74,6 +75,7 @@ class Poller(ABC, Generic[AnswerT]):
         self.retry_after = 0.0
         self._is_first = is_first
         self._refusals = Streak()
+        self._absences = Streak(span=MIN_ABSENCE)
 
     def apply(self, response: object, now: float) -> Outcome | None:
         """Conclude from one poll.
@@ -109,6 +111,7 @@ class Poller(ABC, Generic[AnswerT]):
         """
         self.failures, self.retry_after = 0, 0.0
         self._refusals.reset()
+        self._absences.reset()
         self.progress = verdict.words
         return self._on_verdict(verdict, now)
 
@@ -123,6 +126,9 @@ class Poller(ABC, Generic[AnswerT]):
         self.failures += 1
         self.retry_after = (isinstance(error, CerebrasError) and error.retry_after) or 0.0
         self.progress = f"cannot be polled: {error}"
+        if isinstance(error, ConnectionNotFound):
+            return self._on_absence(error, now)
+        self._absences.reset()
         if is_own_refusal(error):
             return self._on_refusal(error, now)
         return None
@@ -141,6 +147,16 @@ class Poller(ABC, Generic[AnswerT]):
         times = "" if self._is_first else f" The last {self._refusals.count} polls were refused."
         return self._outcome(
             Status.UNREACHABLE, f"{self.subject} cannot be polled, and trying again will not help.{times} {error}"
+        )
+
+    def _on_absence(self, error: ConnectionNotFound, now: float) -> Outcome | None:
+        if not self._absences.add(now):
+            return None
+        return self._outcome(
+            Status.UNREACHABLE,
+            f"{self.subject} cannot be polled. For {now - self._absences.since:.0f} s, at {self._absences.count} polls "
+            "in a row, Airflow has not found the connection in the environment, the secrets backends or its database. "
+            f"{error}",
         )
 
     def remember(self) -> dict[str, JsonValue]:

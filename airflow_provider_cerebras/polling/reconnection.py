@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from airflow_provider_cerebras.api.errors import Unauthorized
 
+
+class ConnectionNotFound(Exception):
+    """Airflow found no such connection. It does not say whether it is not defined or a secrets backend failed."""
+
+
 MAX_FAILURES = 3
 """Polls in a row without a usable response, after which the connection is read again; after a 401 at once."""
 MIN_PAUSE = 5.0

@@ -108,6 +108,8 @@ class _RowsPoller(Poller[Any]):
     def _on_refusal(self, error: Exception, now: float) -> None:
         """Go on."""
 
+    _on_absence = _on_refusal
+
 
 async def follow(
     *, conn_id: str, collection: Collection[RowsT], poll_interval: float

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_cerebras.api import models, operations
 from airflow_provider_cerebras.api.errors import BadRequest, Conflict, NotFound, Unauthorized
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
-from airflow_provider_cerebras.hooks.connection import ConnectionNotFound
+from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

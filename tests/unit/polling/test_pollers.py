@@ -16,6 +16,7 @@ from airflow_provider_cerebras.api.errors import (
 from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
 from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
+from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 
 if TYPE_CHECKING:
@@ -222,6 +223,32 @@ class TestBothKinds:
         event = json.loads(json.dumps(outcome.to_event()))
         assert event["status"] == "succeeded"
         assert Outcome.from_event(event, *outcome.ids) == outcome
+
+
+class TestConnectionNotFound:
+    """Airflow does not say whether it is not defined or a secrets backend fails."""
+
+    @both
+    def test_it_ends_the_wait_after_ten_minutes_on_end(self, make: Any) -> None:
+        looks = Looks(make(None))
+        missing = ConnectionNotFound("Connection 'mine' was not found on host worker-1")
+        assert [looks.apply(missing, after) for after in (0, 300, 599)] == [None] * 3
+        outcome = looks.end(missing, 600)
+        assert outcome.status is Status.UNREACHABLE
+        assert "For 600 s" in outcome.message
+        assert "secrets backends" in outcome.message
+        assert "worker-1" in outcome.message
+
+    @both
+    @pytest.mark.parametrize("between", ["usable", "backend"])
+    def test_anything_else_in_between_begins_it_again(self, make: Any, between: str) -> None:
+        looks = Looks(make(None))
+        missing = ConnectionNotFound("not found")
+        other = PENDING[type(looks.poller)] if between == "usable" else OSError("the secrets backend is down")
+        assert [looks.apply(missing, after) for after in (0, 300)] == [None] * 2
+        assert looks.apply(other, 400) is None
+        assert [looks.apply(missing, after) for after in (601, 700, 1200)] == [None] * 3
+        assert looks.end(missing, 1201).status is Status.UNREACHABLE
 
 
 class TestModelVersions:
