@@ -90,7 +90,7 @@ class S3WeightReader:
         with self._object(bucket, f"{prefix}config.json") as (body, size):
             check_config(_small(body, size))
         for key in keys:
-            if key.endswith(".safetensors.index.json"):
+            if key == f"{prefix}model.safetensors.index.json":
                 folder = key.rpartition("/")[0] + "/"
                 with self._object(bucket, key) as (body, size):
                     check_index(_small(body, size), (shard.removeprefix(folder) for shard in weights))
