@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
-from local_stack import LocalStack
+from local_stack import AWS, LocalStack
 from processes import Failure, Interrupted
 from report import table
 
@@ -115,8 +115,13 @@ def _overwrite(stack: LocalStack, run: DagRun, say: Progress) -> None:
     uri = run.result("fine_tune", "weight_uri")
     say(f"overwriting {uri}/model.safetensors")
     bucket, _, path = uri.removeprefix("s3://").partition("/")
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    s3 = boto3.client("s3", endpoint_url=stack.s3_url, **keys)
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=stack.s3_url,
+        aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
+        region_name=AWS["AWS_DEFAULT_REGION"],
+    )
     s3.put_object(Bucket=bucket, Key=f"{path}/model.safetensors", Body=b"somebody else's weights")
 
 
