@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 KEY = TaskKey("dag", "run", "task", -1)
 
 
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow has shared streams since 3.3")
+def test_airflow_still_has_what_watchers_share() -> None:
+    """If this fails on a new Airflow, see ``triggers/_shared_stream.py``: each watcher polls for itself until then."""
+    from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
+
+    assert {"open_stream", "advance"} <= set(vars(SharedStreamProducer))
+    assert {"broker_payload", "outcome"} <= set(inspect.signature(AdvanceItem).parameters)
+
+
 def test_airflow_still_has_what_a_kill_is_judged_by() -> None:
     """If this fails on a new Airflow, see ``_airflow_internals.py``: nothing is deleted on a kill until then."""
     if AIRFLOW_V_3_0_PLUS:
