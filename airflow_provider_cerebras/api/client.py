@@ -22,6 +22,7 @@ import asyncio
 import logging
 import os
 import time
+import weakref
 from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
 
@@ -42,7 +43,7 @@ from airflow_provider_cerebras.api.settings import DEFAULT_BASE_URL, ClientSetti
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -207,6 +208,11 @@ class _BaseClient:
         )
 
 
+def _close_own(pools: Mapping[int, httpx.BaseTransport]) -> None:
+    if pool := pools.get(os.getpid()):
+        pool.close()
+
+
 class CerebrasClient(_BaseClient):
     """Sends calls and waits for the answer.
 
@@ -233,6 +239,9 @@ class CerebrasClient(_BaseClient):
         self._deadline = Deadline()
         # Of each process: what is sent on a connection that two processes have is answered to either.
         self._pools = {os.getpid(): self._new_pool()}
+        if transport is None:
+            # Whoever forgets to close it, as a task with a hook does, shall leave no open socket behind.
+            weakref.finalize(self, _close_own, self._pools)
 
     def send(self, call: Call[AnswerT], *, within: float | None = None) -> AnswerT:
         """Send a call, again where that is allowed and may help.
@@ -314,8 +323,7 @@ class CerebrasClient(_BaseClient):
     def close(self) -> None:
         """Close the connections."""
         self._is_closed = True
-        if pool := self._pools.get(os.getpid()):
-            pool.close()
+        _close_own(self._pools)
 
     def __enter__(self) -> Self:
         return self

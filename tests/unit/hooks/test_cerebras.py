@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -210,6 +212,19 @@ class TestConnection:
 
         call = operations.list_model_architectures("my-org")
         assert asyncio.run(ask(call)) == hook.get_conn().send(call)
+
+    def test_a_hook_that_is_forgotten_leaves_no_open_socket(self, service: Service) -> None:
+        """As a user's task does, which calls a hook and returns."""
+        gc.collect()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            CerebrasHook().list_model_architectures()
+            client = CerebrasHook().get_conn()
+            gc.collect()
+            client.send(operations.list_model_architectures("my-org"))
+            del client
+            gc.collect()
+        assert [str(each.message) for each in warned if each.category is ResourceWarning] == []
 
     def test_the_client_is_made_once_for_a_hook(self, hook: CerebrasHook) -> None:
         assert hook.get_conn() is hook.get_conn()
