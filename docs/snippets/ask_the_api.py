@@ -15,7 +15,7 @@ with DAG("ask_the_api", schedule="@daily", start_date=datetime(2026, 1, 1, tzinf
         """Say which versions there are, and which aliases they have."""
         hook = CerebrasHook(cerebras_conn_id="cerebras_default")
         found = hook.list_model_versions("gpt-oss-120b")
-        return [f"{version.name}: {', '.join(version.details.version_aliases) or 'no alias'}" for version in found]
+        return [f"{version.name}: {', '.join(version.details.version_aliases or ['none told'])}" for version in found]
 
     # [end]
     versions()

@@ -32,7 +32,9 @@ with DAG(
     )
     # [promote]
     promote = CerebrasPromoteModelVersionOperator(
-        task_id="promote", model_version=verify.output["model_version"], alias="production"
+        task_id="promote",
+        model_version="{{ ti.xcom_pull(task_ids='verify')['model_version'] }}",
+        alias="production",
     )
     # [end]
     verify >> promote
