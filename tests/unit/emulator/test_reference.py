@@ -70,7 +70,7 @@ def emulator() -> Iterator[httpx.Client]:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
         connection = json.loads(process.stdout.readline().partition("=")[2].strip().strip("'"))
-        assert connection["host"] == url
+        assert f"{connection['host']}:{connection['port']}" == url
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {connection['password']}"}) as client:
             yield client
         process.send_signal(signal.SIGTERM)
