@@ -20,6 +20,8 @@ class CerebrasDeploymentTrigger(WaitTrigger):
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
     :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.
+    :param service: fingerprint of the base URL that the worker's connection has; the wait ends if the triggerer's has
+        another one; None: any will do.
     :param cause: for a rollback: what went wrong before. The event repeats it.
     :param seen: whether the endpoint has listed the deployment already; if so, it is lost when it is listed no more.
     :param submitted: when the deployment was submitted by the service's own clock, in Unix seconds; None: unknown. If

@@ -24,6 +24,8 @@ class CerebrasModelVersionTrigger(WaitTrigger):
     :param poll_interval: the longest interval between two looks, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
     :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.
+    :param service: fingerprint of the base URL that the worker's connection has; the wait ends if the triggerer's has
+        another one; None: any will do.
     :param delete_on_kill: whether the version is deleted when a user fails or clears the task meanwhile (Airflow 3.3
         and later), and Airflow confirms that. Neither a restart of the triggerer nor its replacement by another one
         ever does that.
