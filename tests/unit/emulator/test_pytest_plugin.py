@@ -53,7 +53,7 @@ def test_the_fixtures(suite: pytest.Pytester) -> None:
             def test_it_leads_to_the_emulator(self, cerebras_emulator, cerebras_connection):
                 assert cerebras_connection == "cerebras_default"
                 connection = json.loads(os.environ["AIRFLOW_CONN_CEREBRAS_DEFAULT"])
-                assert connection["host"] == cerebras_emulator.base_url
+                assert f"{connection['host']}:{connection['port']}" == cerebras_emulator.base_url
                 assert connection["extra"]["org_name"] == cerebras_emulator.org
 
             def test_airflow_finds_it(self, cerebras_connection):
