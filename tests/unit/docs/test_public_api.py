@@ -31,7 +31,8 @@ def snapshot() -> str:
 def _lines(name: str, value: Any) -> list[str]:
     if not isinstance(value, type):
         return [f"{name}{_arguments(value)}"]
-    lines = [f"{name}{_arguments(value.__init__)}" if "__init__" in vars(value) else name]
+    constructor = vars(value).get("__init__")
+    lines = [name if constructor is None else f"{name}{_arguments(constructor)}"]
     for member, function in sorted(vars(value).items()):
         if not member.startswith("_") and inspect.isfunction(function):
             lines.append(f"{name}.{member}{_arguments(function)}")
