@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from schemathesis.config import SchemathesisConfig
 
 from airflow_provider_cerebras.emulator.api.operations import OperationName
@@ -137,5 +137,11 @@ def test_sequences(emulator: EmulatorClient) -> None:
     machine.get_call_kwargs = lambda self, case: {"base_url": emulator.base_url}
     machine.setup = lambda self: emulator.reset()
     machine.teardown = lambda self: done.update(entry.operation for entry in emulator.requests() if entry.status == 200)
-    machine.run(settings=settings(STEADY, max_examples=15, stateful_step_count=8))
+    # Hypothesis draws constants from the modules that are loaded, so even steady sequences differ by what else is
+    # tested, and one round in six gets to no endpoint that something was deployed to. Rounds add up, and few are run.
+    for each in range(6):
+        seed(each)(machine)
+        machine.run(settings=settings(STEADY, max_examples=15, stateful_step_count=8))
+        if done >= LINKED:
+            break
     assert done == LINKED, "each of them was got to with something to do"
