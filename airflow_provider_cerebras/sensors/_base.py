@@ -125,6 +125,17 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         trigger.service = self.hook.service_fingerprint()
         self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; Airflow calls this."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            # Airflow takes a skip for an error, and skips once more with soft_fail, by words that give no reason.
+            reason = skip.__cause__
+            if isinstance(reason, AirflowSkipException):
+                raise reason from reason.__cause__
+            raise
+
     def execute_complete(self, context: Context, event: object = None) -> str:
         """Go on when the trigger has sent its event."""
         return self._conclude(read_event(event, *self.event_ids), context)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import task
 
+from airflow_provider_cerebras.exceptions import InvalidArgument
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
@@ -90,22 +91,36 @@ def test_arguments_come_from_params_conf_and_xcom(
 def test_what_a_template_gives_is_no_template(
     emulator: EmulatorClient, cerebras_connection: str, new_dag: Callable[..., DAG], run_dag: DagRunner
 ) -> None:
-    uris = [f"s3://weights/{{{{ conn.cerebras_default.password }}}}/{{{{ {number} * 7 }}}}" for number in range(2)]
+    # Rendered once more, these would lose their comments, and those would show the password.
+    harmless = [f"s3://weights/{{# comment #}}/{number}" for number in range(2)]
+    templates = [f"s3://weights/{{{{ conn.cerebras_default.password }}}}/{{{{ {number} * 7 }}}}" for number in range(2)]
     with new_dag() as dag:
 
         @task
-        def train() -> str:
-            return uris[1]
+        def train(index: int) -> str:
+            return [harmless[1], templates[1]][index]
 
         arguments: dict[str, Any] = {"model_arch_id": emulator.arch, "wait_for_completion": True, "deferrable": True}
-        CerebrasUploadModelVersionOperator(task_id="conf", weight_uri="{{ dag_run.conf['uri'] }}", **arguments)
-        CerebrasUploadModelVersionOperator(task_id="output", weight_uri=train(), **arguments)
+        for index, kind in enumerate(["harmless", "template"]):
+            in_conf = f"{{{{ dag_run.conf['uris'][{index}] }}}}"
+            CerebrasUploadModelVersionOperator(task_id=f"{kind}_conf", weight_uri=in_conf, **arguments)
+            CerebrasUploadModelVersionOperator(task_id=f"{kind}_output", weight_uri=train(index), **arguments)
 
-    result = run_dag(dag, conf={"uri": uris[0]})
+    result = run_dag(dag, conf={"uris": [harmless[0], templates[0]]})
 
-    assert result.state == "success", result.log
+    states = {task_id: state for task_id, state in result.states().items() if not task_id.startswith("train")}
+    assert states == {
+        "harmless_conf": "success",
+        "harmless_output": "success",
+        "template_conf": "failed",
+        "template_output": "failed",
+    }, result.log
     sent = [request.body["model"]["weight_uri"] for request in emulator.requests("upload_model_version")]
-    assert sorted(sent) == uris
+    assert sorted(sent) == harmless
+    for source, template in zip(["conf", "output"], templates, strict=True):
+        error = result.error(f"template_{source}")
+        assert isinstance(error, InvalidArgument)
+        assert template in str(error)
 
 
 def test_users_see_the_rendered_fields(
