@@ -41,10 +41,13 @@ def asset_events(uri: str) -> list[dict[str, Any]]:
 
 def run_what_assets_start(dag: DAG, run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch) -> DagResult | None:
     """Let the scheduler look once, and run the run of a DAG that it makes, if it makes one."""
+    from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
 
     runs = _runs(dag.dag_id)
-    with create_session() as session:
+    with monkeypatch.context() as patch, create_session() as session:
+        # It takes a few DAGs at a time, and those that other tests have left would take the places.
+        patch.setattr(DagModel, "NUM_DAGS_PER_DAGRUN_QUERY", 1000)
         _schedule(session)
     new = _runs(dag.dag_id) - runs
     if not new:
