@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -88,23 +87,7 @@ def tests(session: nox.Session, airflow: str) -> None:
         folders += ["tests/benchmarks", "tests/packaging", "tests/conformance"]
     else:
         folders += [f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW]
-    run_tests(session, IN_PARALLEL, *folders, *session.posargs)
-
-
-def run_tests(session: nox.Session, first: list[str], *arguments: str) -> None:
-    """Run tests, and once more by itself what has failed.
-
-    On a machine that stalls for seconds, a real Airflow misses its own time limits. A test that fails twice fails the
-    session.
-
-    :param first: arguments of the first run alone.
-    :param arguments: arguments of both runs.
-    """
-    failed = Path(".pytest_cache", "v", "cache", "lastfailed")
-    failed.unlink(missing_ok=True)
-    session.run("pytest", *arguments, *first, success_codes=[0, 1])
-    if failed.exists() and json.loads(failed.read_text(encoding="utf-8")):
-        session.run("pytest", *arguments, "--last-failed")
+    session.run("pytest", *IN_PARALLEL, *folders, *session.posargs)
 
 
 @nox.session(default=False)
@@ -141,7 +124,7 @@ def drills(session: nox.Session, airflow: str) -> None:
     """The crash matrix and the drills on releases: a real Airflow whose processes are killed."""
     install(session, airflow, extra="drills")
     # All drills are gone through before the first test of them ends.
-    run_tests(session, [], "tests/drills", "-o", "faulthandler_timeout=1800", *session.posargs)
+    session.run("pytest", "tests/drills", "-o", "faulthandler_timeout=1800", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)
