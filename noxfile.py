@@ -124,7 +124,7 @@ def drills(session: nox.Session, airflow: str) -> None:
     """The crash matrix and the drills on releases: a real Airflow whose processes are killed."""
     install(session, airflow, extra="drills")
     # All drills are gone through before the first test of them ends.
-    session.run("pytest", "tests/drills", "-o", "faulthandler_timeout=1800", *session.posargs)
+    session.run("pytest", "tests/drills", "-o", "timeout=2400", *session.posargs)
 
 
 @nox.session(python=PYTHON, default=False)

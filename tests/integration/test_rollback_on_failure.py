@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,17 @@ REASON = "out of memory"
 FAILED = "failed to roll out (state 'failed'"
 
 
+def ticking() -> Callable[[], float]:
+    """Return a clock in which no two events share a second: a service gives whole seconds, which then have no order."""
+    return partial(next, itertools.count(1_000_000))
+
+
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorClient]:
     """An emulator on which everything is done at once, and no two things happen in the same second."""
-    seconds = itertools.count(1_000_000)
     settings = Settings(port=0, sync_seconds=0, rollout_seconds=0)
     with (
-        EmulatorServer(settings, lambda: next(seconds)) as server,
+        EmulatorServer(settings, ticking()) as server,
         EmulatorClient(server.base_url, server.settings) as emulator,
     ):
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
@@ -63,7 +68,7 @@ def test_what_served_before_serves_again(
 ) -> None:
     """Three endpoints: one comes back, on one nothing served before, and on one the rollback fails as well."""
     names = ("comes-back", "nothing-before", "fails-twice")
-    services = {name: start_emulator(sync_seconds=0, org=name) for name in names}
+    services = {name: start_emulator(ticking(), sync_seconds=0, rollout_seconds=0, org=name) for name in names}
     with new_dag(default_args={"retries": 3}) as dag:
         for name, service in services.items():
             monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper().replace('-', '_')}", service.connection())
