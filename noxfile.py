@@ -46,7 +46,18 @@ IN_PARALLEL = ["--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile"]
 SCRIPTS = {"PYTHONPATH": "scripts"}
 
 # What imports no Airflow is the same on each, so it is tested beside the newest only.
-WITHOUT_AIRFLOW = ("api", "docs", "emulator", "evaluation", "polling", "scripts", "weights")
+WITHOUT_AIRFLOW = (
+    "api",
+    "docs",
+    "durable/test_interleavings.py",
+    "durable/test_race.py",
+    "durable/test_two_releases.py",
+    "emulator",
+    "evaluation",
+    "polling",
+    "scripts",
+    "weights",
+)
 
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"

@@ -7,18 +7,17 @@ import re
 import time
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
-import yaml
 from jsonschema import Draft202012Validator
+
+from tests.openapi import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REFERENCE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "openapi.yaml").read_text(encoding="utf-8"))
 POLL_SECONDS = 0.05, 10.0
 """Shortest and longest pause between two looks at what is under way."""
 

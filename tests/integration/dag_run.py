@@ -146,15 +146,18 @@ def database() -> Path:
     return Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
 
 
-def metadata() -> set[str]:
-    """All that the metadata database holds, as texts."""
+def metadata(*parts: str) -> set[str]:
+    """All values in the metadata database in which one of these strings is."""
     with closing(sqlite3.connect(database())) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
             f"{table}: {_text(value)}"
             for table in tables
-            for row in connection.execute(f'SELECT * FROM "{table}"')
-            for value in row
+            for (_, column, *_) in connection.execute(f'PRAGMA table_info("{table}")').fetchall()
+            for part in parts
+            for (value,) in connection.execute(
+                f'SELECT "{column}" FROM "{table}" WHERE instr(CAST("{column}" AS TEXT), ?)', (part,)
+            )
         }
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import finetune_upload_deploy as flagship
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
+
+from tests.s3 import s3_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,13 +24,9 @@ CONF = {"model_arch_id": "llama3.1-8b", "endpoint_id": ENDPOINT, "s3_folder": "s
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    httpx.put(f"{url}/weights", trust_env=False).raise_for_status()
-    yield url
-    server.stop()
+    with s3_service() as url:
+        httpx.put(f"{url}/weights", trust_env=False).raise_for_status()
+        yield url
 
 
 @pytest.fixture

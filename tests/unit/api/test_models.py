@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from airflow_provider_cerebras.api import models, operations
+from tests.openapi import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.api.operations import Call
 
-OPENAPI = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"))
 _VERSION_PATH = "/management/v1/orgs/{org_name}/models/{model_arch_id}/versions/{version_id}"
 
 # What we send, for each documented operation.
@@ -43,7 +41,7 @@ CALLS: dict[tuple[str, str], Call[Any]] = {
 
 
 def documented_operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in OPENAPI["paths"].items():
+    for path, item in REFERENCE["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
                 yield method, path, operation

@@ -9,21 +9,18 @@ from __future__ import annotations
 import copy
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import yaml
 
 from airflow_provider_cerebras.emulator.api.operations import operation_of
+from tests.openapi import REFERENCE
 from tests.unit.durable.world import Attempt, Network, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_cerebras.api.client import CerebrasClient
-
-_DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def _parents(body: Any, path: tuple[str | None, ...]) -> Iterator[Any]:
 def every_omission() -> list[Omission]:
     """One of each kind for every field of every successful response that the document describes."""
     found = []
-    for path, item in _DOCUMENT["paths"].items():
+    for path, item in REFERENCE["paths"].items():
         for method in item.keys() - {"parameters"}:
             operation = operation_of(method.upper(), path.replace("{", "").replace("}", ""))
             schema = item[method]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -95,7 +92,7 @@ def every_omission() -> list[Omission]:
 
 def _places(schema: dict[str, Any]) -> Iterator[tuple[str | None, ...]]:
     if "$ref" in schema:
-        schema = _DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        schema = REFERENCE["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     for option in schema.get("anyOf", ()):
         yield from _places(option)
     for name, inner in schema.get("properties", {}).items():

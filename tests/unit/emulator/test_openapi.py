@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from airflow_provider_cerebras.emulator.app import create_app
+from tests.openapi import REFERENCE
 from tests.unit.emulator.openapi_comparison import differences, operations
-
-REFERENCE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text())
 
 # Where the two may differ, and why. Each is a pattern for the whole of "<method> <path> <place>".
 ALLOWED = {

@@ -6,18 +6,17 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
+
+from tests.openapi import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REFERENCE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text())
 METHODS = ("get", "post", "patch", "delete")
 OPERATIONS = {
     (method, path): operation

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 from safetensors.numpy import save
 
 from airflow_provider_cerebras.emulator.app import create_app
@@ -26,6 +25,7 @@ from airflow_provider_cerebras.emulator.service.weights import (
     header_length,
 )
 from airflow_provider_cerebras.emulator.settings import Settings
+from tests.s3 import s3_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,15 +164,11 @@ def test_without_s3_the_digest_is_that_of_the_uri() -> None:
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     names = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as environment:
+    with s3_service() as url, pytest.MonkeyPatch.context() as environment:
         for name, value in names.items():
             environment.setenv(f"AWS_{name}", value)
-        yield f"http://{host}:{port}"
-    server.stop()
+        yield url
 
 
 @pytest.fixture(scope="module")
