@@ -124,8 +124,10 @@ def check_every_omission(
     state: Callable[[Service], Any],
     *,
     is_harmless: Callable[[Any], bool] = lambda ended: False,
+    is_stopped: Callable[[Any], bool] = lambda ended: False,
+    changes: bool = True,
 ) -> int:
-    """Run something that changes the service against every omission in what it is answered.
+    """Run something that may change the service against every omission in what it is answered.
 
     It must end as it does without any, or raise and have changed nothing.
 
@@ -133,6 +135,8 @@ def check_every_omission(
     :param run: what is to be tried; it is given a client, and an attempt on which time can pass.
     :param state: what counts of the service's state in the end.
     :param is_harmless: tells whether it is right, too, to end in such a state without an error.
+    :param is_stopped: tells whether it is right, too, to raise in such a state, from which a retry goes on.
+    :param changes: whether it changes the service at all.
     :return: how many omissions made it raise.
     """
     with closing(new_service()) as service:
@@ -140,7 +144,7 @@ def check_every_omission(
         error, asked = attempt_with(service, run, None)
         assert error is None, error
         expected = state(service)
-    assert before != expected, "what is tried changes nothing"
+    assert (before != expected) is changes, expected
     problems, refusals = [], 0
     service = new_service()
     try:
@@ -150,7 +154,7 @@ def check_every_omission(
             error, _ = attempt_with(service, run, omission)
             ended = state(service)
             refusals += error is not None
-            right = ended == expected or (ended == before if error else is_harmless(ended))
+            right = ended == expected or (ended == before or is_stopped(ended) if error else is_harmless(ended))
             if not right:
                 problems.append(f"{omission}: {ended}, {error!r}")
             if ended != before:  # to make a service takes longer than to try something
