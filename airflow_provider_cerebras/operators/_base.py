@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -49,6 +49,8 @@ class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
 
     operator_extra_links: Collection[BaseOperatorLink] = (CerebrasConsoleLink(),)
     arguments = takes(cerebras_conn_id=CONN_ID, org_name=IDENTIFIER.or_none, hook_class=CLASS)
+    _given_none: frozenset[str] = frozenset()
+    _must_have_value: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -64,18 +66,29 @@ class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
         if hook_class is not None:
             self.hook_class = hook_class
 
-    def _refuse_lost(self, given: Collection[str]) -> None:
+    def __new__(cls, **kwargs: Any) -> Self:
+        """Note which arguments were given None, which ``__init__`` cannot tell from those that were left out."""
+        operator = super().__new__(cls)
+        vars(operator)["_given_none"] = frozenset(name for name, value in kwargs.items() if value is None)
+        return operator
+
+    def _refuse_lost(self, given: Collection[str], context: Context) -> None:
         """Refuse arguments that were given and have no value: to leave them out means something else.
 
-        :param given: names of the arguments that were given.
+        A mapped task is made when the values are known, so that None is what another task has returned.
+
+        :param given: names of the arguments that were given a value or a template.
+        :param context: the task's context.
         :raises InvalidArgument: if one has no value.
         """
-        for name in given:
-            if getattr(self, name) is None:
-                raise InvalidArgument(
-                    f"{name}: was given and came to None, perhaps since the task that it is the result of has left "
-                    "none. Nothing was changed."
-                )
+        lost = {name for name in given if getattr(self, name) is None}
+        if getattr(context.get("ti"), "map_index", -1) >= 0:
+            lost |= self._given_none & self._must_have_value
+        if lost:
+            raise InvalidArgument(
+                f"{min(lost)}: was given and came to None, perhaps since the task that it is the result of has left "
+                "none. Nothing was changed. For the default, leave it out."
+            )
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""

@@ -231,6 +231,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     """
 
     arguments = takes(to=MODEL_VERSION.or_none, deployment_id=IDENTIFIER.or_none)
+    _must_have_value = frozenset({"to", "deployment_id"})
 
     def __init__(
         self,
@@ -260,7 +261,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
 
     def execute(self, context: Context) -> str:
         """Choose the target, deploy it, and wait if asked to."""
-        self._refuse_lost(self._given)
+        self._refuse_lost(self._given, context)
         identity = self._begin(context)
         task_state = self._task_state(context)
         with permanent_errors_fail():

@@ -533,6 +533,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         keep_aliases=PATTERNS.or_none,
         dry_run=BOOLEAN,
     )
+    _must_have_value = frozenset({"keep_aliases"})
 
     def __init__(
         self,
@@ -556,7 +557,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
 
     def execute(self, context: Context) -> dict[str, list[str] | dict[str, str]]:
         """Look what there is, decide, and delete."""
-        self._refuse_lost(self._given)
+        self._refuse_lost(self._given, context)
         dry_run: bool = vars(self)["dry_run"]
         client = self.hook.get_conn()
         with permanent_errors_fail():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
@@ -191,8 +192,51 @@ class TestPrune:
             operator.execute(CONTEXT)
         assert len(service.versions()) == 2
 
+    def test_a_mapped_task_that_is_given_no_patterns_is_refused(self, service: Service) -> None:
+        service.new_version("golden")
+        service.new_version()
+        with DAG("dag", schedule=None):
+            mapped = CerebrasPruneModelVersionsOperator.partial(
+                task_id="task", model_arch_id="gpt-oss-120b", keep_last=1
+            ).expand(keep_aliases=[None])
+        operator: Any = mapped.unmap({"keep_aliases": None})
+        context: Any = {"ti": TaskInstance(map_index=0)}
+        with pytest.raises(InvalidArgument, match=r"^keep_aliases: .*came to None"):
+            operator.execute(context)
+        assert len(service.versions()) == 2
+
 
 class TestRollBack:
+    @pytest.mark.parametrize("argument", ["deployment_id", "to"])
+    def test_none_of_a_mapped_task_is_not_taken_for_the_newest_deployment(
+        self, service: Service, argument: str
+    ) -> None:
+        """What it is mapped over is known when the task is made, so that None cannot be seen to be a result."""
+        for _ in range(2):
+            service.new_deployment()
+        with DAG("dag", schedule=None):
+            mapped = CerebrasRollbackEndpointOperator.partial(
+                task_id="task", endpoint_id=service.endpoint_id, deferrable=True
+            ).expand(**{argument: [None]})
+        operator: Any = mapped.unmap({argument: None})
+        context: Any = {"ti": TaskInstance(map_index=0)}
+        with pytest.raises(InvalidArgument, match=rf"^{argument}: .*came to None"):
+            operator.execute(context)
+        assert len(service.requests("deploy_model")) == 2
+
+    def test_a_mapped_task_that_is_given_neither_rolls_the_newest_deployment_back(self, service: Service) -> None:
+        for _ in range(2):
+            service.new_deployment()
+        with DAG("dag", schedule=None):
+            mapped = CerebrasRollbackEndpointOperator.partial(task_id="task", deferrable=True).expand(
+                endpoint_id=[service.endpoint_id]
+            )
+        operator: Any = mapped.unmap({"endpoint_id": service.endpoint_id})
+        context: Any = {"ti": TaskInstance(map_index=0)}
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+        assert len(service.requests("deploy_model")) == 3
+
     @pytest.mark.parametrize("argument", ["deployment_id", "to"])
     def test_what_comes_to_none_is_not_taken_for_the_newest_deployment(self, service: Service, argument: str) -> None:
         """The task that was to deploy has failed, so there is no deployment to take back."""
