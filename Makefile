@@ -7,6 +7,8 @@ CONF ?= {}
 BENCH ?=
 # Options of pytest for `make drills`, such as -m quick.
 DRILLS ?=
+# Names of what `make mutants` breaks, as patterns (default: all).
+MUTANTS ?=
 # For how long `make soak` begins new releases, and what decides on what goes wrong (default: another each time).
 MINUTES ?= 30
 SEED ?=
@@ -27,7 +29,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
 .PHONY: help demo standalone test test-matrix docs acceptance browser registry arguments drills matrix soak reliability \
-	conformance bench clean
+	conformance mutants bench clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -79,11 +81,16 @@ reliability: | $(UV)  ## write docs/reliability.md from what the drills and the 
 conformance: .venv/.test  ## hold the emulator, or the service at BASE_URL, to each documented rule (docs/conformance.md)
 	@.venv/bin/python -m tests.conformance
 
+mutants: .venv/.test  ## break what decides in small ways, and list what no test notices (MUTANTS='*polling*' for a part)
+	$(UV) pip install --quiet --python .venv mutmut
+	.venv/bin/python -m mutmut run $(MUTANTS)
+	.venv/bin/python -m mutmut results
+
 bench: .bench/.installed  ## measure what waiting costs beside other providers, and write docs/benchmarks (a quarter of an hour)
 	.bench/bin/python -m tests.benchmarks $(BENCH)
 
 clean:  ## remove all that was installed or made
-	rm -rf .bench .demo .drills .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build
+	rm -rf .bench .demo .drills .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build mutants
 
 # Without pip, for Debian has it in a package of its own, and with uv it is not needed.
 .venv/bin/python:

@@ -113,6 +113,23 @@ def matrix(session: nox.Session, airflow: str) -> None:
     session.run("pytest", *IN_PARALLEL, "tests/integration", f"--junit-xml={result}", *session.posargs)
 
 
+@nox.session(python="3.11", default=False)
+def lowest(session: nox.Session) -> None:
+    """The tests on the lowest version of each requirement that pyproject.toml permits."""
+    # Airflow 2.11.0 itself cannot do with a newer one.
+    below = "universal-pathlib>=0.2.2,<0.3"
+    session.install("--resolution=lowest-direct", "--compile-bytecode", below, "--editable", ".[test]")
+    ignored = ("docs", "scripts")
+    session.run(
+        "pytest",
+        *IN_PARALLEL,
+        "tests/unit",
+        "tests/integration",
+        *(f"--ignore=tests/unit/{name}" for name in ignored),
+        *session.posargs,
+    )
+
+
 @nox.session(python=PYTHON, default=False)
 def airflow_main(session: nox.Session) -> None:
     """The tests on the main branch of Airflow, which needs a network that reaches its repository."""

@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
+
+# A machine that is busy is no defect.
+hypothesis.settings.register_profile("without a limit of time", deadline=None)
+hypothesis.settings.load_profile("without a limit of time")
 
 pytest_plugins = ["airflow_provider_cerebras.emulator.pytest_plugin", "pytester"]
 

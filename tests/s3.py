@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 from botocore.loaders import JSONFileLoader
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ class _Application(DomainDispatcherApplication):
         return self._backends[host]
 
 
-class _Handler(MotoRequestHandler):
+class _Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing: a line for each request takes as long as the request."""
 

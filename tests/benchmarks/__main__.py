@@ -1,6 +1,6 @@
 """``make bench``: measure all, and write the table, the plots and the figures to a folder.
 
-``--quick`` is for a look at whether it works: 1 and 100 waiters, 12 s of waiting, and nothing to be judged by.
+``--quick`` is for a look at whether it works: 1 and 10 waiters, 12 s of waiting, and nothing to be judged by.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.harness import ROOT, Harness, Scale, Scenario, harness
 from tests.benchmarks.imports import measure_imports
 from tests.benchmarks.intervals import simulate, simulate_collections
+from tests.benchmarks.marks import PEERS
 from tests.benchmarks.report import pivot_of, write_report
 
 FULL = Scale(interval=5.0, duration=60.0, limit=120.0)
 QUICK = Scale(interval=1.0, duration=12.0, limit=40.0)
-PEERS = ("ours-alone", "http", "dbt", "databricks", "openai")
+RIVALS = ("ours-alone", *PEERS)
 SKIPPED = {
     ("openai", 5000): (
         "each of its waiters makes a client of its own on the loop, some 20 ms each, and polls by blocking calls: it "
@@ -33,6 +34,7 @@ SKIPPED = {
     ),
 }
 # What takes a core or nearly that runs alone.
+_LIGHT = ("limit", "limit-httpx", "ours", "ours-fixed")
 _TOGETHER = (("http",), ("ours-alone", "databricks"), ("dbt", "openai"))
 _TOGETHER_IF_MANY = (("http", "databricks"), ("ours-alone",), ("dbt",), ("openai",))
 _DISTRIBUTIONS = (
@@ -58,7 +60,7 @@ def plan(counts: list[int], peers: tuple[str, ...]) -> list[list[Scenario]]:
     pivot = pivot_of(counts)
     few, many = [count for count in counts if count <= 100], [count for count in counts if count > 100]
     busy = [Scenario(who, count) for count in few for who in peers]
-    light = [Scenario(who, count) for count in few for who in ("limit", "ours") if count != pivot]
+    light = [Scenario(who, count) for count in few for who in _LIGHT if count != pivot]
     light += [Scenario(who, pivot) for who in ("limit", "limit-httpx", "ours-fixed")]
     steps = [[*busy, Scenario("ours", min(1000, max(counts)), profile=True)], light, [Scenario("ours", pivot)]]
     for count in many:
@@ -110,15 +112,15 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few waiters and short times; nothing to judge by")
-    parser.add_argument("--waiters", type=int, nargs="+", help="how many waiters (default: 1 100 1000 5000)")
-    parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, help="with whom to compare (default: all)")
+    parser.add_argument("--waiters", type=int, nargs="+", help="how many waiters (default: 1 10 100 1000 5000)")
+    parser.add_argument("--only", nargs="+", choices=RIVALS, default=RIVALS, help="with whom to compare (default: all)")
     parser.add_argument(
         "--output", type=Path, help="folder to write to (default: docs/benchmarks; quick: .bench/quick)"
     )
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL
     scale = replace(scale, phase=round(random.uniform(0, scale.interval), 2))
-    counts = options.waiters or ([1, 100] if options.quick else [1, 100, 1000, 5000])
+    counts = options.waiters or ([1, 10] if options.quick else [1, 10, 100, 1000, 5000])
     output = options.output or (ROOT / ".bench" / "quick" if options.quick else ROOT / "docs" / "benchmarks")
     started = time.monotonic()
     results: dict[str, Any] = {

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.benchmarks import emulator, evaluation
+from tests.benchmarks import emulator, evaluation, marks
+from tests.benchmarks.__main__ import plan
 from tests.benchmarks.harness import Scale, Scenario, harness
 from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, shared_looks, simulate, simulate_collections
 from tests.benchmarks.server import World, answer
@@ -115,6 +116,23 @@ def test_the_shorter_intervals_at_the_beginning_halve_the_delay_of_those_who_sha
     by = {(one.policy, one.waiters, one.staggered): one for one in simulate_collections()}
     for waiters, staggered in ((1, False), (10, True)):
         assert by["ours, at most 5 s", waiters, staggered].p50 < by["fixed, 5 s", waiters, staggered].p50
+
+
+def test_marks_compare_with_the_cheapest_peer_and_with_bare_requests() -> None:
+    cpu = {"ours-fixed": 0.03, "limit-httpx": 0.02, "http": 0.04, "databricks": 0.02}
+    figures = [{"who": who, "waiters": 10, "cpu": seconds, "requests": 10} for who, seconds in cpu.items()]
+    found = [(mark.found[:6], mark.reached) for mark in marks.at_every_scale({"figures": figures})]
+    assert found == [("1.50 x", True), ("1.50 x", False)]
+    costs = [("airbyte", 0.02), ("ours", 0.009), ("http", 0.05)]
+    imports = [{"who": who, "median": seconds, "least": seconds} for who, seconds in costs]
+    assert [mark.reached for mark in marks.of_imports({"imports": imports})] == [True, True]
+
+
+def test_few_waiters_are_measured_beside_bare_requests_too() -> None:
+    together = [
+        {scenario.who for scenario in step if scenario.waiters == 10} for step in plan([1, 10, 1000], ("http",))
+    ]
+    assert {"limit", "limit-httpx", "ours", "ours-fixed"} in together
 
 
 def test_a_profile_names_packages() -> None:
