@@ -221,9 +221,12 @@ class CerebrasClient(_BaseClient):
     :param settings: where the API is and how to talk to it.
     :param transport: takes the place of the network, for tests.
     :param sleep: how to spend the seconds between two attempts.
+    :ivar last_date: the field ``Date`` of the last response, if it had one.
     :raises ValueError: if certificates or a proxy cannot be used; the message names the field of the connection, or the
         environment variable.
     """
+
+    last_date: str | None = None
 
     def __init__(
         self,
@@ -290,6 +293,7 @@ class CerebrasClient(_BaseClient):
                 self._in_time(seconds),
                 closing(transport.handle_request(request)) as response,
             ):
+                self.last_date = response.headers.get("date")
                 received.begin(response.status_code, response.headers)
                 _take(response, received)
         except _BROKEN as error:

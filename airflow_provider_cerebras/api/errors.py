@@ -219,7 +219,7 @@ def error_from_response(
         method=method,
         url=url,
         request_id=in_one_line(redact(headers.get("x-request-id") or headers.get("cf-ray") or "", secrets)) or None,
-        retry_after=parse_retry_after(headers.get("retry-after"), now=_parse_date(headers.get("date"))),
+        retry_after=parse_retry_after(headers.get("retry-after"), now=parse_date(headers.get("date"))),
         hint=hint.format(place=place, host=host) if hint else None,
         is_from_api=is_from_api,
     )
@@ -294,11 +294,15 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
         return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()):
         return float(value)
-    moment = _parse_date(value)
+    moment = parse_date(value)
     return None if moment is None else max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
-def _parse_date(value: str | None) -> datetime | None:
+def parse_date(value: str | None) -> datetime | None:
+    """Read a field such as ``Date``; None where there is none or it cannot be read.
+
+    :param value: the field's value.
+    """
     try:
         moment = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a task tells Airflow: what it will return before it is deferred, and what it has made when it has succeeded."""
+"""What a task tells Airflow: what it will return before it waits, and what it has made when it has succeeded."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ from airflow import __version__ as airflow_version
 from airflow_provider_cerebras import __version__
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
-from airflow_provider_cerebras.api.errors import CerebrasAPIError, CerebrasError, Unauthorized
+from airflow_provider_cerebras.api.errors import CerebrasAPIError, CerebrasError, Unauthorized, parse_date
 from airflow_provider_cerebras.cli import airflow_checks
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_cerebras.api.client import ClientSettings
+
+
+_MAX_SKEW = 30.0
+"""Seconds by which two clocks may differ before it is said."""
 
 
 class Level(StrEnum):
@@ -114,11 +119,24 @@ def _management_key(client: CerebrasClient, org_name: str) -> Iterator[Line]:
     else:
         took = (time.monotonic() - began) * 1000
         yield Line("reachability", Level.OK, f"The service answered in {took:.0f} ms.")
+        yield _clock(client.last_date, datetime.now(UTC))
         yield Line("management key", Level.OK, "The service accepts it.")
         found = ", ".join(architectures) or "none"
         level, remedy = (Level.OK, "") if architectures else (Level.WARNING, "Ask Cerebras to enable one.")
         yield Line("organization", level, f"{org_name!r} may use these architectures: {found}.", remedy)
         yield from _endpoints(client, org_name)
+
+
+def _clock(date: str | None, now: datetime) -> Line:
+    moment = parse_date(date)
+    if moment is None:
+        return Line("clock", Level.OK, "Not compared: the response has no Date that can be read.")
+    skew = (now - moment).total_seconds()
+    if abs(skew) <= _MAX_SKEW:
+        return Line("clock", Level.OK, f"It differs from the service's by {abs(skew):.0f} s.")
+    found = f"This machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's."
+    remedy = "Synchronize the clocks of workers and triggerers (NTP): deadlines and the age of rollouts go by them."
+    return Line("clock", Level.WARNING, found, remedy)
 
 
 def _remedy_of_key(settings: ClientSettings, org_name: str) -> str:

@@ -174,8 +174,8 @@ class WaitingOperator(CerebrasOperator):
     def _wait(self, poller: Poller[Any], context: Context) -> str:
         """Wait in the chosen way; where that is the triggerer, this does not return."""
         set_attributes(**poller.ids)
+        leave_result(self, context, poller.ids[self.event_ids[-1]])
         if self.deferrable:
-            leave_result(self, context, poller.ids[self.event_ids[-1]])
             trigger = self._trigger(poller)
             trigger.service = self.hook.service_fingerprint()
             self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.backstop)

@@ -266,8 +266,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         except WeightsChanged:
             if alias := self._weights_alias:
                 disown(self.hook.get_conn(), model_version, alias, log=self.log)
-            if self.deferrable:
-                leave_result(self, context, None)
+            leave_result(self, context, None)
             raise
         self.log.info("The weights at %s are as they were before the upload.", self.weight_uri)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +16,7 @@ from airflow_provider_cerebras.cli.doctor import Level, Line, examine
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.unit.conftest import Service
 
@@ -82,6 +86,60 @@ def test_without_an_inference_key_there_is_a_warning(examined: Examine) -> None:
     line = examined(extra={"inference_api_key": None})["inference key"]
     assert line.level is Level.WARNING
     assert "inference_api_key" in line.remedy
+
+
+class _OfAnotherTime(BaseHTTPRequestHandler):
+    """A service without architectures with the clock of its server."""
+
+    server: _Server
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        del timestamp
+        return self.server.date
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        body = b'{"model_architectures": []}'
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as the base names it
+        del format, args
+
+
+class _Server(ThreadingHTTPServer):
+    date = ""
+
+
+@pytest.fixture
+def of_another_time() -> Iterator[_Server]:
+    with _Server(("127.0.0.1", 0), _OfAnotherTime) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "level", "words"),
+    [(0, Level.OK, "differs"), (10, Level.WARNING, "s behind"), (-10, Level.WARNING, "s ahead of")],
+)
+def test_a_clock_that_differs_from_the_services_is_named(
+    examined: Examine, of_another_time: _Server, minutes: int, level: Level, words: str
+) -> None:
+    of_another_time.date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+    line = examined(host=f"http://127.0.0.1:{of_another_time.server_port}")["clock"]
+    assert (line.level, bool(line.remedy)) == (level, level is Level.WARNING)
+    assert words in line.found
+
+
+def test_a_date_that_cannot_be_read_is_no_skew(examined: Examine, of_another_time: _Server) -> None:
+    of_another_time.date = "yesterday"
+    line = examined(host=f"http://127.0.0.1:{of_another_time.server_port}")["clock"]
+    assert (line.level, line.found) == (Level.OK, "Not compared: the response has no Date that can be read.")
 
 
 def task(**fields: Any) -> Any:

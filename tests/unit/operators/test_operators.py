@@ -49,6 +49,32 @@ def deploy(**changes: Any) -> CerebrasDeployModelOperator:
     return CerebrasDeployModelOperator(task_id="task", **{"endpoint_id": ENDPOINT, "model_version": V1, **changes})
 
 
+class _TaskInstanceOfWaiter(TaskInstance):
+    """Lets the service finish when the name has been pushed, so that a wait that begins before never ends."""
+
+    finish: Callable[[], None]
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        super().xcom_push(key, value)
+        if key == "return_value":
+            self.finish()
+
+
+class TestBlockingWait:
+    @pytest.mark.parametrize("make", [upload, deploy])
+    def test_what_it_returns_is_pushed_before_the_wait(
+        self, service: Service, make: Callable[..., WaitingOperator]
+    ) -> None:
+        if make is deploy:
+            service.new_version()
+        ti = _TaskInstanceOfWaiter()
+        ti.finish = service.finish
+        waiting = {"wait_for_completion": True, "deferrable": False, "poll_interval": 0.01, "timeout": 2}
+        context: Any = {"ti": ti}
+        result = make(**waiting).execute(context)
+        assert ti.xcoms["return_value"] == result
+
+
 class TestArguments:
     @pytest.mark.parametrize("durable", [True, False])
     @pytest.mark.parametrize(
