@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from tests.integration.dag_run import DagRunner
 
-# A machine that is busy is no defect.
-hypothesis.settings.register_profile("without a limit of time", deadline=None)
-hypothesis.settings.load_profile("without a limit of time")
+# A machine that is busy is no defect; and mutmut runs each test more than once in a process.
+_NO_DEFECTS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.differing_executors]
+hypothesis.settings.register_profile("steady", deadline=None, suppress_health_check=_NO_DEFECTS)
+hypothesis.settings.load_profile("steady")
 
 pytest_plugins = ["airflow_provider_cerebras.emulator.pytest_plugin", "pytester"]
 

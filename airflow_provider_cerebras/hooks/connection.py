@@ -99,14 +99,12 @@ def _hidden(extra: object) -> dict[str, object] | None:
     return given
 
 
-class ConnectionSettings(BaseModel):
+class ConnectionSettings(NamedTuple):
     """What a connection holds.
 
     :param client: where the API is and how to talk to it.
     :param org_name: the customer management organization name, if the connection has one.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     client: ClientSettings
     org_name: str | None
