@@ -75,7 +75,7 @@ def held_aliases(version: ModelVersion) -> tuple[str, ...]:
     if aliases is None:
         raise UnexpectedResponse(
             f"Field response.version_aliases of model version {version.name} is absent or cannot be read, so it is not "
-            "known which aliases the version holds. The service replaces the whole list, so nothing is changed."
+            "known which aliases the version holds. The service replaces the whole list, so it is not written."
         )
     return tuple(aliases)
 

@@ -225,24 +225,24 @@ def change_aliases(
     add = [alias for alias in wanted if alias not in held]
     remove = [alias for alias in held if alias not in wanted]
     if add or remove:
-        _check_free(client, name, add)
+        _check_free(client, name, add, "Nothing was changed.")
         editor = AliasEditor(client, log=log, sleep=sleep, clock=clock)
         try:
             held = editor.change(str(name), add=add, remove=remove)
         except (BadRequest, Conflict):
-            _check_free(client, name, add)
+            _check_free(client, name, add, f"The service refused the change; check which aliases {name} has now.")
             raise
     aliases = [alias for alias in held if not is_own(alias)]
     log.info("Model version %s has the aliases %s.", name, ", ".join(aliases) or "none")
     return str(name), aliases
 
 
-def _check_free(client: CerebrasClient, name: ModelVersionName, aliases: Iterable[str]) -> None:
+def _check_free(client: CerebrasClient, name: ModelVersionName, aliases: Iterable[str], done: str) -> None:
     for alias in aliases:
         holder = _holder(client, str(name.with_version_id(alias)))
         if holder not in {None, str(name)}:
             raise AliasInUse(
-                f"Alias {alias!r} is held by {holder}, and an alias belongs to one version only. Nothing was changed. "
+                f"Alias {alias!r} is held by {holder}, and an alias belongs to one version only. {done} "
                 "CerebrasPromoteModelVersionOperator moves it."
             )
 

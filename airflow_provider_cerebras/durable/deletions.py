@@ -3,6 +3,9 @@
 A version can come into use while a task runs, and while a refused request waits to be sent again. So each DELETE is
 sent once, and the reasons to keep the version are fetched anew before the next. What cannot be known raises, and
 nothing is deleted then. Between the last response and the DELETE lies one request; nothing can close that gap.
+
+That a version is gone is known only when the list of versions lacks it too: which words the API has for a 404 is not
+documented, so one of a gateway that has lost its route can look the same.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import MAX_RETRY_AFTER, may_be_sent_again
-from airflow_provider_cerebras.api.errors import CerebrasError, NotFound
-from airflow_provider_cerebras.api.evidence import listed_endpoint_ids, use_of
+from airflow_provider_cerebras.api.errors import CerebrasError, NotFound, UnexpectedResponse
+from airflow_provider_cerebras.api.evidence import check_is_whole, held_aliases, listed_endpoint_ids, use_of
+from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.durable.alias_lists import READ_LAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_cerebras.api.client import CerebrasClient
+    from airflow_provider_cerebras.api.models import ModelVersion
     from airflow_provider_cerebras.api.operations import Call
 
 _MAX_BACKOFF = 30.0
@@ -74,6 +80,7 @@ def delete_version(
         once: if one fails, all of it is fetched anew after a pause.
     :param sleep: spends the seconds of a back-off.
     :return: the reason why it was kept; None: the version is gone.
+    :raises UnexpectedResponse: see :func:`check_absence`.
     :raises CerebrasError: if a request failed.
     """
     call = operations.delete_model_version(model_version)
@@ -81,7 +88,8 @@ def delete_version(
         try:
             if reason := reason_to_keep():
                 return reason
-            _send(client, call)
+            if not _send(client, call):
+                _await_absence(client, model_version, sleep)
         except CerebrasError as error:
             if failures == client.settings.max_retries or not may_be_sent_again(call, error):
                 raise
@@ -91,12 +99,54 @@ def delete_version(
     return None
 
 
-def _send(client: CerebrasClient, call: Call[None]) -> None:
+def check_absence(client: CerebrasClient, model_version: str) -> None:
+    """Make sure that a version does not exist, by the list of all versions, after a 404 has said so.
+
+    :param client: the client to send with.
+    :param model_version: full name, by number or alias.
+    :raises UnexpectedResponse: if it is listed, or may be; a retry helps if one of the two responses was a stray one.
+    :raises CerebrasError: if the request failed.
+    """
+    name = ModelVersionName.parse(model_version)
+    alias = None if name.number is not None else name.version_id
+    listed = client.send(operations.find_model_versions(name.org_name, name.model_arch_id))
+    check_is_whole(listed, f"The list of model versions of {name.model_arch_id}")
+    rows = [None if each is None else listed.find(each) for each in listed.rows]
+    if None in rows or any(_may_be(row, model_version, alias) for row in rows if row is not None):
+        raise UnexpectedResponse(
+            f"The service answered 404 to a request for model version {model_version}, but it lists that version, or "
+            "one of which it cannot be told which it is. So it is not known to be deleted."
+        )
+
+
+def _may_be(row: ModelVersion, model_version: str, alias: str | None) -> bool:
+    if alias is None:
+        return row.name.casefold() == model_version.casefold()
+    return alias in held_aliases(row)
+
+
+def _await_absence(client: CerebrasClient, model_version: str, sleep: Callable[[float], None]) -> None:
+    """The same after a deletion, which a list may not show at once."""
+    waited, pause = 0.0, 1.0
+    while True:
+        try:
+            return check_absence(client, model_version)
+        except UnexpectedResponse:
+            if waited >= READ_LAG:
+                raise
+        sleep(pause)
+        waited, pause = waited + pause, 2 * pause
+
+
+def _send(client: CerebrasClient, call: Call[None]) -> bool:
+    """Send it, and tell whether it was acted on; otherwise the version may have been deleted meanwhile."""
     try:
         client.send_once(call)
-    except NotFound as error:  # it was deleted meanwhile
+    except NotFound as error:
         if not error.is_from_api:
             raise
+        return False
+    return True
 
 
 def _joined(reasons: dict[str, list[str]]) -> dict[str, str]:

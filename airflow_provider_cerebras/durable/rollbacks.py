@@ -187,7 +187,7 @@ class Rollback:
     def _refusal(self, reason: str, deployments: Sequence[Deployed]) -> RollbackRefused:
         return RollbackRefused(
             f"Endpoint {self._rollout.endpoint_id} was not rolled back: {reason}. {say_what_serves(deployments)} "
-            "Nothing was changed."
+            "This attempt has deployed nothing."
         )
 
 

@@ -97,6 +97,8 @@ class Upload:
         self._in_doubt = False
         self._made: str | None = None
         self._found_by = ""
+        self.is_others = False
+        """Whether the version was adopted for its weights alone, so that it may be of another task."""
 
     def run(self) -> ModelVersion:
         """Do it, and return the version.
@@ -122,6 +124,7 @@ class Upload:
             step = decide(self._request, seen)
             if isinstance(step, Finish):
                 if seen.mine is None:
+                    self.is_others = True
                     self._log.info(
                         "The weights are unchanged: model version %s carries the alias %s of their digest (%s).",
                         step.version.name,

@@ -11,6 +11,7 @@ from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.api.errors import CerebrasError, Conflict
 from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
+from airflow_provider_cerebras.api.status import Progress, classify_version
 from airflow_provider_cerebras.arguments.kinds import (
     ALIAS,
     ALIASES,
@@ -28,7 +29,7 @@ from airflow_provider_cerebras.arguments.kinds import (
 from airflow_provider_cerebras.assets.provenance import trace_version
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, find_version, promote
-from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
+from airflow_provider_cerebras.durable.deletions import check_absence, delete_version, find_uses
 from airflow_provider_cerebras.durable.generations import Ledger, highest_generation
 from airflow_provider_cerebras.durable.identity import identify, refuse_reserved, weights_alias
 from airflow_provider_cerebras.durable.on_kill import DELETED, NOT_CANCELLED, NOT_DELETED, release_claims, retire
@@ -103,8 +104,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :param weights_digest: digest that the weights must have, which ``airflow_provider_cerebras.weights.weights_digest``
         gives to the training task; needs ``aws_conn_id``; default None, any. (templated)
     :param skip_unchanged: whether a version of weights with the same digest and suffix is adopted, whoever has uploaded
-        it, instead of uploading them again; needs ``aws_conn_id``, and excludes ``delete_on_kill``; default False.
-        (templated)
+        it, instead of uploading them again; one that still syncs is waited for, whatever ``wait_for_completion`` says;
+        needs ``aws_conn_id``, and excludes ``delete_on_kill``; default False. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
@@ -191,7 +192,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
                 set_attributes(weights_digest=self._seal.digest)
             ledger = Ledger(context, self._identity(context), self.retries) if self.durable else None
             request = self._request = self._new_request(ledger)
-            version = Upload(
+            upload = Upload(
                 self.hook.get_conn(),
                 request,
                 task_state=TaskState(
@@ -199,8 +200,11 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
                 ),
                 log=self.log,
                 begin=ledger.begin if ledger else lambda: None,
-            ).run()
-        if not self.wait_for_completion:
+            )
+            version = upload.run()
+        # What another task uploads is adopted when it is synced.
+        is_unsynced = upload.is_others and classify_version(version).progress is Progress.PENDING
+        if not self.wait_for_completion and not is_unsynced:
             return self._succeed(version.name, context)
         self._ti, self._model_version = context["ti"], version.name
         now = time.time()
@@ -451,14 +455,16 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
     be run again.
 
     Calls ``GET`` and ``DELETE /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``, ``GET
-    /orgs/{org_name}/endpoints`` and ``GET /endpoints/{endpoint_id}``.
+    /orgs/{org_name}/endpoints``, ``GET /endpoints/{endpoint_id}`` and, after a 404, ``GET
+    /orgs/{org_name}/models/{model_arch_id}/versions``.
 
     :param model_version: full name of the version, by number or alias. (templated)
     :param force: whether to delete it although it serves or rolls out; default False. The service may refuse that.
         (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
-    :raises UnexpectedResponse: if a response leaves open which version it is or what serves; nothing was deleted then.
+    :raises UnexpectedResponse: if a response leaves open which version it is or what serves, and nothing was deleted
+        then; or if the service answers 404 although it lists the version. A retry may help.
     :raises VersionInUse: if it serves or rolls out on an endpoint of the organization.
     :raises RequestRefused: if the service refuses the request, and would again.
     """
@@ -484,6 +490,7 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
         with permanent_errors_fail():
             version = find_version(client, self.model_version)
             if version is None:
+                check_absence(client, self.model_version)
                 self.log.info("Model version %s does not exist.", self.model_version)
                 return self.model_version
             name = str(numbered_name(version))

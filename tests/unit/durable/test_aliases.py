@@ -188,9 +188,21 @@ class TestChange:
         assert self.change(service, "blue", remove=["blue"]) == ["prod"]
 
     def test_an_alias_of_another_version_is_not_taken(self, service: Service) -> None:
-        with pytest.raises(AliasInUse, match=r"versions/1.*CerebrasPromoteModelVersionOperator"):
+        with pytest.raises(AliasInUse, match=r"versions/1.*Nothing was changed\..*CerebrasPromoteModelVersionOperator"):
             self.change(service, 2, add=["prod"])
         assert service.aliases() == {1: ["prod", "blue"], 2: ["green"]}
+
+        assert self.attempt.network.count(PATCH) == 0
+
+    def test_a_change_that_was_sent_is_not_said_to_be_none(self, service: Service) -> None:
+        """Another client takes the alias between the check and the write."""
+        refused = Mishap(PATCH, meanwhile=lambda: service.set_aliases(name(1), "prod", "blue", "canary"))
+        self.attempt = Attempt(service, [refused])
+        with closing(self.attempt.client()) as client, pytest.raises(AliasInUse, match=r"versions/1") as caught:
+            self._run(client, 2, AliasChange(add=("canary",)))
+        assert self.attempt.network.count(PATCH) == 1
+        assert "Nothing was changed" not in str(caught.value)
+        assert f"The service refused the change; check which aliases {name(2)} has now." in str(caught.value)
 
     @pytest.mark.parametrize("skip", [2, 3, 4], ids=["before it is written", "after", "in the settling time"])
     def test_what_something_else_overwrites_is_put_in_again(self, service: Service, skip: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 
 from airflow_provider_cerebras.api.client import CerebrasClient
+from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
 from airflow_provider_cerebras.exceptions import InvalidArgument, RequestRefused, VersionInUse
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
@@ -93,8 +94,78 @@ class TestDelete:
 
     def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         version = service.new_version()
+
+        def delete_first() -> None:
+            service.api("DELETE", f"/{version}")
+
+        assert delete_version(CerebrasHook().get_conn(), version, reason_to_keep=delete_first) is None
+        assert [each.status for each in service.requests("delete_model_version")] == [200, 404]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"message": "no Route matched with those values"},
+            {"message": "Not Found"},
+            {"detail": "Not Found"},
+            {"error": {"message": "no such route"}},
+        ],
+        ids=str,
+    )
+    def test_the_404_of_a_gateway_that_speaks_json_is_never_taken_for_deleted(
+        self, service: Service, body: Any
+    ) -> None:
+        version = service.new_version("candidate")
+        for asked in (version, service.version_name("candidate")):
+            service.add_fault("get_model_version", status=404, body=body)
+            with pytest.raises(UnexpectedResponse, match="but it lists that version"):
+                delete(asked)
+        service.add_fault("delete_model_version", status=404, body=body)
+        pauses: list[float] = []
+        with pytest.raises(UnexpectedResponse, match="not known to be deleted"):
+            delete_version(CerebrasHook().get_conn(), version, reason_to_keep=lambda: None, sleep=pauses.append)
+        assert sum(pauses) >= 30
+        assert list(service.versions()) == [version]
+
+    def test_a_gateway_that_knows_no_route_at_all_proves_nothing(self, service: Service) -> None:
+        version = service.new_version()
+        for operation in ("get_model_version", "list_model_versions"):
+            service.add_fault(operation, status=404, body={"message": "no Route matched with those values"})
+        with pytest.raises(RequestRefused, match="no Route matched"):
+            delete(version)
+        assert list(service.versions()) == [version]
+
+    @pytest.mark.parametrize(
+        "listed",
+        [
+            {"model_versions": [None]},
+            {"model_versions": [{"name": 5}]},
+            {"model_versions": None},
+            {},
+            {"model_versions": [], "next_page_token": "abc"},
+        ],
+        ids=str,
+    )
+    def test_a_list_that_may_lack_it_is_no_proof_that_it_is_gone(self, service: Service, listed: Any) -> None:
+        service.add_fault("list_model_versions", status=200, body=listed)
+        with pytest.raises(UnexpectedResponse):
+            delete(service.version_name(7))
+
+    def test_a_row_without_aliases_may_have_the_alias(self, service: Service) -> None:
+        row = {"name": service.version_name(7), "done": True, "response": {"sync_status": "done"}}
+        service.add_fault("list_model_versions", status=200, body={"model_versions": [row]})
+        with pytest.raises(UnexpectedResponse, match="version_aliases"):
+            delete(service.version_name("candidate"))
+
+    def test_a_list_that_lags_behind_a_deletion_is_waited_for(self, service: Service) -> None:
+        version = service.new_version()
         service.add_fault("delete_model_version", status=404, body={"detail": "no such version"})
-        assert delete(version) == version
+
+        def delete_meanwhile(seconds: float) -> None:
+            if service.versions():
+                service.api("DELETE", f"/{version}")
+
+        client = CerebrasHook().get_conn()
+        assert delete_version(client, version, reason_to_keep=lambda: None, sleep=delete_meanwhile) is None
 
     @pytest.mark.parametrize(("done", "words"), [(True, "serves on"), (False, "rolls out on")])
     def test_what_is_in_use_is_refused_with_the_endpoint(self, service: Service, done: bool, words: str) -> None:
@@ -160,9 +231,18 @@ class TestPrune:
         assert list(service.versions()) == [second, newest]
         assert len(service.requests("delete_model_version")) == 1
 
-    def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
+    def test_what_somebody_deletes_meanwhile_is_deleted_too(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         old, _ = service.new_version(), service.new_version()
-        service.add_fault("delete_model_version", status=404, body={"detail": "no such version"})
+        send_once = CerebrasClient.send_once
+
+        def delete_first(self: CerebrasClient, call: Any) -> Any:
+            if call.method == "DELETE":
+                service.api("DELETE", f"/{old}")
+            return send_once(self, call)
+
+        monkeypatch.setattr(CerebrasClient, "send_once", delete_first)
         assert prune()["deleted"] == [old]
 
     @pytest.mark.parametrize(

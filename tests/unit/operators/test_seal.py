@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferr
 
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
-from airflow_provider_cerebras.exceptions import InvalidArgument, WeightsChanged
+from airflow_provider_cerebras.exceptions import InvalidArgument, ModelVersionFailed, WeightsChanged
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.model_versions import CerebrasUploadModelVersionOperator
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
@@ -208,6 +208,29 @@ class TestUnchanged:
         put(s3, "models", "run-1", FILES)
         assert weights_digest(URI, "store") == digest
         assert upload(skip_unchanged=True).execute(other) == V1.replace("/1", "/2")
+
+    def test_what_another_dag_still_syncs_is_waited_for_and_not_returned(self, service: Service, s3: S3Client) -> None:
+        assert upload(skip_unchanged=True).execute(context()) == V1
+        other: Any = {"ti": TaskInstance(dag_id="other")}
+        trigger = defer(upload(skip_unchanged=True, deferrable=True), other)
+        assert trigger.model_version == V1
+        service.finish()
+        operator = upload(skip_unchanged=True, deferrable=True)
+        assert operator.execute_complete(other, event_of(trigger)) == V1
+        assert len(service.versions()) == 1
+
+    def test_what_another_dag_failed_to_sync_meanwhile_is_not_returned(self, service: Service, s3: S3Client) -> None:
+        service.add_fault("upload_model_version", fail_sync="weights are broken")
+        upload(skip_unchanged=True).execute(context())
+        other: Any = {"ti": TaskInstance(dag_id="other")}
+        trigger = defer(upload(skip_unchanged=True, deferrable=True), other)
+        service.finish()
+        with pytest.raises(ModelVersionFailed, match="weights are broken"):
+            upload(skip_unchanged=True, deferrable=True).execute_complete(other, event_of(trigger))
+
+    def test_a_retry_does_not_wait_for_what_its_own_task_has_uploaded(self, service: Service, s3: S3Client) -> None:
+        upload(skip_unchanged=True).execute(context())
+        assert upload(skip_unchanged=True).execute(context(attempt=2)) == V1
 
     def test_a_sensor_that_sees_a_change_takes_the_alias_off(self, service: Service, s3: S3Client) -> None:
         digest = weights_digest(URI, "store")
