@@ -21,6 +21,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_cerebras.api.names import InvalidValue, shown
 from airflow_provider_cerebras.triggers._snapshots import acknowledged, follow
 from airflow_provider_cerebras.triggers._standstill import Standstill
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -86,7 +87,11 @@ class WatchTrigger(BaseEventTrigger, Generic[RowsT, ChangeT]):
         """Name the stream; watchers of the same architecture or endpoint share it, whatever each is after."""
         try:
             import airflow_provider_cerebras.triggers._shared_stream  # noqa: F401
-        except ImportError:
+        except ImportError as error:
+            if AIRFLOW_V_3_3_PLUS:
+                self.log.warning(
+                    "This Airflow has no shared streams any more (%s): each watcher polls by itself.", error
+                )
             return None
         return ("cerebras", self.cerebras_conn_id, self._collection.call.path, self.poll_interval)
 

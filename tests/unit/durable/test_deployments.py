@@ -195,6 +195,27 @@ def test_a_retry_still_knows_what_served_before(service: Service) -> None:
     assert noted.served_before == OLD
 
 
+def test_a_retry_knows_what_served_before_although_it_is_listed_no_more(service: Service) -> None:
+    store = Store()
+    Attempt(service, store=store).deploy(NEW)
+    endpoint = service.api("GET", f"/endpoints/{ENDPOINT}")
+    own = [each for each in endpoint["deployed_models"] if each["model"] == NEW]
+    listed = httpx.Response(200, json={**endpoint, "deployed_models": own})
+    Attempt(service, [Mishap(LOOK, listed)], store).deploy(NEW, run_started=0)
+    noted = Submission.from_json(store.content["cerebras_deployment"]["submission"])
+    assert noted is not None
+    assert noted.served_before == OLD
+
+
+def test_the_note_of_another_version_is_not_adopted(service: Service) -> None:
+    store = Store()
+    Attempt(service, store=store).deploy(OLD)
+    other = Submission("queued-somewhere", name(7))
+    store.content["cerebras_deployment"] = {"request": "deployment", "submission": other.to_json()}
+    Attempt(service, store=store).deploy(NEW)
+    assert [model for _, model in service.deployments()][-1] == NEW
+
+
 def test_if_nothing_served_nothing_is_noted(new_service: Callable[..., Service]) -> None:
     service = new_service(sync_seconds=0)
     service.upload(URI)

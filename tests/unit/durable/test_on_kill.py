@@ -78,6 +78,38 @@ def test_was_cleared(claim: str | None, aliases: list[list[str]], cleared: bool)
     assert was_cleared(claim, aliases) is cleared
 
 
+@pytest.mark.parametrize(
+    ("state", "was_deferred", "judgement"),
+    [
+        ("failed", False, Judgement.KILLED),
+        ("restarting", False, Judgement.KILLED),
+        (None, False, Judgement.NOT_KILLED),
+        ("running", False, Judgement.NOT_KILLED),
+        ("failed", True, Judgement.KILLED),
+        (None, True, Judgement.KILLED),
+        ("restarting", True, Judgement.NOT_KILLED),
+        ("running", True, Judgement.NOT_YET_KNOWN),
+        ("success", True, Judgement.NOT_KILLED),
+    ],
+)
+def test_the_state_means_another_thing_while_the_task_holds_a_worker(
+    state: str | None, was_deferred: bool, judgement: Judgement
+) -> None:
+    assert judge(state, was_deferred=was_deferred, cleared=False) is judgement
+
+
+@pytest.mark.parametrize(
+    "operation", [OperationName.LIST_ENDPOINTS, OperationName.GET_ENDPOINT, OperationName.GET_MODEL_VERSION]
+)
+def test_a_killed_worker_has_no_time_to_ask_twice(operation: OperationName, service: Service) -> None:
+    Attempt(service).upload(request(FIRST, claims=True))
+    attempt = Attempt(service, [Mishap(operation, broken("503"), worked=False)])
+    with closing(attempt.client()) as client, pytest.raises(CerebrasError, match="503"):
+        delete(client, name(1), FIRST.claim)
+    assert attempt.network.count(str(operation)) == 1
+    assert list(service.aliases()) == [1]
+
+
 @given(state=st.none() | st.text(), was_deferred=st.booleans())
 def test_an_unheard_of_state_is_no_evidence(state: str | None, was_deferred: bool) -> None:
     known = {None, "failed", "restarting", "scheduled", "queued", "running"}

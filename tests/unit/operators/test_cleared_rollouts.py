@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_cerebras.exceptions import DeploymentLost
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
 from tests.task_instance import TaskInstance
 from tests.unit.durable.world import Store
@@ -57,6 +59,17 @@ def test_a_deployment_resolves_its_alias_anew_after_a_clear_only(
     move_latest(service, old, new)
     deploy(service, attempt(2, clears=int(cleared)), retries=0 if cleared else 1)
     assert [each.model_version for each in service.deployments()] == ([old, new] if cleared else [old])
+
+
+def test_a_retry_without_notes_leaves_what_was_deployed_since_the_run_began(service: Service) -> None:
+    """As below Airflow 3.3, where nothing is kept between two attempts."""
+    service.new_version("latest")
+    service.new_deployment()
+    began = SimpleNamespace(clear_number=0, start_date=datetime(2020, 1, 1, tzinfo=UTC))
+    context: Any = {"ti": TaskInstance(max_tries=1, try_number=2), "dag_run": began}
+    with pytest.raises(DeploymentLost, match="since this task run began"):
+        deploy(service, context, retries=1)
+    assert len(service.requests("deploy_model")) == 1
 
 
 @pytest.mark.parametrize("cleared", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -312,6 +313,17 @@ if AIRFLOW_V_3_3_PLUS:
         assert endpoint_trigger(events=["rollout_failed"]).shared_stream_key() == key
         assert endpoint_trigger(endpoint_id="other").shared_stream_key() != key
         assert endpoint_trigger(events=["rollout_failed"])._key != endpoint_trigger()._key
+
+    def test_an_airflow_without_shared_streams_is_logged_and_each_watcher_polls_by_itself(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.delitem(sys.modules, "airflow_provider_cerebras.triggers._shared_stream", raising=False)
+        monkeypatch.setitem(sys.modules, "airflow.triggers.shared_stream", None)
+        watcher = trigger()
+        lines: list[str] = []
+        monkeypatch.setattr(watcher.log, "warning", lambda message, *args: lines.append(message % args))
+        assert watcher.shared_stream_key() is None
+        assert ["shared_stream" in line and "polls by itself" in line for line in lines] == [True]
 
     def test_watchers_of_an_architecture_share_a_stream_and_others_do_not() -> None:
         assert trigger().shared_stream_key() == trigger(alias="one").shared_stream_key()
