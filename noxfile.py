@@ -101,6 +101,14 @@ def tests(session: nox.Session, airflow: str) -> None:
     session.run("pytest", *IN_PARALLEL, *folders, *session.posargs)
 
 
+@nox.session(python=PYTHON)
+def s3fs(session: nox.Session) -> None:
+    """The results of evaluations in S3, through what needs an older botocore than the newest boto3."""
+    install(session, AIRFLOWS[0])
+    session.install("s3fs", "boto3")
+    session.run("pytest", "tests/unit/operators/test_evaluation.py", "-k", "s3", *session.posargs)
+
+
 @nox.session(default=False)
 @nox.parametrize(("airflow", "python"), MATRIX, ids=[f"{airflow}-{python}" for airflow, python in MATRIX])
 def matrix(session: nox.Session, airflow: str) -> None:

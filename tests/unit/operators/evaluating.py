@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_cerebras.api.client import AsyncCerebrasClient, ClientSettings
@@ -13,6 +12,7 @@ from airflow_provider_cerebras.evaluation.cases import read_rows
 from airflow_provider_cerebras.evaluation.plan import make_plan
 from airflow_provider_cerebras.evaluation.storage import ResultStore
 from airflow_provider_cerebras.operators._evaluation import answer_open_questions
+from airflow_provider_cerebras.operators._locations import open_location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Store(ResultStore):
 
     def write_part(self, results: Sequence[Result]) -> None:
         super().write_part(results)
-        print(len(results), flush=True)
+        print("stored", len(results), flush=True)
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         max_requests=None,
         chat_params=None,
     )
-    store = Store(Path(specification["folder"]), specification["attempt"])
+    store = Store(open_location(specification["folder"], "folder"), specification["attempt"])
     totals = plan.new_totals()
     for result in store.read():
         totals.add(result)

@@ -21,6 +21,7 @@ from airflow_provider_cerebras.exceptions import EvaluationFailed, RequestRefuse
 from airflow_provider_cerebras.operators.evaluation import CerebrasEvaluateEndpointOperator
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
+from tests.s3 import aws_connection, empty_bucket, put, s3_service
 from tests.task_instance import TaskInstance
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class TestVersion:
 
 
 class TestKilled:
-    def start(self, service: Service, folder: Path, attempt: int) -> subprocess.Popen[str]:
+    def start(self, service: Service, folder: str, attempt: int) -> subprocess.Popen[str]:
         settings = {
             "management_key": MANAGEMENT_KEY,
             "inference_key": INFERENCE_KEY,
@@ -317,7 +318,7 @@ class TestKilled:
             "timeout": 10,
             "max_retries": 0,
         }
-        specification = {"rows": ROWS, "folder": str(folder), "attempt": attempt, "settings": settings}
+        specification = {"rows": ROWS, "folder": folder, "attempt": attempt, "settings": settings}
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.unit.operators.evaluating"],
             cwd=Path(__file__).parents[3],
@@ -330,30 +331,49 @@ class TestKilled:
         process.stdin.close()
         return process
 
-    def test_a_process_that_is_killed_at_a_third_has_stored_what_was_answered(
-        self, service: Service, release: Callable[..., str], tmp_path: Path
-    ) -> None:
-        release((7,))
+    def kill_at_a_third_and_go_on(self, service: Service, folder: str) -> None:
         third = CASES // 3
         service.add_fault("chat_completion", skip=third, times=None, hold=True)
-        with self.start(service, tmp_path, 1) as process:
+        with self.start(service, folder, 1) as process:
             stored = 0
             while stored < third:
                 assert process.stdout is not None
-                stored += int(process.stdout.readline())
+                # Airflow writes its log there, too.
+                if (line := process.stdout.readline()).startswith("stored "):
+                    stored += int(line.split()[1])
+                assert line, "it has ended"
             unanswered = Counter(
                 request.body["messages"][-1]["content"]
                 for request in service.requests("chat_completion", stage="held", wait=30)
             )
             process.kill()
         service.end_faults()
-        with self.start(service, tmp_path, 2) as process:
+        with self.start(service, folder, 2) as process:
             assert process.stdout is not None
-            assert process.stdout.read().splitlines()[-1] == f"passed {CASES - 1}"
+            assert f"passed {CASES - 1}" in process.stdout.read().splitlines()
         twice = {question for question, times in asked(service).items() if times > 1}
         assert twice <= unanswered.keys()
         assert len(asked(service)) == CASES
         assert sum(asked(service).values()) == CASES + len(twice)
+
+    def test_a_process_that_is_killed_at_a_third_has_stored_what_was_answered(
+        self, service: Service, release: Callable[..., str], tmp_path: Path
+    ) -> None:
+        release((7,))
+        self.kill_at_a_third_and_go_on(service, str(tmp_path))
+
+    def test_it_has_stored_it_in_s3(
+        self, service: Service, release: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # No part of the extra "test": it needs an older botocore than the newest boto3. `nox -s s3fs` installs it.
+        pytest.importorskip("s3fs")
+        release((7,))
+        with s3_service() as url:
+            monkeypatch.setenv("AIRFLOW_CONN_STORE", aws_connection(url))
+            s3 = empty_bucket(url, "models")
+            self.kill_at_a_third_and_go_on(service, "s3://store@models/results")
+            stored = [each["Key"] for each in s3.list_objects_v2(Bucket="models")["Contents"]]
+        assert {"results/results-001-000001.jsonl", "results/results-002-000001.jsonl"} <= set(stored)
 
 
 class TestResults:
@@ -431,6 +451,24 @@ class TestResults:
         ]
         again = evaluate(TaskInstance(try_number=2), **arguments)
         assert again == summary
+        assert set(asked(service).values()) == {1}
+
+    def test_s3_does_as_well(
+        self, service: Service, release: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("s3fs")
+        release((7,))
+        with s3_service() as url:
+            monkeypatch.setenv("AIRFLOW_CONN_STORE", aws_connection(url))
+            s3 = empty_bucket(url, "models")
+            put(s3, "models", "data", {"cases.jsonl": "\n".join(json.dumps(row) for row in ROWS).encode()})
+            arguments: dict[str, Any] = {
+                "dataset": "s3://store@models/data/cases.jsonl",
+                "results_uri": "s3://store@models/results",
+            }
+            summary = evaluate(**arguments)
+            assert evaluate(TaskInstance(try_number=2), **arguments) == summary
+        assert summary["pass_rate"] == pytest.approx(0.975)
         assert set(asked(service).values()) == {1}
 
     def test_a_task_that_is_terminated_stores_what_was_answered(
