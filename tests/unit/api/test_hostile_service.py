@@ -224,7 +224,7 @@ def test_an_error_whose_body_does_not_come_whole_keeps_its_status(send: Callable
     with HostileServer(misdeed) as server:
         for call in (ARCHITECTURES, UPLOAD):
             with pytest.raises(RateLimited, match="half of") as caught:
-                send(server, call, timeout=0.1)
+                send(server, call, timeout=0.3)
             assert caught.value.retry_after == 7
 
 
