@@ -59,6 +59,9 @@ class TestInterval:
     def test_looks_without_an_answer_double_it(self, failures: int, interval: float) -> None:
         assert next_interval(waited=100, poll_interval=10, failures=failures) == interval
 
+    def test_the_third_doubles_it_too(self) -> None:
+        assert next_interval(waited=0, poll_interval=100, failures=3) == 8 * MIN_INTERVAL
+
     @given(waited=seconds, poll_interval=intervals, failures=st.integers(0, 10), jitter=jitters)
     def test_jitter_shifts_it_by_a_tenth_at_most(
         self, waited: float, poll_interval: float, failures: int, jitter: float
@@ -101,11 +104,15 @@ class TestPause:
         ]
         assert found == pytest.approx(min(wanted), abs=1e-6)
 
+    def test_of_one_poll_interval_the_last_who_came_counts_whoever_is_named_first(self) -> None:
+        assert pause_of(wait(30, 600), wait(3000, 600)) == pause_of(wait(3000, 600), wait(30, 600)) == 3
+
     def test_the_last_look_is_at_the_deadline(self) -> None:
         assert pause_of(wait(100, 30, deadline_in=3)) == 3
 
     def test_whoever_s_deadline_comes_first(self) -> None:
         assert pause_of(wait(100, 30, 9), wait(100, 30, 3), wait(100, 30)) == 3
+        assert pause_of(wait(100, 30, 3), wait(100, 30, 9)) == 3
 
     @pytest.mark.parametrize("deadline_in", [0.19, 0.0, -5.0])
     def test_no_deadline_makes_it_shorter_than_newcomers_do(self, deadline_in: float) -> None:

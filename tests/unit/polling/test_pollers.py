@@ -439,6 +439,7 @@ class TestDeployments:
         assert [looks.apply(gone, after) for after in (0, 1)] == [None] * 2
         outcome = looks.end(gone, 2)
         assert (outcome.status, outcome.seen) == (Status.LOST, True)
+        assert outcome.ids == {"endpoint_id": "my-endpoint", "deployment_id": DEPLOYMENT}
 
     def test_one_that_was_never_listed_while_a_newer_one_is_is_lost(self) -> None:
         looks = Looks(deployment_poller(submitted=8))
@@ -465,6 +466,14 @@ class TestDeployments:
         assert [first.apply(endpoint(listed=False), after) for after in (1, 2)] == [None] * 2
         second.poller.recall(json.loads(json.dumps(first.poller.remember())))
         assert second.end(endpoint(listed=False), 3).status is Status.LOST
+
+    def test_another_poller_goes_on_from_a_single_miss_too(self) -> None:
+        first, second = Looks(deployment_poller(seen=True)), Looks(deployment_poller(seen=True))
+        gone = endpoint(listed=False)
+        assert first.apply(gone, 0) is None
+        second.poller.recall(first.poller.remember())
+        assert second.apply(gone, 1) is None
+        assert second.end(gone, 2).status is Status.LOST
 
     def test_a_time_out_without_any_response_does_not_say_that_it_was_never_listed(self) -> None:
         assert "never listed" not in Looks(deployment_poller()).end(answered(503), 1000).message
