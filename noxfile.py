@@ -101,6 +101,17 @@ def tests(session: nox.Session, airflow: str) -> None:
     session.run("pytest", *IN_PARALLEL, *folders, *session.posargs)
 
 
+@nox.session(python=CORNERS[0][1], default=False)
+def coverage(session: nox.Session) -> None:
+    """Which lines of the package no test runs on the newest Airflow; the floor is in pyproject.toml."""
+    install(session, AIRFLOWS[0])
+    session.install("pytest-cov>=6.0")
+    # Python's own monitoring (3.12 and later) costs next to nothing.
+    core = {"COVERAGE_CORE": "sysmon"}
+    folders = session.posargs or ["tests/unit", "tests/integration", "tests/conformance"]
+    session.run("pytest", *IN_PARALLEL, "--cov", "--cov-report=term-missing", *folders, env=core)
+
+
 @nox.session(python=PYTHON)
 def s3fs(session: nox.Session) -> None:
     """The results of evaluations in S3, through what needs an older botocore than the newest boto3."""
