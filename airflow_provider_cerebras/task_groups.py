@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import XComArg
 
+    from airflow_provider_cerebras.arguments.given import Flag, Text
     from airflow_provider_cerebras.evaluation.smoke import Chat, Expectation
 
     Overrides = Mapping[str, Any]
@@ -71,21 +72,21 @@ class Release(TaskGroup):
 
 def cerebras_release(
     *,
-    endpoint_id: str | XComArg,
-    model_arch_id: str | XComArg | None = None,
-    weight_uri: str | XComArg | None = None,
-    model_version: str | XComArg | None = None,
-    alias: str | None = None,
+    endpoint_id: Text,
+    model_arch_id: Text | None = None,
+    weight_uri: Text | None = None,
+    model_version: Text | None = None,
+    alias: Text | None = None,
     messages: Chat | Sequence[Chat] = ({"role": "user", "content": "Say hello."},),
     expect: Expectation | None = None,
-    system_fingerprint_suffix: str | XComArg | None = None,
-    aws_conn_id: str | None = None,
-    weights_digest: str | XComArg | None = None,
+    system_fingerprint_suffix: Text | None = None,
+    aws_conn_id: Text | None = None,
+    weights_digest: Text | None = None,
     evaluate: Overrides | None = None,
-    approval: bool = False,
-    record_uri: str | None = None,
+    approval: Flag = False,
+    record_uri: Text | None = None,
     group_id: str = "cerebras_release",
-    cerebras_conn_id: str = CerebrasHook.default_conn_name,
+    cerebras_conn_id: Text = CerebrasHook.default_conn_name,
     check_weights: Overrides | None = None,
     upload: Overrides | None = None,
     wait_for_sync: Overrides | None = None,
@@ -248,7 +249,7 @@ class _Steps:
     :param endpoint_id: id of the endpoint.
     """
 
-    def __init__(self, cerebras_conn_id: str, endpoint_id: str | XComArg) -> None:
+    def __init__(self, cerebras_conn_id: Text, endpoint_id: Text) -> None:
         self.tasks: dict[str, Any] = {}
         self._given = {"cerebras_conn_id": cerebras_conn_id, "endpoint_id": endpoint_id}
 

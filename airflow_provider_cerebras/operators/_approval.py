@@ -23,7 +23,9 @@ from airflow_provider_cerebras.operators._release import ANSWER_KEY, pull
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cerebras.arguments.given import Text
 
 
 class ApproveRelease(ApprovalOperator):
@@ -51,21 +53,21 @@ class ApproveRelease(ApprovalOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
-        model_version: str | XComArg,
-        weight_uri: str | None = None,
+        endpoint_id: Text,
+        model_version: Text,
+        weight_uri: Text | None = None,
         check_task_id: str | None = None,
         baseline_task_id: str | None = None,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # read before execute
         self.model_version: str = model_version  # type: ignore[assignment]  # likewise
-        self.weight_uri = weight_uri
+        self.weight_uri: str | None = weight_uri  # type: ignore[assignment]  # read before execute
         self.check_task_id = check_task_id
         self.baseline_task_id = baseline_task_id
-        self.cerebras_conn_id = cerebras_conn_id
+        self.cerebras_conn_id: str = cerebras_conn_id  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> Any:
         """Put what is known into the body, and ask."""

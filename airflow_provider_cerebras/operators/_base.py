@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_cerebras.arguments.given import Flag, Seconds, Text
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
     from airflow_provider_cerebras.polling.pollers import Poller
@@ -55,14 +56,14 @@ class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
     def __init__(
         self,
         *,
-        cerebras_conn_id: str,
-        org_name: str | None = None,
+        cerebras_conn_id: Text,
+        org_name: Text | None = None,
         hook_class: type[CerebrasHook] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.cerebras_conn_id = cerebras_conn_id
-        self.org_name = org_name
+        self.cerebras_conn_id: str = cerebras_conn_id  # type: ignore[assignment]  # read before execute
+        self.org_name: str | None = org_name  # type: ignore[assignment]  # read before execute
         if hook_class is not None:
             self.hook_class = hook_class
 
@@ -126,20 +127,20 @@ class WaitingOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        cerebras_conn_id: str,
-        org_name: str | None = None,
-        wait_for_completion: bool,
-        deferrable: bool | None,
-        poll_interval: float,
-        timeout: float,
+        cerebras_conn_id: Text,
+        org_name: Text | None = None,
+        wait_for_completion: Flag,
+        deferrable: Flag | None,
+        poll_interval: Seconds,
+        timeout: Seconds,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, org_name=org_name, **kwargs)
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.wait_for_completion: bool = wait_for_completion  # type: ignore[assignment]  # read before execute
+        self.deferrable: bool = default_deferrable() if deferrable is None else deferrable  # type: ignore[assignment]
         self._deferrable_given = deferrable is not None
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        self.poll_interval: float = poll_interval  # type: ignore[assignment]  # read before execute
+        self.timeout: float = timeout  # type: ignore[assignment]  # read before execute
         self._provenance: Provenance | None = None
 
     @abstractmethod

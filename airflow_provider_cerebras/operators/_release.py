@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from pydantic import JsonValue
 
+    from airflow_provider_cerebras.arguments.given import Text
     from airflow_provider_cerebras.durable.rollout_steps import Deployed
 
 ANSWER_KEY = "cerebras_answer"
@@ -236,21 +237,21 @@ class Conclude(CerebrasOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
+        endpoint_id: Text,
         step_task_ids: dict[str, str],
-        weight_uri: str | None = None,
-        alias: str | None = None,
-        record_uri: str | None = None,
+        weight_uri: Text | None = None,
+        alias: Text | None = None,
+        record_uri: Text | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # read before execute
         if isinstance(endpoint_id, str) and "{" not in endpoint_id and "outlets" not in kwargs:
             self.outlets = [endpoint_asset(endpoint_id)]
         self.step_task_ids = step_task_ids
-        self.weight_uri = weight_uri
-        self.alias = alias
-        self.record_uri = record_uri
+        self.weight_uri: str | None = weight_uri  # type: ignore[assignment]  # read before execute
+        self.alias: str | None = alias  # type: ignore[assignment]  # read before execute
+        self.record_uri: str | None = record_uri  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the record and store it, then succeed or fail by it."""

@@ -20,8 +20,9 @@ from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.outcome import Status
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cerebras.arguments.given import Flag, Text
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.durable.task_state import TaskState
@@ -41,10 +42,10 @@ class RolloutOperator(WaitingOperator):
     event_ids = ("endpoint_id", "deployment_id")
     errors = DEPLOYMENT_ERRORS
 
-    def __init__(self, *, endpoint_id: str | XComArg, durable: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, endpoint_id: Text, durable: Flag = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
-        self.durable = durable
+        self.durable: bool = durable  # type: ignore[assignment]  # read before execute
 
     def _numbered(self, model_version: str, task_state: TaskState) -> str:
         """Full name by number. An alias is resolved once, for it may have moved when a retry comes."""

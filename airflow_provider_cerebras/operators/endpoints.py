@@ -47,9 +47,10 @@ from airflow_provider_cerebras.traces import set_attributes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import Context
     from pydantic import JsonValue
 
+    from airflow_provider_cerebras.arguments.given import Flag, Number, Seconds, Text
     from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.evaluation.smoke import Chat, Expectation
     from airflow_provider_cerebras.polling.outcome import Outcome
@@ -90,15 +91,15 @@ class CerebrasDeployModelOperator(RolloutOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
-        model_version: str | XComArg,
-        wait_for_completion: bool = False,
-        deferrable: bool | None = None,
-        poll_interval: float = 15,
-        timeout: float = 7200,
-        rollback_on_failure: bool = False,
-        durable: bool = True,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        endpoint_id: Text,
+        model_version: Text,
+        wait_for_completion: Flag = False,
+        deferrable: Flag | None = None,
+        poll_interval: Seconds = 15,
+        timeout: Seconds = 7200,
+        rollback_on_failure: Flag = False,
+        durable: Flag = True,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -111,8 +112,8 @@ class CerebrasDeployModelOperator(RolloutOperator):
             timeout=timeout,
             **kwargs,
         )
-        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
-        self.rollback_on_failure = rollback_on_failure
+        self.model_version: str = model_version  # type: ignore[assignment]  # read before execute
+        self.rollback_on_failure: bool = rollback_on_failure  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> str:
         """Deploy, or adopt the rollout that an earlier attempt has begun, and wait if asked to."""
@@ -236,14 +237,14 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
-        to: str | XComArg | None = None,
-        deployment_id: str | XComArg | None = None,
-        wait_for_completion: bool = True,
-        deferrable: bool | None = None,
-        poll_interval: float = 15,
-        timeout: float = 7200,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        endpoint_id: Text,
+        to: Text | None = None,
+        deployment_id: Text | None = None,
+        wait_for_completion: Flag = True,
+        deferrable: Flag | None = None,
+        poll_interval: Seconds = 15,
+        timeout: Seconds = 7200,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -255,8 +256,8 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
             timeout=timeout,
             **kwargs,
         )
-        self.to: str | None = to  # type: ignore[assignment]  # rendered before execute
-        self.deployment_id: str | None = deployment_id  # type: ignore[assignment]  # rendered before execute
+        self.to: str | None = to  # type: ignore[assignment]  # read before execute
+        self.deployment_id: str | None = deployment_id  # type: ignore[assignment]  # read before execute
         self._given = [name for name, value in {"to": to, "deployment_id": deployment_id}.items() if value is not None]
 
     def execute(self, context: Context) -> str:
@@ -370,29 +371,29 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
+        endpoint_id: Text,
         messages: Chat | Sequence[Chat],
         expect: Expectation | None = None,
-        system_fingerprint_suffix: str | XComArg | None = None,
-        max_latency: float | None = None,
-        min_tokens_per_second: float | None = None,
-        settle_timeout: float = 60,
+        system_fingerprint_suffix: Text | None = None,
+        max_latency: Seconds | None = None,
+        min_tokens_per_second: Number | None = None,
+        settle_timeout: Seconds = 60,
         chat_params: dict[str, JsonValue] | None = None,
-        log_content: bool = False,
-        model_version: str | XComArg | None = None,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        log_content: Flag = False,
+        model_version: Text | None = None,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # read before execute
         self.messages = messages
         self.expect = expect
         self.system_fingerprint_suffix: str | None = system_fingerprint_suffix  # type: ignore[assignment]  # likewise
-        self.max_latency = max_latency
-        self.min_tokens_per_second = min_tokens_per_second
-        self.settle_timeout = settle_timeout
+        self.max_latency: float | None = max_latency  # type: ignore[assignment]  # read before execute
+        self.min_tokens_per_second: float | None = min_tokens_per_second  # type: ignore[assignment]  # read before execute
+        self.settle_timeout: float = settle_timeout  # type: ignore[assignment]  # read before execute
         self.chat_params = chat_params
-        self.log_content = log_content
+        self.log_content: bool = log_content  # type: ignore[assignment]  # read before execute
         self.model_version: str | None = model_version  # type: ignore[assignment]  # likewise
 
     def execute(self, context: Context) -> dict[str, JsonValue]:

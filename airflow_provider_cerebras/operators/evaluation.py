@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from pydantic import JsonValue
 
+    from airflow_provider_cerebras.arguments.given import Number, Numbers, Text
     from airflow_provider_cerebras.evaluation.cases import DataSet
     from airflow_provider_cerebras.evaluation.plan import Plan
     from airflow_provider_cerebras.evaluation.report import Evaluation
@@ -118,35 +119,35 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
+        endpoint_id: Text,
         dataset: Sequence[Mapping[str, JsonValue]] | str | PathLike[str] | XComArg,
         scorers: Sequence[str | Scorer | ScorerFunction] = ("exact",),
-        require: Mapping[str, float] | None = None,
+        require: Numbers | None = None,
         baseline: Mapping[str, JsonValue] | XComArg | None = None,
-        max_regression: float = 0.0,
-        confidence: float = 0.95,
-        repeats: int = 1,
-        concurrency: int = 16,
-        max_requests: int | None = None,
+        max_regression: Number = 0.0,
+        confidence: Number = 0.95,
+        repeats: Number = 1,
+        concurrency: Number = 16,
+        max_requests: Number | None = None,
         chat_params: dict[str, JsonValue] | None = None,
-        model_version: str | XComArg | None = None,
+        model_version: Text | None = None,
         results_uri: str | PathLike[str] | XComArg | None = None,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # read before execute
         self.dataset: object = dataset
         self.scorers = scorers
-        self.require = require
+        self.require: float = require  # type: ignore[assignment]  # read before execute
         self.baseline: object = baseline
-        self.max_regression = max_regression
-        self.confidence = confidence
-        self.repeats = repeats
-        self.concurrency = concurrency
-        self.max_requests = max_requests
+        self.max_regression: float = max_regression  # type: ignore[assignment]  # read before execute
+        self.confidence: float = confidence  # type: ignore[assignment]  # read before execute
+        self.repeats: int = repeats  # type: ignore[assignment]  # read before execute
+        self.concurrency: int = concurrency  # type: ignore[assignment]  # read before execute
+        self.max_requests: int | None = max_requests  # type: ignore[assignment]  # read before execute
         self.chat_params = chat_params
-        self.model_version: str | None = model_version  # type: ignore[assignment]  # rendered before execute
+        self.model_version: str | None = model_version  # type: ignore[assignment]  # read before execute
         self.results_uri: str | PathLike[str] | None = results_uri  # type: ignore[assignment]  # likewise
 
     def execute(self, context: Context) -> dict[str, JsonValue]:

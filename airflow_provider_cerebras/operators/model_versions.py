@@ -58,8 +58,9 @@ from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_3_PLUS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cerebras.arguments.given import Flag, Number, Seconds, Text, Texts
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.durable.identity import Identity
     from airflow_provider_cerebras.polling.outcome import Outcome
@@ -140,22 +141,22 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     def __init__(
         self,
         *,
-        model_arch_id: str | XComArg,
-        weight_uri: str | XComArg,
-        version_aliases: Sequence[str] | None = None,
-        system_fingerprint_suffix: str | XComArg | None = None,
-        org_name: str | None = None,
-        wait_for_completion: bool = False,
-        deferrable: bool | None = None,
-        poll_interval: float = 30,
-        timeout: float = 86400,
-        durable: bool = True,
-        move_aliases: bool = False,
-        delete_on_kill: bool = False,
-        aws_conn_id: str | None = None,
-        weights_digest: str | XComArg | None = None,
-        skip_unchanged: bool = False,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        model_arch_id: Text,
+        weight_uri: Text,
+        version_aliases: Texts | None = None,
+        system_fingerprint_suffix: Text | None = None,
+        org_name: Text | None = None,
+        wait_for_completion: Flag = False,
+        deferrable: Flag | None = None,
+        poll_interval: Seconds = 30,
+        timeout: Seconds = 86400,
+        durable: Flag = True,
+        move_aliases: Flag = False,
+        delete_on_kill: Flag = False,
+        aws_conn_id: Text | None = None,
+        weights_digest: Text | None = None,
+        skip_unchanged: Flag = False,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -167,16 +168,16 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
             timeout=timeout,
             **kwargs,
         )
-        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # rendered before execute
-        self.weight_uri: str = weight_uri  # type: ignore[assignment]  # rendered before execute
-        self.version_aliases = version_aliases
-        self.system_fingerprint_suffix: str | None = system_fingerprint_suffix  # type: ignore[assignment]  # rendered before execute
-        self.durable = durable
-        self.move_aliases = move_aliases
-        self.delete_on_kill = delete_on_kill
-        self.aws_conn_id = aws_conn_id
-        self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # rendered before execute
-        self.skip_unchanged = skip_unchanged
+        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # read before execute
+        self.weight_uri: str = weight_uri  # type: ignore[assignment]  # read before execute
+        self.version_aliases: Sequence[str] | None = version_aliases  # type: ignore[assignment]  # read before execute
+        self.system_fingerprint_suffix: str | None = system_fingerprint_suffix  # type: ignore[assignment]  # read before execute
+        self.durable: bool = durable  # type: ignore[assignment]  # read before execute
+        self.move_aliases: bool = move_aliases  # type: ignore[assignment]  # read before execute
+        self.delete_on_kill: bool = delete_on_kill  # type: ignore[assignment]  # read before execute
+        self.aws_conn_id: str | None = aws_conn_id  # type: ignore[assignment]  # read before execute
+        self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # read before execute
+        self.skip_unchanged: bool = skip_unchanged  # type: ignore[assignment]  # read before execute
         self._seal: Seal | None = None
         self._request: UploadRequest | None = None
         self._model_version: str | None = None
@@ -384,18 +385,18 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        model_version: str | XComArg,
-        add: Sequence[str] | None = None,
-        remove: Sequence[str] | None = None,
-        replace: Sequence[str] | None = None,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        model_version: Text,
+        add: Texts | None = None,
+        remove: Texts | None = None,
+        replace: Texts | None = None,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
-        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
-        self.add = add
-        self.remove = remove
-        self.replace = replace
+        self.model_version: str = model_version  # type: ignore[assignment]  # read before execute
+        self.add: Sequence[str] | None = add  # type: ignore[assignment]  # read before execute
+        self.remove: Sequence[str] | None = remove  # type: ignore[assignment]  # read before execute
+        self.replace: Sequence[str] | None = replace  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> list[str]:
         """Read, change, write, and look what came of it."""
@@ -429,14 +430,14 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        model_version: str | XComArg,
-        alias: str,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        model_version: Text,
+        alias: Text,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
-        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
-        self.alias = alias
+        self.model_version: str = model_version  # type: ignore[assignment]  # read before execute
+        self.alias: str = alias  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> str:
         """Move the alias."""
@@ -474,14 +475,14 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        model_version: str | XComArg,
-        force: bool = False,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        model_version: Text,
+        force: Flag = False,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)
-        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
-        self.force = force
+        self.model_version: str = model_version  # type: ignore[assignment]  # read before execute
+        self.force: bool = force  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> str:
         """Look whether it is in use, and delete it."""
@@ -544,18 +545,18 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
     def __init__(
         self,
         *,
-        model_arch_id: str | XComArg,
-        keep_last: int,
-        keep_aliases: Sequence[str] | None = None,
-        dry_run: bool | str = False,
-        org_name: str | None = None,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        model_arch_id: Text,
+        keep_last: Number,
+        keep_aliases: Texts | None = None,
+        dry_run: Flag = False,
+        org_name: Text | None = None,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, org_name=org_name, **kwargs)
-        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # rendered before execute
-        self.keep_last = keep_last
-        self.keep_aliases = keep_aliases
+        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # read before execute
+        self.keep_last: int = keep_last  # type: ignore[assignment]  # read before execute
+        self.keep_aliases: Sequence[str] | None = keep_aliases  # type: ignore[assignment]  # read before execute
         self._given = [] if keep_aliases is None else ["keep_aliases"]
         # It hides a method of BaseOperator, which only ``airflow tasks test --dry-run`` of Airflow 2 calls: Airflow
         # renders the attribute of the argument's own name.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_cerebras.api.models import ModelVersion
+    from airflow_provider_cerebras.arguments.given import Text
 
 
 class CerebrasPlanEndpointsOperator(CerebrasOperator):
@@ -51,7 +52,7 @@ class CerebrasPlanEndpointsOperator(CerebrasOperator):
         self,
         *,
         desired: Mapping[str, str | XComArg] | XComArg | str,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, **kwargs)

@@ -25,7 +25,9 @@ from airflow_provider_cerebras.traces import set_attributes
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+
+    from airflow_provider_cerebras.arguments.given import Flag, Text, Texts
 
 
 class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
@@ -69,23 +71,23 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
     def __init__(
         self,
         *,
-        weight_uri: str | XComArg,
-        model_arch_id: str | XComArg,
-        weights_digest: str | XComArg | None = None,
-        reader_role_arn: str | XComArg | None = None,
-        checks: Sequence[str] | None = None,
-        sample_values: bool = False,
-        aws_conn_id: str | None = "aws_default",
+        weight_uri: Text,
+        model_arch_id: Text,
+        weights_digest: Text | None = None,
+        reader_role_arn: Text | None = None,
+        checks: Texts | None = None,
+        sample_values: Flag = False,
+        aws_conn_id: Text | None = "aws_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.weight_uri = weight_uri
-        self.model_arch_id = model_arch_id
-        self.weights_digest = weights_digest
-        self.reader_role_arn = reader_role_arn
-        self.checks = checks
-        self.sample_values = sample_values
-        self.aws_conn_id = aws_conn_id
+        self.weight_uri: str = weight_uri  # type: ignore[assignment]  # read before execute
+        self.model_arch_id: str = model_arch_id  # type: ignore[assignment]  # read before execute
+        self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # read before execute
+        self.reader_role_arn: str | None = reader_role_arn  # type: ignore[assignment]  # read before execute
+        self.checks: Sequence[str] | None = checks  # type: ignore[assignment]  # read before execute
+        self.sample_values: bool = sample_values  # type: ignore[assignment]  # read before execute
+        self.aws_conn_id: str | None = aws_conn_id  # type: ignore[assignment]  # read before execute
 
     def pre_execute(self, context: Any) -> None:
         """Store the links, so that they are there whatever happens next."""
@@ -101,8 +103,8 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
             report = check_weights(
                 str(self.weight_uri),
                 str(self.model_arch_id),
-                weights_digest=self.weights_digest,  # type: ignore[arg-type]  # it has been read
-                reader_role_arn=self.reader_role_arn,  # type: ignore[arg-type]
+                weights_digest=self.weights_digest,
+                reader_role_arn=self.reader_role_arn,
                 checks=self.checks,
                 sample_values=self.sample_values,
                 aws_conn_id=self.aws_conn_id,

@@ -32,11 +32,11 @@ from airflow_provider_cerebras.version_compat import default_deferrable, default
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import AirflowException, BaseOperatorLink, Context
     from pydantic import JsonValue
 
+    from airflow_provider_cerebras.arguments.given import Flag, Seconds, Text
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers._base import WaitTrigger
@@ -75,10 +75,10 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
     def __init__(
         self,
         *,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
-        deferrable: bool | None = None,
-        poke_interval: float | timedelta = 60,
-        timeout: float | timedelta | None = None,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
+        deferrable: Flag | None = None,
+        poke_interval: Seconds = 60,
+        timeout: Seconds | None = None,
         hook_class: type[CerebrasHook] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -86,8 +86,8 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         super().__init__(poke_interval=60, timeout=60, **kwargs)
         self.poke_interval: float = poke_interval  # type: ignore[assignment]  # read before execute
         self.timeout: float = default_sensor_timeout() if timeout is None else timeout  # type: ignore[assignment]  # likewise
-        self.cerebras_conn_id = cerebras_conn_id
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.cerebras_conn_id: str = cerebras_conn_id  # type: ignore[assignment]  # read before execute
+        self.deferrable: bool = default_deferrable() if deferrable is None else deferrable  # type: ignore[assignment]
         if hook_class is not None:
             self.hook_class = hook_class
         self._wait: BlockingWait | None = None

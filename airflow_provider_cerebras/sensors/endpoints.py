@@ -14,8 +14,9 @@ from airflow_provider_cerebras.polling.outcome import Status
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cerebras.arguments.given import Flag, Text
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
@@ -46,15 +47,15 @@ class CerebrasDeploymentSensor(WaitSensor):
     def __init__(
         self,
         *,
-        endpoint_id: str | XComArg,
-        deployment_id: str | XComArg,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
-        deferrable: bool | None = None,
+        endpoint_id: Text,
+        deployment_id: Text,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
+        deferrable: Flag | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
-        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # rendered before execute
-        self.deployment_id: str = deployment_id  # type: ignore[assignment]  # rendered before execute
+        self.endpoint_id: str = endpoint_id  # type: ignore[assignment]  # read before execute
+        self.deployment_id: str = deployment_id  # type: ignore[assignment]  # read before execute
 
     def _new_poller(self, *, deadline: float | None, started: float, is_first: bool) -> DeploymentPoller:
         return DeploymentPoller(

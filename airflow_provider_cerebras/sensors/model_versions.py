@@ -13,8 +13,9 @@ from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from airflow_provider_cerebras.sensors._base import WaitSensor
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cerebras.arguments.given import Flag, Text
     from airflow_provider_cerebras.assets.provenance import Provenance
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
@@ -49,17 +50,17 @@ class CerebrasModelVersionSensor(WaitSensor):
     def __init__(
         self,
         *,
-        model_version: str | XComArg,
-        weights_digest: str | XComArg | None = None,
-        aws_conn_id: str | None = None,
-        cerebras_conn_id: str = CerebrasHook.default_conn_name,
-        deferrable: bool | None = None,
+        model_version: Text,
+        weights_digest: Text | None = None,
+        aws_conn_id: Text | None = None,
+        cerebras_conn_id: Text = CerebrasHook.default_conn_name,
+        deferrable: Flag | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(cerebras_conn_id=cerebras_conn_id, deferrable=deferrable, **kwargs)
-        self.model_version: str = model_version  # type: ignore[assignment]  # rendered before execute
-        self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # rendered before execute
-        self.aws_conn_id = aws_conn_id
+        self.model_version: str = model_version  # type: ignore[assignment]  # read before execute
+        self.weights_digest: str | None = weights_digest  # type: ignore[assignment]  # read before execute
+        self.aws_conn_id: str | None = aws_conn_id  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the chosen mode."""
