@@ -103,7 +103,7 @@ def tests(session: nox.Session, airflow: str) -> None:
 
 @nox.session(python=CORNERS[0][1], default=False)
 def coverage(session: nox.Session) -> None:
-    """Which lines of the package no test runs on the newest Airflow; the floor is in pyproject.toml."""
+    """Which lines of the package no test runs on the newest Airflow."""
     install(session, AIRFLOWS[0])
     session.install("pytest-cov>=6.0")
     # Python's own monitoring (3.12 and later) costs next to nothing.

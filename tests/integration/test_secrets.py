@@ -129,19 +129,15 @@ def add_tasks_that_ask(dag: DAG, emulator: EmulatorClient) -> None:
             after >> each
 
 
-def add_tasks_that_fail(dag: DAG, emulator: EmulatorClient, *, every_call: bool = True) -> None:
-    """Tasks that each send something, independent of one another, none of which waits for long.
-
-    :param every_call: without it, one task for each way to reach a connection.
-    """
+def add_tasks_that_fail(dag: DAG, emulator: EmulatorClient) -> None:
+    """Tasks that each send something, independent of one another, none of which waits for long."""
     add_tasks_that_ask(dag, emulator)
     with dag:
         CerebrasUploadModelVersionOperator(
             task_id="upload", model_arch_id=emulator.arch, weight_uri="s3://weights/run-1"
         )
-        if every_call:
-            CerebrasDeployModelOperator(task_id="deploy", endpoint_id=emulator.endpoint_id, model_version=VERSION)
-            CerebrasModelVersionSensor(task_id="synced", model_version=VERSION, timeout=0.1, **SENSOR_MODES["poke"])
+        CerebrasDeployModelOperator(task_id="deploy", endpoint_id=emulator.endpoint_id, model_version=VERSION)
+        CerebrasModelVersionSensor(task_id="synced", model_version=VERSION, timeout=0.1, **SENSOR_MODES["poke"])
         CerebrasDeploymentSensor(
             task_id="deployed",
             endpoint_id=emulator.endpoint_id,
@@ -267,7 +263,7 @@ def test_connections_that_cannot_be_used_do_not_tell_their_keys(
     changes["extra"] = {"max_retries": 0, **changes.get("extra", {})}
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection(**changes))
     dag = new_dag()
-    add_tasks_that_fail(dag, emulator, every_call=False)
+    add_tasks_that_fail(dag, emulator)
 
     result = run_dag(dag)
 

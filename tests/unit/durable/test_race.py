@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 
-PROCESSES, ROUNDS = 8, 10
+PROCESSES, ROUNDS = 8, 20
 RACERS = Path(__file__).with_name("racers.py")
 PROMOTERS = Path(__file__).with_name("promoters.py")
 
 
 def test_eight_processes_at_the_same_instant_make_one_version(emulator: EmulatorClient) -> None:
-    """Ten times, each a generation of one task run that takes the aliases over from the one before."""
+    """Twenty times, each a generation of one task run that takes the aliases over from the one before."""
     arguments = [emulator.base_url, emulator.settings.management_key, emulator.org, str(PROCESSES), str(ROUNDS)]
     finished = subprocess.run([sys.executable, RACERS, *arguments], capture_output=True, text=True)
 
