@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.__main__ import findings_of, main, page
 from tests.conformance.rules import ASSUMED, RULES, Finding, Rule, Verdict
-from tests.conformance.service import REFERENCE
+from tests.openapi import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,8 @@ from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
-from tests.conformance.service import ALIAS, REFERENCE
+from tests.conformance.service import ALIAS
+from tests.openapi import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

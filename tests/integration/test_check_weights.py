@@ -59,7 +59,7 @@ def test_a_check_takes_what_the_training_returns_and_checks_several_places(
             model_arch_id="{{ params.arch }}",
             weights_digest="{{ ti.xcom_pull(task_ids='train')['digest'] }}",
             checks=["files", "{{ 'config' }}"],
-            sample_values="{{ false }}",  # type: ignore[arg-type]
+            sample_values="{{ false }}",
             aws_conn_id="{{ 'store' }}",
         )
         CerebrasCheckWeightsOperator.partial(task_id="each", model_arch_id="llama3.1-8b", aws_conn_id="store").expand(
