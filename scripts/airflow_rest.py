@@ -27,7 +27,7 @@ class AirflowRest:
 
     def __init__(self, url: str) -> None:
         # The environment's proxies have no business between two processes of one machine.
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
 
     def is_up(self) -> bool:
         """Whether the database and every component are healthy."""

@@ -56,7 +56,7 @@ class Drill:
     def start(self, *, stop: str | None = None, impatient: bool = False) -> None:
         """Start the run.
 
-        :param stop: instant at which the first attempt stops.
+        :param stop: instant at which it stops, once.
         :param impatient: whether requests time out soon.
         """
         conf = {
@@ -260,14 +260,22 @@ def clear_while_deferred(drill: Drill) -> None:
 
 
 def evict(drill: Drill) -> None:
-    """The supervisor gets a SIGTERM while the task waits, as at a pod's eviction: nobody has ended the task."""
+    """The supervisor gets a SIGTERM while the task waits, as at a pod's eviction: nobody has ended the task.
+
+    Airflow calls on_kill. Whether it ends the attempt then, or lets it go on, differs from run to run.
+    """
     fault = drill.emulator.add_fault("get_model_version", skip=1, hold=True)
     drill.start()
     drill.wait_until_held("get_model_version")
     psutil.Process(drill.supervisor()).terminate()
+    drill.stack.wait_until(
+        f"{drill.name}: the call of on_kill",
+        lambda: "is not deleted, although delete_on_kill is set" in drill.stack.log_file(drill.dag_id, drill.name),
+        timeout=60,
+    )
     time.sleep(ON_KILL_SECONDS)
     drill.emulator.end_fault(fault)
-    drill.conclude(tries=2)
+    drill.conclude(tries=1)
     assert not drill.emulator.requests("delete_model_version")
 
 

@@ -43,6 +43,9 @@ SCENARIOS = {
     "late-zombie": "The task gets a SIGKILL, and its request is processed after the retry's.",
     "clear-while-deferred": "`delete_on_kill=True`, and a user clears the deferred task through the REST API: the old "
     "version is deleted, and the new attempt uploads anew.",
+    "evicted": "`delete_on_kill=True`, and the supervising process gets a SIGTERM, as at a pod's eviction: the version "
+    "stays, whether the attempt ends or goes on.",
+    "execution-timeout": "`delete_on_kill=True`, and the wait outlasts the `execution_timeout`: the version stays.",
     "delete-on-kill-triggerer-killed": "`delete_on_kill=True`, and the triggerer gets a SIGKILL: the version stays.",
 }
 

@@ -130,6 +130,7 @@ class Stack(Processes):
         executor: Executor = Executor.LOCAL,
     ) -> None:
         shutil.rmtree(home, ignore_errors=True)
+        self._home = home
         self.signals = home / "signals"
         self.signals.mkdir(parents=True)
         self.version = version
@@ -412,6 +413,16 @@ class Stack(Processes):
         return json.dumps(
             self.rest.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}")
         )
+
+    def log_file(
+        self, dag_id: str, run_id: str, task_id: str = "task", attempt: int = 1, map_index: int | None = None
+    ) -> str:
+        """Read what an attempt has logged up to now, from the file."""
+        folder = self._home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        if map_index is not None:
+            folder /= f"map_index={map_index}"
+        path = folder / f"attempt={attempt}.log"
+        return path.read_text() if path.exists() else ""
 
     def look(self, run_id: str) -> TaskRun:
         """Read how far a run has come."""

@@ -1,7 +1,7 @@
 """The DAGs of the drills: the provider's operators, in processes that say who they are and stop when told to.
 
-``conf`` of a run: ``connection``, what the operator takes, and ``stop``: the instant at which the first attempt stops
-for good. It leaves a file then; what ends it is a SIGKILL.
+``conf`` of a run: ``connection``, what the operator takes, and ``stop``: the instant at which the first attempt that
+gets there stops for good. It leaves a file then; what ends it is a SIGKILL.
 """
 
 from __future__ import annotations
@@ -36,17 +36,19 @@ ARGUMENTS: dict[str, Any] = {"task_id": "task", "wait_for_completion": True, "po
 
 
 class Instants:
-    """Where a run's first attempt stops."""
+    """Where a run stops, once: at the first time that an attempt gets so far.
+
+    That need not be the first attempt: on a busy machine Airflow may call it failed before it is resumed.
+    """
 
     def __init__(self, context: Context) -> None:
         ti: Any = context["ti"]
         self._run_id = ti.run_id
-        stop = context["dag_run"].conf.get("stop")  # type: ignore[union-attr]
-        self._stop = stop if ti.try_number == 1 else None
+        self._stop = context["dag_run"].conf.get("stop")  # type: ignore[union-attr]
         self._leave("pid", str(os.getpid()))
 
     def reach(self, instant: str) -> None:
-        if instant != self._stop:
+        if instant != self._stop or (SIGNALS / f"{self._run_id}.{instant}").exists():
             return
         self._leave(instant, "")
         time.sleep(STOPPED_SECONDS)
