@@ -65,10 +65,11 @@ nox.options.reuse_venv = "yes"
 
 @nox.session(python=PYTHON)
 def lint(session: nox.Session) -> None:
-    """Style and the rules of pyproject.toml."""
-    session.install("ruff>=0.9")
+    """Style, the rules of pyproject.toml, and the wording (docs/wording.txt)."""
+    session.install("codespell>=2.3", "ruff>=0.9")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("codespell", "-D-", "-Ddocs/wording.txt")
 
 
 @nox.session(python=PYTHON)

@@ -1,6 +1,6 @@
-"""How a task fails: errors on Airflow's side, sorted by whether a retry of the task can mend them.
+"""How a task fails: errors on Airflow's side, sorted by whether a retry of the task can help.
 
-What a retry cannot mend derives from ``AirflowFailException``, so the task fails at once, whatever its ``retries``.
+What a retry cannot help derives from ``AirflowFailException``, so the task fails at once, whatever its ``retries``.
 Errors of single requests are in :mod:`airflow_provider_cerebras.api.errors`.
 """
 
@@ -39,7 +39,7 @@ class WeightsChanged(AirflowFailException):
 
 
 class AliasInUse(AirflowFailException):
-    """Another model version holds an alias that this one shall have; the message names it."""
+    """Another model version holds an alias that this one is to have; the message names it."""
 
 
 class IdentityInUse(AirflowFailException):
@@ -61,7 +61,7 @@ class DeploymentFailed(AirflowFailException):
 class DeploymentLost(AirflowFailException):
     """Another deployment has superseded this task's, or the endpoint no longer lists it.
 
-    Final, since a retry would take the endpoint from whoever has it now.
+    Final, since a retry would take the endpoint from the release that has it now.
     """
 
 
@@ -102,7 +102,7 @@ class ReleaseFailed(AirflowFailException):
 
 
 class RecordExists(AirflowFailException):
-    """Another record of a release is stored where this one shall be; it was not overwritten."""
+    """Another record of a release is stored where this one belongs; it was not overwritten."""
 
 
 class VersionInUse(AirflowFailException):

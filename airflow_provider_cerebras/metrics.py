@@ -55,7 +55,7 @@ class Subject:
             stats.incr(self.metric(what), tags={self.tag: belongs_to})
 
     def took(self, seconds: float, belongs_to: str) -> None:
-        """Time one that has succeeded. What was there before anybody waited has taken no time that we know.
+        """Time one that has succeeded. What was there before the wait has taken no time that we know.
 
         :param seconds: since the wait began.
         :param belongs_to: value of the tag.

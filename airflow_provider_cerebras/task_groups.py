@@ -116,7 +116,7 @@ def cerebras_release(
     :param messages: one chat or several that verify the endpoint; see
         :class:`~airflow_provider_cerebras.operators.endpoints.CerebrasVerifyEndpointOperator`.
     :param expect: what the answers must be like.
-    :param system_fingerprint_suffix: text that the answers shall carry in ``system_fingerprint``, which is verified.
+    :param system_fingerprint_suffix: text that the answers must carry in ``system_fingerprint``, which is verified.
     :param aws_conn_id: id of the AWS connection by which the weights are checked before the upload, and listed again
         before the request and after the sync, so that other weights are not deployed; default None: none of it.
     :param weights_digest: digest that the weights must have, as ``weights_digest()`` gives it to the training task;

@@ -1,4 +1,4 @@
-"""Every hour: say which endpoints serve something else than they shall, and deploy it only if a parameter says so.
+"""Every hour: say which endpoints serve something else than they are to, and deploy it only if a parameter says so.
 
 As it stands, a run deploys nothing: the report is in the log of `plan`, and in its XCom. Trigger the DAG with the
 parameter `reconcile` set, or make True its default, and what is missing is deployed. An endpoint on which somebody
@@ -40,7 +40,7 @@ with DAG(
 
     @task
     def to_deploy(planned: Any, **context: Any) -> list[dict[str, str]]:
-        """All that is planned, if the run shall reconcile."""
+        """All that is planned, if the run is to reconcile."""
         return list(planned) if context["params"]["reconcile"] else []
 
     CerebrasDeployModelOperator.partial(

@@ -1,4 +1,4 @@
-"""Start a DAG when the alias `production` moves, whoever moved it and by whatever means: a DAG, a script, a person.
+"""Start a DAG when the alias `production` moves, no matter which client moved it: a DAG, a script, a person.
 
 The triggerer watches the service (Airflow 3.0 and later). `MODEL` is an asset of its own: were it `model_asset(...)`,
 to which tasks send events as well, what a task has made would be told twice.

@@ -244,7 +244,7 @@ class CerebrasClient(_BaseClient):
         # Of each process: what is sent on a connection that two processes have is answered to either.
         self._pools = {os.getpid(): self._new_pool()}
         if transport is None:
-            # Whoever forgets to close it, as a task with a hook does, shall leave no open socket behind.
+            # Code that forgets to close it, as a task with a hook does, must leave no open socket behind.
             weakref.finalize(self, _close_own, self._pools)
 
     def send(self, call: Call[AnswerT], *, within: float | None = None) -> AnswerT:

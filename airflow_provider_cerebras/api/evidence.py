@@ -1,4 +1,4 @@
-"""What a response proves: the strict way to read one, for whoever deletes or overwrites something.
+"""What a response proves: the strict way to read one, for code that deletes or overwrites.
 
 The models of :mod:`.models` take a field that is absent, null or of another type for unknown, with which a wait can go
 on. What decides about a deletion, an alias list or a rollback must be known. So each function here either returns what

@@ -3,7 +3,7 @@
 The API is in Private Preview: an answer may gain fields, leave out or null optional ones, use status words that
 nobody has seen, and give a field another type than documented. All of that is read without complaint; only what nothing
 can be done without is required. A field that is absent, null or of another type is None, which says *unknown* and never
-*empty*. Whoever waits can go on with that; whoever deletes or overwrites reads by :mod:`.evidence`, which raises.
+*empty*. A wait can go on with that; code that deletes or overwrites reads by :mod:`.evidence`, which raises.
 Source: the examples and schemas of each operation's page; see :mod:`.operations` for which belongs to which.
 """
 
@@ -116,8 +116,8 @@ class Listing(_Model):
     def take_over(self, before: Listing) -> set[str | None]:
         """Keep the rows of an earlier answer where they are the same, and return the keys of all others.
 
-        So there are few new objects that live on. Whoever makes many sets off a full run of Python's garbage collector,
-        which takes a tenth of a second or more on a triggerer.
+        So there are few new objects that live on. Many new ones set off a full run of Python's garbage
+        collector, which takes a tenth of a second or more on a triggerer.
 
         :param before: an earlier answer to the same call.
         """
@@ -149,7 +149,7 @@ class UploadedWeights(_Model):
     """What to upload.
 
     :param weight_uri: ``s3://bucket/prefix`` of the weights.
-    :param version_aliases: aliases that the new version shall have from the start.
+    :param version_aliases: aliases that the new version is to have from the start.
     :param system_fingerprint_suffix: text that inference answers carry in ``system_fingerprint``.
     """
 
@@ -245,7 +245,7 @@ def _holds(alias: str, row: Any) -> bool:
 
 
 class ModelVersionAliases(_Model):
-    """Body of a change of aliases: the whole list that the version shall have."""
+    """Body of a change of aliases: the whole list that the version is to have."""
 
     version_aliases: list[str]
 

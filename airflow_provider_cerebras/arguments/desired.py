@@ -1,4 +1,4 @@
-"""The argument that says which version each endpoint shall serve. Pure, as :mod:`.kinds` is."""
+"""The argument that says which version each endpoint is to serve. Pure, as :mod:`.kinds` is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from airflow_provider_cerebras.arguments.kinds import Kind, read_identifier, rea
 
 
 def read_desired(value: object, argument: str) -> dict[str, str]:
-    """Read the model versions that endpoints shall serve, by endpoint."""
+    """Read the model versions that endpoints are to serve, by endpoint."""
     return {
         read_identifier(endpoint_id, argument): read_model_version(model_version, argument)
         for endpoint_id, model_version in read_mapping(value, argument).items()

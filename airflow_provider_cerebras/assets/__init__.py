@@ -41,7 +41,7 @@ def endpoint_asset(endpoint_id: str, **kwargs: Any) -> AssetType:
 def create_asset(*, uri: str, **kwargs: Any) -> AssetType:
     """Make an asset of this provider's scheme; Airflow calls it for lineage that hooks collect.
 
-    It has no name but its URI, so that whoever writes the URI by hand means the same asset.
+    It has no name but its URI, so that a URI written by hand means the same asset.
 
     :param uri: see :mod:`.uris`.
     :param kwargs: more of ``Asset``.

@@ -28,7 +28,7 @@ def report(task: object, context: Context, find: Callable[[], Provenance]) -> Pr
     :param task: the operator or sensor.
     :param context: the task's context.
     :param find: finds out what it has made.
-    :return: what it has made, if anybody wants to know.
+    :return: what it has made, if anything reads it.
     """
     outlets = own_outlets(task)
     if not outlets and not openlineage_listens():
@@ -49,7 +49,7 @@ def leave_result(task: BaseOperator, context: Context, result: JsonValue) -> Non
     :param result: what it returns if the wait ends well; None takes back what was pushed before.
     """
     if task.do_xcom_push:
-        # It comes with modules of the database, which not every parse of a DAG shall pay.
+        # It comes with modules of the database, which not every parse of a DAG should pay.
         from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 
         ti: Any = context["ti"]

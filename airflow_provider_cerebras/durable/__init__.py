@@ -2,7 +2,7 @@
 
 The service has no idempotency key, but it keeps an alias unique within an organization and architecture, and sets
 aliases in the same request that makes a version. So an upload carries one more alias, which is made from the identity
-of the task run. Whoever comes later, after whatever crash, finds the version by it, and a second one with the same
+of the task run. A later attempt, after any crash, finds the version by it, and a second one with the same
 alias cannot be made.
 
 A deployment cannot carry anything of ours, so there the state that is wanted decides: what rolls out or serves

@@ -77,8 +77,8 @@ class AliasEditor:
         """Add aliases to a version and remove others, and leave all others as they are.
 
         :param model_version: full name of the version, by number.
-        :param add: aliases that it shall have.
-        :param remove: aliases that it shall not have.
+        :param add: aliases that it is to have.
+        :param remove: aliases to take from it.
         :param settle: whether to return only when the change has stayed in place for a while.
         :param is_superseded: asked when a change that the service had accepted is no longer in place: whether somebody
             has undone it on purpose. Then it is not made again.

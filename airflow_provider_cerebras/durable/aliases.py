@@ -1,7 +1,7 @@
 """Changes of aliases that may be killed at any instant and done again.
 
 The service moves nothing: an alias has to leave one version before another can have it. Both requests may be sent
-twice, so whoever is killed between them is simply run again. How a list is written is in :mod:`.alias_lists`.
+twice, so an attempt that is killed between them is simply run again. How a list is written is in :mod:`.alias_lists`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _MAX_MOVES = 5
 class AliasChange(NamedTuple):
     """What is to become of a version's aliases.
 
-    :param add: aliases that it shall have as well.
-    :param remove: aliases that it shall not have.
-    :param replace: all that it shall have; None: see the other two.
+    :param add: aliases to add to its own.
+    :param remove: aliases to take from it.
+    :param replace: all that it is to have; None: see the other two.
     """
 
     add: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class AliasChange(NamedTuple):
         return cls(tuple(add or ()), tuple(remove or ()), None if replace is None else tuple(replace))
 
     def apply(self, aliases: Sequence[str]) -> list[str]:
-        """Return the aliases that a version shall have.
+        """Return the aliases that a version is to have.
 
         :param aliases: those that it has. The ones that this package has put there stay, unless they are named in
             ``remove``.
@@ -106,7 +106,7 @@ def move_alias(
     :param editor: makes the changes.
     :param alias: the alias.
     :param holder: full name, by number, of the version that has it.
-    :param target: full name, by number, of the version that shall have it. Its own aliases are known to be readable.
+    :param target: full name, by number, of the version that is to have it. Its own aliases are known to be readable.
     :param is_superseded: see :meth:`AliasEditor.change`.
     :raises CerebrasError: if a request failed.
     """
@@ -139,7 +139,7 @@ def promote(
     If another task moves the alias on to a third version meanwhile, it stays there.
 
     :param client: the client to send with.
-    :param model_version: full name of the version that shall have it, by number or alias.
+    :param model_version: full name of the version that is to have it, by number or alias.
     :param alias: the alias.
     :param log: where it says what it did.
     :param sleep: spends the seconds of a pause.
@@ -212,7 +212,7 @@ def change_aliases(
     :param sleep: spends the seconds of a pause.
     :param clock: a clock that only goes forward, in seconds.
     :return: full name of the version, by number, and the user's aliases of it.
-    :raises AliasInUse: if another version holds one that this one shall have.
+    :raises AliasInUse: if another version holds one that this one is to have.
     :raises UnexpectedResponse: if a response leaves open which version it is about or which aliases it has; nothing was
         sent then.
     :raises AliasesUnsettled: if the change did not show, or did not stay in place.

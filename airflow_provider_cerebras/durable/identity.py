@@ -32,7 +32,7 @@ def is_own(alias: str) -> bool:
 
 
 def weights_alias(weights_digest: str, system_fingerprint_suffix: str | None) -> str:
-    """Make the alias by which a version of the same weights is found, whoever has uploaded it.
+    """Make the alias by which a version of the same weights is found, no matter which task uploaded it.
 
     :param weights_digest: digest of the weights.
     :param system_fingerprint_suffix: as given in the upload; another one makes another version.

@@ -2,7 +2,7 @@
 
 Everything here is pure. The list is in no order that can be relied on, so deployments are ordered by when they were
 submitted; of two of the same second nobody knows which is newer. An entry that does not say which deployment it is, of
-which version, or from when, could be anybody's: no decision is made then.
+which version, or from when, could be any client's: no decision is made then.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Submission(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What to do about a version that shall serve. Neither adopted nor superseded: submit it.
+    """What to do about a version that is to serve. Neither adopted nor superseded: submit it.
 
     :param adopted: UUID of the deployment that makes a submission needless.
     :param superseded_by: a deployment of somebody else that came since; nothing may be submitted.
@@ -152,7 +152,7 @@ def decide(
     """Decide whether to submit a version, to adopt a deployment, or to leave the endpoint to somebody else.
 
     :param deployments: all that are listed.
-    :param model_version: full name, by number, of the version that shall serve.
+    :param model_version: full name, by number, of the version that is to serve.
     :param baseline: what was there before the task run submitted anything.
     :param submitted: the deployment that an earlier attempt has submitted, if it is known. It may be queued where it
         is not listed.

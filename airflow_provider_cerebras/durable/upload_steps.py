@@ -187,7 +187,7 @@ class Mismatch(NamedTuple):
 
 
 def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -> Mismatch | None:
-    """Tell whether a version that was found is what the request uploads. Anybody can give a version our alias.
+    """Tell whether a version that was found is what the request uploads. Any client can give a version our alias.
 
     :param request: what is wanted.
     :param version: what was found.

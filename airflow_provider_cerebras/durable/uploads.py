@@ -287,7 +287,7 @@ class Upload:
         return Seen(mine, holders, just_made=mine is not None and mine.name == self._made, same=same)
 
     def _find_same(self) -> ModelVersion | None:
-        """Find the version of the same weights, whoever has made it."""
+        """Find the version of the same weights, no matter which task made it."""
         if self._request.weights_alias is None:
             return None
         found = self._get(self._request.name(self._request.weights_alias))
@@ -297,7 +297,7 @@ class Upload:
         return found
 
     def _check(self, found: ModelVersion, alias: str) -> None:
-        """Make sure that what carries our alias is what this task run uploads: anybody can compute the alias."""
+        """Make sure that what carries our alias is what this task run uploads: any client can compute the alias."""
         problem = mismatch(self._request, found, by_alias=True)
         if problem is None:
             return

@@ -23,7 +23,7 @@ DAYS = 365
 def make_pair(certificate: Path, key: Path, names: Iterable[str]) -> None:
     """Write a certificate and its key, unless both files are there.
 
-    :param certificate: File of the certificate; whoever trusts it needs it.
+    :param certificate: File of the certificate; a client that trusts it needs it.
     :param key: File of the key; only its owner may read it.
     :param names: The names and addresses that it is for.
     :raises OSError: They cannot be written.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _WARNING = (
-    "Warning: the emulator listens on {}, beyond this machine. Its control plane takes no key: whoever reaches the "
-    "port can read and reset all that it has. Let nobody reach it but your own containers."
+    "Warning: the emulator listens on {}, beyond this machine. Its control plane takes no key: a client that "
+    "reaches the port can read and reset all that it has. Let no client reach it but your own containers."
 )
 
 

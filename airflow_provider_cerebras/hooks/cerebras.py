@@ -251,8 +251,8 @@ class CerebrasHook(BaseHook):
 
         :param model_arch_id: id of the architecture that the weights belong to.
         :param weight_uri: ``s3://bucket/prefix`` of the weights.
-        :param version_aliases: aliases that the new version shall have.
-        :param system_fingerprint_suffix: text that inference answers shall carry in ``system_fingerprint``.
+        :param version_aliases: aliases that the new version is to have.
+        :param system_fingerprint_suffix: text that inference answers must carry in ``system_fingerprint``.
         :raises OutcomeUnknown: if it cannot be told whether a version was made.
         """
         version = self._client.send(
@@ -275,7 +275,7 @@ class CerebrasHook(BaseHook):
         """Replace all aliases of a version, and return those now in force.
 
         :param model_version: full name, by number or alias.
-        :param version_aliases: the whole list that it shall have; empty takes all away.
+        :param version_aliases: the whole list that it is to have; empty takes all away.
         :raises UnexpectedResponse: if the response does not say which aliases are in force; they were replaced then.
         """
         changed = self._client.send(operations.update_model_version_aliases(model_version, version_aliases))
@@ -383,7 +383,7 @@ def _convenience() -> Iterator[None]:
     """Go on without lineage; the work is done, and it must not be done again for want of a record of it."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001  whoever reads lineage can fail in any way
+    except Exception as error:  # noqa: BLE001  a reader of lineage can fail in any way
         _log.warning("Lineage is not collected: %s", error)
 
 

@@ -41,7 +41,7 @@ def _boolean_word(value: object) -> object:
 
 
 class _Extra(BaseModel):
-    """The fields in the connection's extra; others are left to whoever put them there."""
+    """The fields in the connection's extra; others are ignored."""
 
     model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
 

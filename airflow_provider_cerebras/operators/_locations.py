@@ -28,7 +28,7 @@ def open_location(location: Any, argument: str) -> Any:
         return location
     if "://" not in location:
         return Path(location)
-    # It comes with fsspec, which not every parse of a DAG shall pay.
+    # It comes with fsspec, which not every parse of a DAG should pay.
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     try:

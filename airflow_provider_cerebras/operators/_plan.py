@@ -1,4 +1,4 @@
-"""What has to be deployed so that endpoints serve what they shall. Pure.
+"""What has to be deployed so that endpoints serve what they are to serve. Pure.
 
 Nothing is planned over a rollout of somebody else, over one that cannot be read, or once more after a failure: a person
 decides there.
@@ -26,7 +26,7 @@ class Line(NamedTuple):
     """What the plan says of one endpoint.
 
     :param endpoint_id: id of the endpoint.
-    :param model_version: full name of the version that it shall serve; by number, if that is known.
+    :param model_version: full name of the version that it is to serve; by number, if that is known.
     :param serves: full name of the version that serves; None: nothing does, or it is not known.
     :param action: ``deploy``: the version has to be deployed; ``none``: nothing has to be done; ``hold``: nothing is
         planned until a person or time has changed something.

@@ -218,7 +218,7 @@ class TakeBack(CerebrasRollbackEndpointOperator):
 class Conclude(CerebrasOperator):
     """Ends a release: makes its record, and fails with one sentence unless all went well.
 
-    Returns the record. It runs whatever happened, so whoever comes after it goes by whether the release succeeded.
+    Returns the record. It runs whatever happened, so a task after it depends on whether the release succeeded.
 
     :param endpoint_id: id of the endpoint of the release. (templated)
     :param step_task_ids: ids of the tasks of the release, by the names of the steps, in their order.
@@ -226,7 +226,7 @@ class Conclude(CerebrasOperator):
     :param alias: alias that the version is promoted to in the end. (templated)
     :param record_uri: folder where the record is stored as JSON and Markdown; None: it is not. (templated)
     :raises ReleaseFailed: if the release failed or was rejected.
-    :raises RecordExists: if another record is stored where this one shall be.
+    :raises RecordExists: if another record is stored where this one belongs.
     """
 
     arguments = takes(

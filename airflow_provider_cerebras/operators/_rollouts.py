@@ -112,7 +112,7 @@ class RolloutOperator(WaitingOperator):
         )
 
     def _trigger(self, poller: Poller[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG should pay.
         from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
         following = cast("DeploymentPoller", poller)
@@ -138,7 +138,7 @@ class RolloutOperator(WaitingOperator):
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.seen and outcome.status in {Status.TIMEOUT, Status.UNREACHABLE}:
-            # A retry that waits for it again shall know that it is lost if it is listed no more.
+            # A retry that waits for it again must know that it is lost if it is listed no more.
             task_state = self._task_state(context)
             noted = Submission.from_json(task_state.read().get("submission"))
             if noted is not None and noted.deployment_id == outcome.ids["deployment_id"]:

@@ -1,6 +1,6 @@
 """The operator that evaluates an endpoint with a data set, and fails if it is not good enough.
 
-What only a running task needs is imported when it runs: not every parse of a DAG shall pay for it.
+What only a running task needs is imported when it runs: not every parse of a DAG should pay for it.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
 
     :param model_arch_id: id of the architecture that the weights belong to. (templated)
     :param weight_uri: ``s3://bucket/prefix`` of the weights. (templated)
-    :param version_aliases: aliases that the new version shall have, each 2 to 128 characters. (templated)
-    :param system_fingerprint_suffix: text that inference answers shall carry in ``system_fingerprint``. (templated)
+    :param version_aliases: aliases that the new version is to have, each 2 to 128 characters. (templated)
+    :param system_fingerprint_suffix: text that inference answers must carry in ``system_fingerprint``. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)
     :param wait_for_completion: wait until the weights are synced; default False, and a sensor waits. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
@@ -104,9 +104,10 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         None, and they are not listed. (templated)
     :param weights_digest: digest that the weights must have, which ``airflow_provider_cerebras.weights.weights_digest``
         gives to the training task; needs ``aws_conn_id``; default None, any. (templated)
-    :param skip_unchanged: whether a version of weights with the same digest and suffix is adopted, whoever has uploaded
-        it, instead of uploading them again; one that still syncs is waited for, whatever ``wait_for_completion`` says;
-        needs ``aws_conn_id``, and excludes ``delete_on_kill``; default False. (templated)
+    :param skip_unchanged: whether a version of weights with the same digest and suffix is adopted, no matter which task
+        uploaded it, instead of uploading them again; one that still syncs is waited for, whatever
+        ``wait_for_completion`` says; needs ``aws_conn_id``, and excludes ``delete_on_kill``; default False.
+        (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises AliasInUse: if another version holds one of ``version_aliases``.
@@ -336,7 +337,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
                 "delete_on_kill deletes nothing from here on: below Airflow 3.3, a triggerer is not told when a user "
                 "fails or clears a deferred task."
             )
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG shall pay.
+        # What it needs of Airflow takes 5 ms, which not every parse of a DAG should pay.
         from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
         return CerebrasModelVersionTrigger(
@@ -363,12 +364,12 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
     Calls ``GET`` and ``PATCH /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
     :param model_version: full name of the version, by number or alias. (templated)
-    :param add: aliases that it shall have as well. (templated)
-    :param remove: aliases that it shall not have. (templated)
-    :param replace: all aliases that it shall have, instead of the other two; empty takes all away. (templated)
+    :param add: aliases to add to its own. (templated)
+    :param remove: aliases to take from it. (templated)
+    :param replace: all aliases that it is to have, instead of the other two; empty takes all away. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
-    :raises AliasInUse: if another version holds an alias that this one shall have.
+    :raises AliasInUse: if another version holds an alias that this one is to have.
     :raises RequestRefused: if the service refuses the request, and would again.
     :raises UnexpectedResponse: if a response leaves open which version it is about or which aliases it has; nothing was
         changed then.
@@ -419,7 +420,7 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
     Calls ``GET`` and ``PATCH /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
     :param model_version: full name of the version, by number or alias. (templated)
-    :param alias: the alias that it shall have. (templated)
+    :param alias: the alias that it is to have. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.

@@ -1,4 +1,4 @@
-"""Operator that compares what endpoints serve with what they shall serve."""
+"""Operator that compares what endpoints serve with what they are to serve."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class CerebrasPlanEndpointsOperator(CerebrasOperator):
-    """Compare what endpoints serve with what they shall serve, and say what would have to be deployed.
+    """Compare what endpoints serve with what they are to serve, and say what would have to be deployed.
 
     Returns a list of ``{"endpoint_id": ..., "model_version": <full name by number>}`` for ``.expand_kwargs()`` of
-    :class:`~airflow_provider_cerebras.operators.endpoints.CerebrasDeployModelOperator`; it is empty where all is as it
-    shall be. It changes nothing, so it can be run at any time.
+    :class:`~airflow_provider_cerebras.operators.endpoints.CerebrasDeployModelOperator`; it is empty where nothing
+    is to be done. It changes nothing, so it can be run at any time.
 
     An endpoint is held back, so reported and not planned, if another rollout is under way there, if the last rollout of
     the version has failed, if the version is not synced, does not exist or is of another architecture, or if the
@@ -39,7 +39,7 @@ class CerebrasPlanEndpointsOperator(CerebrasOperator):
     Calls ``GET /endpoints/{endpoint_id}`` and ``GET
     /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
-    :param desired: the version that each endpoint shall serve: a mapping of endpoint ids to full names, by number or
+    :param desired: the version that each endpoint is to serve: a mapping of endpoint ids to full names, by number or
         alias. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises ValueError: if an argument is against a rule; nothing was sent then.
@@ -59,7 +59,7 @@ class CerebrasPlanEndpointsOperator(CerebrasOperator):
         self.desired: dict[str, str] = desired  # type: ignore[assignment]  # rendered before execute
 
     def execute(self, context: Context) -> list[dict[str, str]]:
-        """Read all endpoints and the versions that they shall serve, and compare."""
+        """Read all endpoints and the versions that they are to serve, and compare."""
         versions: dict[str, ModelVersion | str] = {}
         with permanent_errors_fail():
             # An alias is resolved once, so that it stands for the same version on all endpoints.
@@ -67,7 +67,7 @@ class CerebrasPlanEndpointsOperator(CerebrasOperator):
                 versions[model_version] = self._version(model_version)
             report = [self._line(endpoint_id, wanted, versions[wanted]) for endpoint_id, wanted in self.desired.items()]
         rows = [line._asdict() for line in report]
-        self.log.info("What endpoints serve, and what they shall serve:\n%s", as_table(rows))
+        self.log.info("What endpoints serve, and what they are to serve:\n%s", as_table(rows))
         for line in report:
             if line.action == "hold":
                 self.log.warning("Nothing is planned for endpoint %s: %s", line.endpoint_id, line.reason)

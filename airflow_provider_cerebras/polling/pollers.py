@@ -1,4 +1,4 @@
-"""What a waiter concludes from each response. The decision is made here only, whoever sends the request.
+"""What a waiter concludes from each response. The decision is made here only, whichever client sends the request.
 
 A :class:`Poller` is given each response, or the error in its place, and says whether the wait has ended. It does no I/O
 and reads no clock, so triggers, blocking operators and sensors share it and cannot drift apart.

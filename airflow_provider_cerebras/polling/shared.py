@@ -68,11 +68,11 @@ async def wait_async(conn_id: str, connect: Connect, poller: Poller[Any], *, pol
     finally:
         poll.waiters.remove(waiter)
         if not poll.waiters:
-            # All bookkeeping before the first await: whoever comes meanwhile begins afresh.
+            # All bookkeeping before the first await: a waiter that comes meanwhile begins afresh.
             del service.polls[poller.collection]
             if not service.polls:
                 del services[conn_id]
-            # Whoever leaves may be cancelled once more meanwhile.
+            # A waiter that leaves may be cancelled once more meanwhile.
             await asyncio.shield(poll.close())
 
 
@@ -96,7 +96,7 @@ class _Poll:
         self._response: object = None
         self._failures = 0
         self._retry_after = 0.0
-        # Until then, a response that has changed nothing means nothing to anybody.
+        # Until then, a response that has changed nothing means nothing to any waiter.
         self._quiet_until = -math.inf
         self._collective_from = -math.inf
         self._collective_pause = 0.0
@@ -171,7 +171,7 @@ class _Poll:
                 waiter.report(now)
             deadline = math.inf if poller.deadline is None else poller.deadline
             quiet_until = min(quiet_until, log.next_report, deadline) if poller.settled else -math.inf
-        # Whoever has come in between was given nothing yet.
+        # A waiter that came in between was given nothing yet.
         self._quiet_until = quiet_until if len(waiters) == len(self.waiters) else -math.inf
 
     async def _poll_singly(self, waiters: Sequence[_Waiter], *, instead: bool = False) -> None:

@@ -28,7 +28,7 @@ _under_way: set[asyncio.Task[None]] = set()
 
 
 async def see_through(work: Coroutine[None, None, None]) -> None:
-    """Do what must be done to its end, even if whoever waits for it is cancelled.
+    """Do what must be done to its end, even if the task that waits for it is cancelled.
 
     :param work: goes on by itself then.
     """

@@ -1,4 +1,4 @@
-"""Triggers that start DAGs: for an ``AssetWatcher`` on a model or an endpoint, whoever changes it, by whatever means.
+"""Triggers that start DAGs: for an ``AssetWatcher`` on a model or an endpoint, whichever client changes it.
 
 How they find changes, and what they keep, is told in :mod:`._watch`.
 """

@@ -138,7 +138,7 @@ def _layers(config: dict[str, Any], tensors: Mapping[str, tuple[str, Tensor]], m
     if not count or len(found) != 1:
         return
     (stack, numbers), extra = found.popitem(), _size(config, "num_nextn_predict_layers", "num_mtp_layers") or 0
-    # The count is anybody's number, and only the first that are missing are of interest.
+    # The count is not checked, and only the first that are missing are of interest.
     missing = [number for number in range(min(count, max(numbers) + 1000)) if number not in numbers]
     if missing:
         where = model.index_key or model.shards[0]

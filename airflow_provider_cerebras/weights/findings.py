@@ -174,7 +174,9 @@ KINDS: dict[str, Kind] = {
         "A weight has a zero in its shape.",
         "Gather the weights before they are saved (with DeepSpeed ZeRO-3: stage3_gather_16bit_weights_on_model_save).",
     ),
-    "empty-tensor": _warning("A tensor has a zero in its shape.", "Save the model again, unless it shall be empty."),
+    "empty-tensor": _warning(
+        "A tensor has a zero in its shape.", "Save the model again, unless it is meant to be empty."
+    ),
     "scales-missing": _error("Quantized blocks have no scales, or scales have no blocks.", _SAVE_AGAIN),
     "quantization": _warning(
         "quantization_config and the dtypes of the tensors contradict each other.",

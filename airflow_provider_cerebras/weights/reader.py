@@ -256,8 +256,8 @@ class S3Reader:
 def weights_digest(weight_uri: str, aws_conn_id: str | None = "aws_default") -> str:
     """Return the digest of the weights at a URI, 64 hexadecimal digits.
 
-    A training task calls it when it has written everything, and returns it beside the URI. Whoever compares it later
-    notices if an object was added, removed or replaced in between.
+    A training task calls it when it has written everything, and returns it beside the URI. The task that compares it
+    later notices if an object was added, removed or replaced in between.
 
     :param weight_uri: where the weights are, ``s3://bucket/prefix``.
     :param aws_conn_id: id of the AWS connection, which needs ``s3:ListBucket``; default: ``aws_default``;

@@ -1,7 +1,7 @@
 """The header of a safetensors file: eight bytes with its length, then JSON that says where each tensor lies.
 
-A header is taken from anybody, so nothing in it is believed before it is checked. The rules are those of the format's
-own library; only a dtype that is not known here is tolerated, since the format gains some from time to time.
+A header can come from any source, so nothing in it is believed before it is checked. The rules are those of the
+format's own library; only a dtype that is not known here is tolerated, since the format gains some from time to time.
 """
 
 from __future__ import annotations

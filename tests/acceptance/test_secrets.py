@@ -1,4 +1,4 @@
-"""On an Airflow that runs, the two keys come nowhere that anybody but an operator of the machine can look.
+"""On an Airflow that runs, the two keys come nowhere that a user without access to the machine can read.
 
 Searched are every file that Airflow writes, every column of its database, and every answer of its REST API and of its
 UI that a viewer may read; by a search that is shown to find what is there.

@@ -169,8 +169,8 @@ def judge(results: dict[str, Any]) -> list[Mark]:
             f"{big['stall_without_collector'] * 1000:.0f} ms (at the start {big['stall_at_start'] * 1000:.0f} ms)",
             big["stall"] <= 0.05,
             f"a full garbage collection took {big['full_collection'] * 1000:.0f} ms before the first waiter came, for "
-            "Airflow's modules alone, and whoever makes enough objects on a triggerer sets one off; all else of the "
-            "stall is that those who wait in a collection hear an answer in one go, and log what is new to them",
+            "Airflow's modules alone, and enough new objects on a triggerer set one off; all else of the "
+            "stall is that those who wait in a collection receive a response in one go, and log what is new to them",
         )
     )
     allowed = results["scale"]["interval"] + 0.25

@@ -30,7 +30,7 @@ PAGE = """# Conformance
 what it says of the emulator. The source is the page of the API's documentation on which the rule stands, or says that
 no page does.
 
-Whoever has access to the service can learn in which rules it differs from the emulator:
+If you have access to the service, this shows in which rules it differs from the emulator:
 
 ```shell
 make conformance BASE_URL=https://api.cerebras.ai ORG=... KEY=... INFERENCE_KEY=...
@@ -38,7 +38,7 @@ make conformance BASE_URL=https://api.cerebras.ai ORG=... KEY=... INFERENCE_KEY=
 
 That reads and changes nothing: rules that write are left out. `WRITE=1` asks for them too. They upload `WEIGHT_URI`
 many times and delete what they made. With `ENDPOINT=...` they deploy to that endpoint, too, which must be one that
-nobody uses meanwhile; what served there before serves there afterwards. A sync or a rollout is waited for
+no one else uses meanwhile; what served there before serves there afterwards. A sync or a rollout is waited for
 `SECONDS_TO_WAIT` (60) at most. Without `INFERENCE_KEY` what needs it is left out. No key is printed.
 
 {table}
@@ -48,7 +48,7 @@ nobody uses meanwhile; what served there before serves there afterwards. A sync 
 @contextmanager
 def emulated() -> Iterator[Target]:
     """An emulator with something in it."""
-    # Whoever asks the real service need not have the emulator's packages.
+    # A run against the real service does not need the emulator's packages.
     from airflow_provider_cerebras.emulator.control.client import EmulatorClient
     from airflow_provider_cerebras.emulator.server import EmulatorServer
     from airflow_provider_cerebras.emulator.settings import Settings

@@ -297,7 +297,7 @@ def killed_at_its_first_look(emulator: EmulatorClient, *, adopted: bool = False,
             emulator.set_aliases(name, *aliases, f"{aliases[0]}-2")
         operator.on_kill()
 
-    # The worker is in the middle of its first look when the kill comes; what it hears then is of no interest.
+    # The worker is in the middle of its first look when the kill comes; what it receives then does not matter.
     done = {"name": emulator.version_name(1), "done": True, "response": {"sync_status": "done"}}
     with emulator.meanwhile("get_model_version", kill_the_task, path_contains="/versions/1", body=done):
         operator.execute(context(1))

@@ -1,4 +1,4 @@
-"""What takes longer than a task shall wait: the task ends, the work goes on at the service."""
+"""What takes longer than a task may wait: the task ends, the work goes on at the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is published: a wheel that is the same whoever builds it, and that is a working provider by itself.
+"""What is published: a wheel that is the same on every machine, and that is a working provider by itself.
 
 It is installed beside the version of Airflow that runs these tests, in an environment of its own.
 """

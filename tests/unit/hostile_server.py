@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 ENDLESS = 2**40
-"""More bytes than anybody would take."""
+"""More bytes than any client accepts."""
 
 
 class Connection:
@@ -43,8 +43,8 @@ class Connection:
             self.sent += len(piece)
 
     async def drip(self, piece: bytes, *, times: int = 400, seconds: float = 0.02) -> None:
-        """Send a piece over and over, with a pause after each: not for ever, so that whoever waits for its end fails
-        the test instead of holding it up.
+        """Send a piece over and over, with a pause after each: not for ever, so that a client that waits for its end
+        fails the test instead of holding it up.
         """
         for _ in range(times):
             await self.send(piece)

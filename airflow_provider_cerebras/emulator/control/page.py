@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 router = APIRouter(include_in_schema=False)
 
 _HEADERS = {
-    # What the page shows was written by whoever sends requests, so not even a mistake in it may run as a script.
+    # What the page shows was written by the clients, so not even a mistake in it may run as a script.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

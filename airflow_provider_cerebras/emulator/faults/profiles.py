@@ -31,7 +31,7 @@ class Profile:
 
 PROFILES: dict[ProfileName, Profile] = {
     "flaky": Profile(
-        "One request in four comes to grief: refused, slow, or lost before or after the work was done.",
+        "One request in four fails: refused, slow, or lost before or after the work was done.",
         (
             FaultRule(probability=0.08, seed=1, status=503, message="Service temporarily unavailable."),
             FaultRule(probability=0.05, seed=2, drop=True),

@@ -51,7 +51,7 @@ with DAG("by_echoes", **EVERYTHING):
         CerebrasUploadModelVersionOperator(
             task_id=f"upload_{echo}", model_arch_id=ARCH, weight_uri="s3://my-bucket/x", cerebras_conn_id=f"echo_{echo}"
         )
-        # It is deferred after the first look, so the triggerer hears the echo too.
+        # It is deferred after the first look, so the triggerer receives the echo too.
         CerebrasModelVersionSensor(
             task_id=f"synced_{echo}",
             model_version=VERSION,

@@ -156,7 +156,7 @@ def answer_when_asked(run_dag: DagRunner, dag_id: str, option: str) -> None:
 
 @pytest.fixture
 def answers_reach_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before Airflow 3.3 it is a trigger that waits for a person, and `dag.test()` does not hear it ask."""
+    """Before Airflow 3.3 it is a trigger that waits for a person, and `dag.test()` does not receive its question."""
     if AIRFLOW_V_3_3_PLUS:
         return
     from airflow.sdk.execution_time.comms import GetHITLDetailResponse

@@ -52,7 +52,7 @@ def settings(**changes: Any) -> ClientSettings:
 
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the proxies of whoever runs the tests out of the environment."""
+    """Take the proxies of the machine out of the environment."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

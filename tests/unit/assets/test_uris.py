@@ -1,4 +1,4 @@
-"""URIs of assets: one form for each thing, whoever writes it and however."""
+"""URIs of assets: one form for each thing, however it is written."""
 
 from __future__ import annotations
 

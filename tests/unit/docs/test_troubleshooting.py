@@ -1,4 +1,4 @@
-"""Whoever meets an error finds it in the documentation, and what is said of it is so."""
+"""Each error is in the documentation, and what the page says of it is true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``skip_unchanged``: a version of the same weights is adopted, whoever has uploaded it."""
+"""``skip_unchanged``: a version of the same weights is adopted, no matter which task uploaded it."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_a_read_lag_after_a_crash_ends_in_adoption(
 
 
 def plant(service: Service, **changes: Any) -> None:
-    """Give another version the identity alias, as anybody can who knows the ids."""
+    """Give another version the identity alias, as any client can that knows the ids."""
     model = {"weight_uri": URI, "version_aliases": [FIRST.alias], **changes}
     service.api("POST", "/orgs/my-org/models:upload", {"model_arch_id": "gpt-oss-120b", "model": model})
 

@@ -1,4 +1,4 @@
-"""What has to be deployed so that endpoints serve what they shall, and what is left to people."""
+"""What has to be deployed so that endpoints serve what they are to, and what is left to people."""
 
 from __future__ import annotations
 

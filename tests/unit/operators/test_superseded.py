@@ -1,4 +1,4 @@
-"""A rollout that another one has superseded ends the wait for it, whoever waits."""
+"""A rollout that another one has superseded ends every wait for it."""
 
 from __future__ import annotations
 

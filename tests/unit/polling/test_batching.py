@@ -236,8 +236,8 @@ def outcomes(
         changed = changes(before, answer)
         found: list[Outcome | None] = []
         for each, poller in enumerate(pollers):
-            hears = poller and number >= waiters[each].comes and (all_hear or poller.is_affected(changed, now))
-            found.append(waits[each].apply(answer, now) if poller and hears else None)
+            is_given = poller and number >= waiters[each].comes and (all_hear or poller.is_affected(changed, now))
+            found.append(waits[each].apply(answer, now) if poller and is_given else None)
             if found[-1]:
                 pollers[each] = None
         yield found, [list(log.lines) for log in logs]
@@ -247,7 +247,9 @@ coming = st.integers(0, 6)
 
 
 class TestToldOrNot:
-    """To let those only hear who must is the same as to let everyone hear: each look, each end, each line of log."""
+    """To give a response only to those that need it is the same as to give it to all:
+    each poll, each end, each line of log.
+    """
 
     @given(
         st.lists(

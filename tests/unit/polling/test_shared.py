@@ -133,7 +133,7 @@ class TestWhatIsAsked:
 
 
 class RecordingPoller(ModelVersionPoller):
-    """Keeps the moments at which it hears of a look."""
+    """Keeps the moments at which it receives a response."""
 
     def __init__(self, name: str, clock: Clock) -> None:
         super().__init__(name, deadline=None, started=clock.time())
@@ -295,7 +295,7 @@ class TestInterval:
         assert world.service.pauses[:12] == [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2.2]
         assert set(world.service.pauses[-5:]) == {30}
 
-    async def test_it_is_that_of_the_keenest(self, world: World) -> None:
+    async def test_it_is_that_of_the_shortest(self, world: World) -> None:
         world.wait_for_version(V1, poll_interval=60)
         world.wait_for_version(V2, poll_interval=5)
         await asyncio.sleep(1000)
@@ -303,11 +303,11 @@ class TestInterval:
         await asyncio.sleep(60)
         assert set(world.service.pauses) == {5}
 
-    async def test_it_is_longer_again_when_the_keenest_has_left(self, world: World) -> None:
+    async def test_it_is_longer_again_when_the_shortest_has_left(self, world: World) -> None:
         world.wait_for_version(V1, poll_interval=60)
-        keenest = world.wait_for_version(V2, poll_interval=5)
+        shortest = world.wait_for_version(V2, poll_interval=5)
         await asyncio.sleep(1000)
-        await cancel(keenest)
+        await cancel(shortest)
         await asyncio.sleep(5)  # at most one more look that had been planned
         world.service.log.clear()
         await asyncio.sleep(600)
@@ -704,7 +704,7 @@ class TestConnection:
 
 @in_virtual_time
 class TestCorrectedConnection:
-    """Another host, say: whoever waits uses it, old waiters too."""
+    """Another host, say: every waiter uses it, old ones too."""
 
     @staticmethod
     def connection(world: World) -> tuple[dict[str, str], Connect]:

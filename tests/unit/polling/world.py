@@ -89,7 +89,7 @@ class World:
         return self.service.paths[before:]
 
     async def leave(self) -> None:
-        """Cancel whoever still waits, and see that nothing is left of them."""
+        """Cancel every waiter that is left, and see that nothing is left of them."""
         for wait in self._waits:
             wait.cancel()
         await asyncio.gather(*self._waits, return_exceptions=True)

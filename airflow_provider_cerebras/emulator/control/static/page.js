@@ -1,5 +1,5 @@
 /* Shows what the control plane tells, once a second. Every value goes into the page as text: aliases, URIs and
-   paths were written by whoever sent them. */
+   paths were written by the clients. */
 "use strict";
 
 const EVERY_MS = 1000;
