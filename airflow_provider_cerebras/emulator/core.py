@@ -13,7 +13,7 @@ from airflow_provider_cerebras.emulator.faults.rules import FaultBook
 from airflow_provider_cerebras.emulator.service import records
 from airflow_provider_cerebras.emulator.service.answers import AnswerBook
 from airflow_provider_cerebras.emulator.service.clock import EmulatedClock
-from airflow_provider_cerebras.emulator.service.errors import Refusal
+from airflow_provider_cerebras.emulator.service.errors import ServiceError
 from airflow_provider_cerebras.emulator.service.service import Service
 from airflow_provider_cerebras.emulator.service.store import StateError, open_store
 from airflow_provider_cerebras.emulator.service.weights import digest_of_uri
@@ -52,16 +52,16 @@ class Emulator:
         self._store = open_store(settings.state)
         try:
             self.service = self._begin()
-        except Refusal as refusal:
+        except ServiceError as error:
             self._store.close()
-            raise StateError(f"The state file {settings.state} does not go with the settings: {refusal}") from refusal
+            raise StateError(f"The state file {settings.state} does not go with the settings: {error}") from error
         except BaseException:
             self._store.close()
             raise
 
     def _begin(self) -> Service:
-        for document in self._store.read(records.CLOCK):
-            self.clock.resume(records.clock(document))
+        for record in self._store.read(records.CLOCK):
+            self.clock.resume(records.clock(record))
         self.keep_clock()
         service = Service(self.settings.behaviour, self.clock, self._read_weights, self._store)
         for organization in self.settings.all_organizations():

@@ -1,4 +1,4 @@
-"""How a refusal becomes an answer: its status and its body, in the style that is in force."""
+"""How a service error becomes a response: its status and its body, in the style that is in force."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from airflow_provider_cerebras.emulator.service.errors import (
     NotDeployable,
     NotFound,
     NothingServes,
-    Refusal,
     RolloutUnderWay,
+    ServiceError,
     VersionInUse,
 )
 
@@ -49,7 +49,7 @@ def validation_message(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def install_error_handlers(app: FastAPI, emulator: Emulator) -> None:
-    """Make every refusal of the application an answer in the style that is configured.
+    """Make every error of the application a response in the style that is configured.
 
     The inference API has its own style always; the setting is about the Management API.
     """
@@ -62,7 +62,7 @@ def install_error_handlers(app: FastAPI, emulator: Emulator) -> None:
         )
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Refusal)  # noqa: S101
+        assert isinstance(error, ServiceError)  # noqa: S101
         status = (
             emulator.service.behaviour.alias_clash_status if isinstance(error, AliasTaken) else _STATUS[type(error)]
         )
@@ -90,6 +90,6 @@ def install_error_handlers(app: FastAPI, emulator: Emulator) -> None:
         param = str(errors[0]["loc"][-1])
         return JSONResponse(error_body("inference", 400, validation_message(errors), param), 400)
 
-    app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(ServiceError, refused)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -220,14 +220,14 @@ async def state(
     """Everything that the emulated service knows."""
     now, behaviour = service.now(), service.behaviour
     organizations = service.organizations()
-    shelves = [shelf for each in organizations for shelf in each.shelves.values()]
+    registries = [registry for each in organizations for registry in each.registries.values()]
     return State(
         now=now,
         organizations=[OrganizationState.of(each) for each in organizations],
         versions=[
             VersionState.of(version, now, behaviour)
-            for shelf in shelves
-            for version in (shelf if newest is None else shelf.newest(newest))
+            for registry in registries
+            for version in (registry if newest is None else registry.newest(newest))
         ],
         endpoints=[
             EndpointState.of(endpoint, now, behaviour)

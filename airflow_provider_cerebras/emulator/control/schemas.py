@@ -149,7 +149,7 @@ class OrganizationState(Shown):
         """An organization, as an answer."""
         return cls(
             name=organization.name,
-            model_architectures=list(organization.shelves),
+            model_architectures=list(organization.registries),
             endpoints=list(organization.endpoints),
             management_keys=len(organization.keys["management"]),
             inference_keys=len(organization.keys["inference"]),

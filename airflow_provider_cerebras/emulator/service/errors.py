@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):
+class ServiceError(Exception):
     """A request that the service does not follow; its text is for the caller.
 
     :param param: Name of the request's parameter at fault, if it is one.
@@ -14,36 +14,36 @@ class Refusal(Exception):
         self.param = param
 
 
-class NotFound(Refusal):
+class NotFound(ServiceError):
     """What was asked for does not exist."""
 
 
-class ForeignOrganization(Refusal):
+class ForeignOrganization(ServiceError):
     """The key is not one of the organization that was named."""
 
     def __init__(self, org_name: str) -> None:
         super().__init__(f"This management key has no access to organization {org_name}.", param="org_name")
 
 
-class NotDeployable(Refusal):
+class NotDeployable(ServiceError):
     """The version cannot be deployed on this endpoint, or not yet."""
 
 
-class AliasTaken(Refusal):
+class AliasTaken(ServiceError):
     """Another version of the same architecture holds the alias."""
 
 
-class VersionInUse(Refusal):
+class VersionInUse(ServiceError):
     """The version serves, or is about to."""
 
 
-class RolloutUnderWay(Refusal):
+class RolloutUnderWay(ServiceError):
     """The endpoint is configured to take one deployment at a time."""
 
 
-class NothingServes(Refusal):
+class NothingServes(ServiceError):
     """No deployment on the endpoint is complete."""
 
 
-class AlreadyThere(Refusal):
+class AlreadyThere(ServiceError):
     """The control plane was asked to add what is there, but otherwise."""

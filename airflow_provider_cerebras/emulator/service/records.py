@@ -1,4 +1,4 @@
-"""How what the service has becomes documents that are kept, and how it comes back from them."""
+"""How what the service has becomes records that are kept, and how it comes back from them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cerebras.emulator.service.clock import Anchor
-from airflow_provider_cerebras.emulator.service.resources import Deployment, Endpoint, ModelVersion, Schedule, Shelf
-from airflow_provider_cerebras.emulator.service.store import Document
+from airflow_provider_cerebras.emulator.service.resources import (
+    Deployment,
+    Endpoint,
+    ModelVersion,
+    Schedule,
+    VersionRegistry,
+)
+from airflow_provider_cerebras.emulator.service.store import Record
 from airflow_provider_cerebras.emulator.service.weights import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_cerebras.emulator.service.state import KeyKind
-CLOCK, ORGANIZATION, SHELF, VERSION, WEIGHTS, ENDPOINT, DEPLOYMENT = (
+CLOCK, ORGANIZATION, REGISTRY, VERSION, WEIGHTS, ENDPOINT, DEPLOYMENT = (
     "clock",
     "organization",
-    "shelf",
+    "shelf",  # as state files have it since the first release
     "version",
     "weights",
     "endpoint",
@@ -26,39 +32,39 @@ CLOCK, ORGANIZATION, SHELF, VERSION, WEIGHTS, ENDPOINT, DEPLOYMENT = (
 )
 
 
-def of_clock(anchor: Anchor) -> Document:
+def of_clock(anchor: Anchor) -> Record:
     """The clock, to go on from."""
-    return Document(CLOCK, "", asdict(anchor))
+    return Record(CLOCK, "", asdict(anchor))
 
 
-def clock(document: Document) -> Anchor:
+def clock(record: Record) -> Anchor:
     """The clock as it was."""
-    return Anchor(**_body(document))
+    return Anchor(**_body(record))
 
 
-def of_organization(name: str, keys: Mapping[KeyKind, Sequence[str]]) -> Document:
+def of_organization(name: str, keys: Mapping[KeyKind, Sequence[str]]) -> Record:
     """An organization with its keys, but for its architectures and endpoints."""
-    return Document(ORGANIZATION, name, {"keys": {kind: list(those) for kind, those in keys.items()}})
+    return Record(ORGANIZATION, name, {"keys": {kind: list(those) for kind, those in keys.items()}})
 
 
-def keys(document: Document) -> dict[KeyKind, tuple[str, ...]]:
+def keys(record: Record) -> dict[KeyKind, tuple[str, ...]]:
     """An organization's keys."""
-    kept = _body(document)["keys"]
+    kept = _body(record)["keys"]
     return {"management": tuple(kept["management"]), "inference": tuple(kept["inference"])}
 
 
-def of_shelf(shelf: Shelf, next_number: int) -> Document:
+def of_registry(registry: VersionRegistry, next_number: int) -> Record:
     """The number that an architecture's next version gets."""
-    body = {"org_name": shelf.org_name, "model_arch_id": shelf.model_arch_id, "next_number": next_number}
-    return Document(SHELF, f"{shelf.org_name}/{shelf.model_arch_id}", body)
+    body = {"org_name": registry.org_name, "model_arch_id": registry.model_arch_id, "next_number": next_number}
+    return Record(REGISTRY, f"{registry.org_name}/{registry.model_arch_id}", body)
 
 
-def shelf(document: Document) -> Shelf:
+def registry(record: Record) -> VersionRegistry:
     """An architecture's versions, of which there are none yet."""
-    return Shelf(**_body(document))
+    return VersionRegistry(**_body(record))
 
 
-def of_version(version: ModelVersion, **changes: Any) -> Document:
+def of_version(version: ModelVersion, **changes: Any) -> Record:
     """A version, but for the digest of its weights.
 
     :param changes: Fields that are about to change.
@@ -68,32 +74,32 @@ def of_version(version: ModelVersion, **changes: Any) -> Document:
         "uid", "planned_failure", "deleted",
     )  # fmt: skip
     body = {name: getattr(version, name) for name in fields} | changes
-    return Document(VERSION, version.uid, {**body, "sync": asdict(version.sync)})
+    return Record(VERSION, version.uid, {**body, "sync": asdict(version.sync)})
 
 
-def version(document: Document, weights: Future[str]) -> ModelVersion:
+def version(record: Record, weights: Future[str]) -> ModelVersion:
     """A version as it was.
 
     :param weights: The result of reading its weights.
     """
-    body = _body(document)
+    body = _body(record)
     return ModelVersion(
         **{**body, "aliases": tuple(body["aliases"]), "sync": Schedule(**body["sync"])}, weights=weights
     )
 
 
-def of_weights(uid: str, weights: Future[str]) -> Document:
+def of_weights(uid: str, weights: Future[str]) -> Record:
     """What reading a version's weights came to, which is known by now.
 
     :param uid: The version's.
     """
     error = weights.exception()
-    return Document(WEIGHTS, uid, {"error": str(error)} if error else {"digest": weights.result()})
+    return Record(WEIGHTS, uid, {"error": str(error)} if error else {"digest": weights.result()})
 
 
-def weights(document: Document) -> Future[str]:
+def weights(record: Record) -> Future[str]:
     """What reading a version's weights came to."""
-    body = _body(document)
+    body = _body(record)
     future: Future[str] = Future()
     if "error" in body:
         future.set_exception(WeightsError(body["error"]))
@@ -102,21 +108,21 @@ def weights(document: Document) -> Future[str]:
     return future
 
 
-def of_endpoint(endpoint: Endpoint, **changes: Any) -> Document:
+def of_endpoint(endpoint: Endpoint, **changes: Any) -> Record:
     """An endpoint, but for its deployments.
 
     :param changes: Fields that are about to change.
     """
     fields = ("endpoint_id", "org_name", "model_arch_id", "created", "changed")
-    return Document(ENDPOINT, endpoint.endpoint_id, {name: getattr(endpoint, name) for name in fields} | changes)
+    return Record(ENDPOINT, endpoint.endpoint_id, {name: getattr(endpoint, name) for name in fields} | changes)
 
 
-def endpoint(document: Document) -> Endpoint:
+def endpoint(record: Record) -> Endpoint:
     """An endpoint, on which there are no deployments yet."""
-    return Endpoint(**_body(document))
+    return Endpoint(**_body(record))
 
 
-def of_deployment(deployment: Deployment) -> Document:
+def of_deployment(deployment: Deployment) -> Record:
     """A deployment, with the names of its endpoint and its version."""
     body = {
         "endpoint": deployment.endpoint.endpoint_id,
@@ -125,20 +131,18 @@ def of_deployment(deployment: Deployment) -> Document:
         "rollout": asdict(deployment.rollout),
         "planned_failure": deployment.planned_failure,
     }
-    return Document(DEPLOYMENT, deployment.deployment_id, body)
+    return Record(DEPLOYMENT, deployment.deployment_id, body)
 
 
-def deployment(
-    document: Document, endpoints: Mapping[str, Endpoint], versions: Mapping[str, ModelVersion]
-) -> Deployment:
+def deployment(record: Record, endpoints: Mapping[str, Endpoint], versions: Mapping[str, ModelVersion]) -> Deployment:
     """A deployment as it was.
 
     :param endpoints: By their ids.
     :param versions: By their ``uid``.
     """
-    body = _body(document)
+    body = _body(record)
     return Deployment(
-        deployment_id=document.key,
+        deployment_id=record.key,
         endpoint=endpoints[body["endpoint"]],
         version=versions[body["version"]],
         created=body["created"],
@@ -147,10 +151,10 @@ def deployment(
     )
 
 
-def gone(document: Document) -> Document:
+def gone(record: Record) -> Record:
     """That something is not to be kept any more."""
-    return Document(document.kind, document.key, None)
+    return Record(record.kind, record.key, None)
 
 
-def _body(document: Document) -> dict[str, Any]:
-    return document.body or {}
+def _body(record: Record) -> dict[str, Any]:
+    return record.body or {}

@@ -128,7 +128,7 @@ class ModelVersion:
         return f"{fingerprint}-{self.fingerprint_suffix}" if self.fingerprint_suffix else fingerprint
 
 
-class Shelf:
+class VersionRegistry:
     """The versions of one architecture in one organization, oldest first, to be found by number and by alias."""
 
     def __init__(self, org_name: str, model_arch_id: str, *, next_number: int = 1) -> None:

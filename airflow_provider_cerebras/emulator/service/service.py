@@ -25,10 +25,10 @@ from airflow_provider_cerebras.emulator.service.resources import (
     ModelVersion,
     Phase,
     Schedule,
-    Shelf,
+    VersionRegistry,
 )
 from airflow_provider_cerebras.emulator.service.state import Key, Organization, keep_weights, take_up
-from airflow_provider_cerebras.emulator.service.store import Document, Nowhere
+from airflow_provider_cerebras.emulator.service.store import Nowhere, Record
 from airflow_provider_cerebras.emulator.service.weights import Pace
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Service:
         self._clock = clock
         self._read_weights = read_weights
         self._store = store or Nowhere()
-        holdings = take_up(self._store, read_weights)
-        self._organizations, self._endpoints, self._keys = holdings.organizations, holdings.endpoints, holdings.keys
+        state = take_up(self._store, read_weights)
+        self._organizations, self._endpoints, self._keys = state.organizations, state.endpoints, state.keys
 
     def now(self) -> float:
         """The service's time in Unix seconds."""
@@ -130,15 +130,15 @@ class Service:
     def add_architecture(self, org_name: str, model_arch_id: str) -> None:
         """One architecture more for an organization; none is there twice."""
         organization = self.organization(org_name)
-        if model_arch_id not in organization.shelves:
-            shelf = Shelf(org_name, model_arch_id)
-            self._store.write(records.of_shelf(shelf, shelf.next_number))
-            organization.shelves[model_arch_id] = shelf
+        if model_arch_id not in organization.registries:
+            registry = VersionRegistry(org_name, model_arch_id)
+            self._store.write(records.of_registry(registry, registry.next_number))
+            organization.registries[model_arch_id] = registry
 
     def add_endpoint(self, org_name: str, endpoint_id: str, model_arch_id: str) -> Endpoint:
         """One endpoint more for an organization; none is there twice."""
         organization = self.organization(org_name)
-        if model_arch_id not in organization.shelves:
+        if model_arch_id not in organization.registries:
             raise NotFound(f"Organization {org_name} has no model architecture {model_arch_id}.", param="model_arch_id")
         self._check_same(endpoint_id, org_name, model_arch_id)
         if endpoint_id in self._endpoints:
@@ -159,18 +159,18 @@ class Service:
 
     def model_architectures(self, org_name: str) -> list[str]:
         """The architectures of an organization."""
-        return list(self.organization(org_name).shelves)
+        return list(self.organization(org_name).registries)
 
     def model_versions(self, org_name: str, model_arch_id: str) -> list[ModelVersion]:
         """The versions of an architecture, oldest first."""
-        return list(self._shelf(org_name, model_arch_id))
+        return list(self._registry(org_name, model_arch_id))
 
     def model_version(self, org_name: str, model_arch_id: str, version_id: str) -> ModelVersion:
         """One version.
 
         :param version_id: Its number or one of its aliases.
         """
-        version = self._shelf(org_name, model_arch_id).find(version_id)
+        version = self._registry(org_name, model_arch_id).find(version_id)
         if version is None:
             name = f"orgs/{org_name}/models/{model_arch_id}/versions/{version_id}"
             raise NotFound(f"Model version {name} does not exist.", param="version_id")
@@ -187,15 +187,15 @@ class Service:
         planned_failure: str | None = None,
     ) -> ModelVersion:
         """Make a version and start its sync."""
-        shelf = self._shelf(org_name, model_arch_id)
-        _check_aliases_free(shelf, version_aliases, holder=None)
+        registry = self._registry(org_name, model_arch_id)
+        _check_aliases_free(registry, version_aliases, holder=None)
         now = self.now()
         when = self.behaviour.weights_read
         pace = None if when == "at-upload" else Pace(at_end=when == "at-end")
         version = ModelVersion(
             org_name=org_name,
             model_arch_id=model_arch_id,
-            number=shelf.next_number,
+            number=registry.next_number,
             weight_uri=weight_uri,
             aliases=tuple(dict.fromkeys(version_aliases)),
             fingerprint_suffix=fingerprint_suffix,
@@ -206,8 +206,8 @@ class Service:
             planned_failure=planned_failure,
             pace=pace,
         )
-        self._store.write(records.of_version(version), records.of_shelf(shelf, version.number + 1))
-        shelf.add(version)
+        self._store.write(records.of_version(version), records.of_registry(registry, version.number + 1))
+        registry.add(version)
         keep_weights(self._store, version)
         return version
 
@@ -216,11 +216,11 @@ class Service:
     ) -> ModelVersion:
         """Give a version these aliases and no others."""
         version = self.model_version(org_name, model_arch_id, version_id)
-        shelf = self._shelf(org_name, model_arch_id)
-        _check_aliases_free(shelf, version_aliases, holder=version)
+        registry = self._registry(org_name, model_arch_id)
+        _check_aliases_free(registry, version_aliases, holder=version)
         aliases = tuple(dict.fromkeys(version_aliases))
         self._store.write(records.of_version(version, aliases=aliases))
-        shelf.set_aliases(version, aliases)
+        registry.set_aliases(version, aliases)
         return version
 
     def delete_model_version(self, org_name: str, model_arch_id: str, version_id: str) -> ModelVersion:
@@ -239,14 +239,14 @@ class Service:
         if in_use:
             changes.append(records.of_version(version, deleted=True))
         else:
-            changes += [Document(kind, version.uid, None) for kind in (records.VERSION, records.WEIGHTS)]
+            changes += [Record(kind, version.uid, None) for kind in (records.VERSION, records.WEIGHTS)]
         self._store.write(*changes)
         for deployment in bygone:
             deployment.endpoint.changed = changed[deployment.endpoint.endpoint_id]
             deployment.endpoint.deployments.remove(deployment)
         version.deployments = in_use
         version.deleted = True
-        self._shelf(org_name, model_arch_id).remove(version)
+        self._registry(org_name, model_arch_id).remove(version)
         return version
 
     def endpoints(self, org_name: str) -> list[Endpoint]:
@@ -309,11 +309,11 @@ class Service:
             raise NothingServes(f"No deployment on endpoint {endpoint_id} is complete, so nothing serves there.")
         return deployment.version
 
-    def _shelf(self, org_name: str, model_arch_id: str) -> Shelf:
-        shelf = self.organization(org_name).shelves.get(model_arch_id)
-        if shelf is None:
+    def _registry(self, org_name: str, model_arch_id: str) -> VersionRegistry:
+        registry = self.organization(org_name).registries.get(model_arch_id)
+        if registry is None:
             raise NotFound(f"Organization {org_name} has no model architecture {model_arch_id}.", param="model_arch_id")
-        return shelf
+        return registry
 
     def _deployable(self, endpoint: Endpoint, model: str) -> ModelVersion:
         _, org_name, _, model_arch_id, _, version_id = model.split("/")
@@ -367,9 +367,9 @@ class Service:
                 )
 
 
-def _check_aliases_free(shelf: Shelf, aliases: Sequence[str], *, holder: ModelVersion | None) -> None:
+def _check_aliases_free(registry: VersionRegistry, aliases: Sequence[str], *, holder: ModelVersion | None) -> None:
     for alias in aliases:
-        if (version := shelf.find(alias)) is not None and version is not holder:
+        if (version := registry.find(alias)) is not None and version is not holder:
             raise AliasTaken(
                 f"Alias {alias} is in use by model version {version.name}; remove it there first.",
                 param="version_aliases",

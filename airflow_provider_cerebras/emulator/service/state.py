@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from airflow_provider_cerebras.emulator.service.resources import Endpoint, ModelVersion, Shelf
+    from airflow_provider_cerebras.emulator.service.resources import Endpoint, ModelVersion, VersionRegistry
     from airflow_provider_cerebras.emulator.service.store import Store
 
     # Takes the URI and, where it does not begin at once, the pace.
@@ -28,17 +28,17 @@ class Key(NamedTuple):
 
 
 class Organization:
-    """An organization's keys, shelves of versions, and endpoints."""
+    """An organization's keys, version registries, and endpoints."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.keys: dict[KeyKind, tuple[str, ...]] = {"management": (), "inference": ()}
-        self.shelves: dict[str, Shelf] = {}
+        self.registries: dict[str, VersionRegistry] = {}
         self.endpoints: dict[str, Endpoint] = {}
 
 
 @dataclass
-class Holdings:
+class ServiceState:
     """The organizations by their names; beside them all endpoints by their ids, and what each API key opens."""
 
     organizations: dict[str, Organization] = field(default_factory=dict)
@@ -56,42 +56,42 @@ def keep_weights(store: Store, version: ModelVersion) -> None:
     version.weights.add_done_callback(keep)
 
 
-def take_up(store: Store, read_weights: ReadWeights) -> Holdings:
+def take_up(store: Store, read_weights: ReadWeights) -> ServiceState:
     """What is kept in a store.
 
     :param read_weights: Starts to read the weights at an S3 URI; it is asked for those that were not read to their end.
     """
-    holdings = Holdings()
-    for document in store.read(records.ORGANIZATION):
-        organization = holdings.organizations[document.key] = Organization(document.key)
-        organization.keys = records.keys(document)
+    state = ServiceState()
+    for record in store.read(records.ORGANIZATION):
+        organization = state.organizations[record.key] = Organization(record.key)
+        organization.keys = records.keys(record)
         for kind, keys in organization.keys.items():
-            holdings.keys.update(dict.fromkeys(keys, Key(document.key, kind)))
-    for document in store.read(records.SHELF):
-        shelf = records.shelf(document)
-        holdings.organizations[shelf.org_name].shelves[shelf.model_arch_id] = shelf
-    for document in store.read(records.ENDPOINT):
-        endpoint = holdings.endpoints[document.key] = records.endpoint(document)
-        holdings.organizations[endpoint.org_name].endpoints[document.key] = endpoint
+            state.keys.update(dict.fromkeys(keys, Key(record.key, kind)))
+    for record in store.read(records.REGISTRY):
+        registry = records.registry(record)
+        state.organizations[registry.org_name].registries[registry.model_arch_id] = registry
+    for record in store.read(records.ENDPOINT):
+        endpoint = state.endpoints[record.key] = records.endpoint(record)
+        state.organizations[endpoint.org_name].endpoints[record.key] = endpoint
     versions = _versions(store, read_weights)
     for version in versions.values():
         if not version.deleted:
-            holdings.organizations[version.org_name].shelves[version.model_arch_id].add(version)
-    for document in store.read(records.DEPLOYMENT):
-        deployment = records.deployment(document, holdings.endpoints, versions)
+            state.organizations[version.org_name].registries[version.model_arch_id].add(version)
+    for record in store.read(records.DEPLOYMENT):
+        deployment = records.deployment(record, state.endpoints, versions)
         deployment.endpoint.deployments.append(deployment)
         deployment.version.deployments.append(deployment)
-    return holdings
+    return state
 
 
 def _versions(store: Store, read_weights: ReadWeights) -> dict[str, ModelVersion]:
     """All versions that are kept, by their ``uid``."""
-    read = {document.key: records.weights(document) for document in store.read(records.WEIGHTS)}
+    read = {record.key: records.weights(record) for record in store.read(records.WEIGHTS)}
     versions = {}
-    for document in store.read(records.VERSION):
-        weights = read.get(document.key)
-        version = records.version(document, weights or read_weights((document.body or {})["weight_uri"]))
+    for record in store.read(records.VERSION):
+        weights = read.get(record.key)
+        version = records.version(record, weights or read_weights((record.body or {})["weight_uri"]))
         if weights is None:
             keep_weights(store, version)
-        versions[document.key] = version
+        versions[record.key] = version
     return versions

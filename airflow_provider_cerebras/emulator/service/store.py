@@ -21,7 +21,7 @@ APPLICATION_ID = 0x43455245
 """Marks the file as the emulator's in SQLite's header ("CERE")."""
 
 SCHEMA_VERSION = 1
-"""Of the documents as a whole; a file of another one is refused."""
+"""Of the records as a whole; a file of another one is refused."""
 
 
 class StateError(Exception):
@@ -29,7 +29,7 @@ class StateError(Exception):
 
 
 @dataclass(frozen=True)
-class Document:
+class Record:
     """Something that is kept.
 
     :param kind: What it is.
@@ -43,29 +43,29 @@ class Document:
 
 
 class Store(Protocol):
-    """Keeps documents."""
+    """Keeps records."""
 
-    def read(self, kind: str) -> Iterator[Document]:
-        """All documents of a kind, in the order in which they first came."""
+    def read(self, kind: str) -> Iterator[Record]:
+        """All records of a kind, in the order in which they first came."""
 
-    def write(self, *documents: Document) -> None:
-        """Keep documents, all of them or none."""
+    def write(self, *records: Record) -> None:
+        """Keep records, all of them or none."""
 
     def clear(self) -> None:
         """Forget all."""
 
     def close(self) -> None:
-        """Let go of what the documents are kept in."""
+        """Let go of what the records are kept in."""
 
 
 class Nowhere:
     """Keeps nothing."""
 
-    def read(self, kind: str) -> Iterator[Document]:
+    def read(self, kind: str) -> Iterator[Record]:
         """Nothing."""
         return iter(())
 
-    def write(self, *documents: Document) -> None:
+    def write(self, *records: Record) -> None:
         """Do nothing."""
 
     def clear(self) -> None:
@@ -76,7 +76,7 @@ class Nowhere:
 
 
 class StateFile:
-    """Keeps documents in an SQLite file, which no other process can open meanwhile.
+    """Keeps records in an SQLite file, which no other process can open meanwhile.
 
     Its methods may be called on any thread.
 
@@ -124,8 +124,8 @@ class StateFile:
     def _number(self, sql: str) -> int:
         return int(self._database.execute(sql).fetchone()[0])
 
-    def read(self, kind: str) -> Iterator[Document]:
-        """All documents of a kind, in the order in which they first came."""
+    def read(self, kind: str) -> Iterator[Record]:
+        """All records of a kind, in the order in which they first came."""
         try:
             with self._lock:
                 rows = self._database.execute(
@@ -133,20 +133,20 @@ class StateFile:
                 ).fetchall()
         except sqlite3.Error as error:
             raise StateError(_reason(self._path, error)) from error
-        return (Document(kind, key, json.loads(body)) for key, body in rows)
+        return (Record(kind, key, json.loads(body)) for key, body in rows)
 
-    def write(self, *documents: Document) -> None:
-        """Keep documents, all of them or none; nothing after the file was closed.
+    def write(self, *records: Record) -> None:
+        """Keep records, all of them or none; nothing after the file was closed.
 
         Weights may be read to their end only then. They are read again next time.
         """
         with self._lock:
             if self._open:
-                self._write(documents)
+                self._write(records)
 
-    def _write(self, documents: Sequence[Document]) -> None:
+    def _write(self, records: Sequence[Record]) -> None:
         with self._transaction():
-            for each in documents:
+            for each in records:
                 if each.body is None:
                     self._database.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (each.kind, each.key))
                 else:

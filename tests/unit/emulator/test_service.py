@@ -17,7 +17,7 @@ from airflow_provider_cerebras.emulator.service.errors import (
     RolloutUnderWay,
     VersionInUse,
 )
-from airflow_provider_cerebras.emulator.service.resources import Phase, Schedule, Shelf
+from airflow_provider_cerebras.emulator.service.resources import Phase, Schedule, VersionRegistry
 from airflow_provider_cerebras.emulator.service.service import Service
 from airflow_provider_cerebras.emulator.service.weights import digest_of_uri
 from airflow_provider_cerebras.emulator.settings import Settings
@@ -415,10 +415,10 @@ def test_one_version_is_found_without_a_look_at_the_others(
         upload(service, [f"run-{number}"])
     advance(10)
 
-    def looks(shelf: Shelf) -> Iterator[ModelVersion]:
+    def looks(registry: VersionRegistry) -> Iterator[ModelVersion]:
         raise AssertionError("looks at all versions")
 
-    monkeypatch.setattr(Shelf, "__iter__", looks)
+    monkeypatch.setattr(VersionRegistry, "__iter__", looks)
     assert service.model_version(ORG, ARCH, "run-77").number == 78
     assert upload(service, ["new"]).number == 101
     service.update_model_version_aliases(ORG, ARCH, "run-77", ["renamed"])

@@ -21,11 +21,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from airflow_provider_cerebras.emulator.app import create_app
 from airflow_provider_cerebras.emulator.cli import main
-from airflow_provider_cerebras.emulator.service.errors import Refusal
+from airflow_provider_cerebras.emulator.service.errors import ServiceError
 from airflow_provider_cerebras.emulator.service.organizations import OrganizationConfig
 from airflow_provider_cerebras.emulator.service.resources import Phase
 from airflow_provider_cerebras.emulator.service.service import Service
-from airflow_provider_cerebras.emulator.service.store import Document, StateError, StateFile
+from airflow_provider_cerebras.emulator.service.store import Record, StateError, StateFile
 from airflow_provider_cerebras.emulator.service.weights import WeightsError, digest_of_uri
 from airflow_provider_cerebras.emulator.settings import Behaviour, Settings
 
@@ -77,8 +77,8 @@ def picture(service: Service) -> dict[str, Any]:
         "versions": [
             (v.name, v.weight_uri, v.aliases, v.fingerprint_suffix, v.created, v.sync, v.phase(now), v.failure())
             for organization in service.organizations()
-            for shelf in organization.shelves.values()
-            for v in shelf
+            for registry in organization.registries.values()
+            for v in registry
         ],
         "endpoints": [
             (
@@ -277,7 +277,7 @@ def test_two_emulators_do_not_share_a_file(path: Path, capsys: pytest.CaptureFix
     with closing(StateFile(path)) as store:
         with pytest.raises(StateError, match=r"state.db is in use by another emulator"):
             StateFile(path)
-        store.write(Document("kind", "key", {"it": "goes on"}))
+        store.write(Record("kind", "key", {"it": "goes on"}))
     with closing(StateFile(path)) as store:
         assert [each.body for each in store.read("kind")] == [{"it": "goes on"}]
 
@@ -325,9 +325,9 @@ def test_a_file_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 def test_changes_are_kept_together_or_not_at_all(path: Path) -> None:
     with closing(StateFile(path)) as store:
         with pytest.raises(TypeError):
-            store.write(Document("kind", "a", {}), Document("kind", "b", {"not": object()}))
+            store.write(Record("kind", "a", {}), Record("kind", "b", {"not": object()}))
         assert list(store.read("kind")) == []
-        store.write(Document("kind", "a", {}))
+        store.write(Record("kind", "a", {}))
     with closing(StateFile(path)) as store:
         assert [each.key for each in store.read("kind")] == ["a"]
 
@@ -338,10 +338,10 @@ def test_a_change_that_could_not_be_kept_does_not_come_into_force(
     class Full(StateFile):
         full = False
 
-        def write(self, *documents: Document) -> None:
+        def write(self, *records: Record) -> None:
             if self.full:
                 raise sqlite3.OperationalError("database or disk is full")
-            super().write(*documents)
+            super().write(*records)
 
     with closing(Full(path)) as store:
         service = Service(Behaviour(sync_seconds=0), clock, digest_of_uri, store)
@@ -409,8 +409,8 @@ class Restarts(RuleBasedStateMachine):
         for service in self.services.values():
             try:
                 outcomes.append(action(service))
-            except Refusal as refusal:
-                outcomes.append(str(refusal))
+            except ServiceError as error:
+                outcomes.append(str(error))
         assert outcomes[0] == outcomes[1]
         return outcomes[0]
 
@@ -455,23 +455,23 @@ class Restarts(RuleBasedStateMachine):
 
 
 class _Dictionary:
-    """Keeps documents as the file does, in less time."""
+    """Keeps records as the file does, in less time."""
 
     def __init__(self) -> None:
-        self.documents: dict[tuple[str, str], Document] = {}
+        self.records: dict[tuple[str, str], Record] = {}
 
-    def read(self, kind: str) -> Iterator[Document]:
-        return iter([each for each in self.documents.values() if each.kind == kind])
+    def read(self, kind: str) -> Iterator[Record]:
+        return iter([each for each in self.records.values() if each.kind == kind])
 
-    def write(self, *documents: Document) -> None:
-        for each in documents:
+    def write(self, *records: Record) -> None:
+        for each in records:
             if each.body is None:
-                self.documents.pop((each.kind, each.key), None)
+                self.records.pop((each.kind, each.key), None)
             else:
-                self.documents[each.kind, each.key] = each
+                self.records[each.kind, each.key] = each
 
     def clear(self) -> None:
-        self.documents.clear()
+        self.records.clear()
 
     def close(self) -> None:
         pass
