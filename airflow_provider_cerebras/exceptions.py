@@ -66,7 +66,7 @@ class DeploymentLost(AirflowFailException):
 
 
 class RollbackRefused(AirflowFailException):
-    """Somebody else has deployed since, or it is not known whether; nothing was changed."""
+    """Another client has deployed since, or it is not known whether; nothing was changed."""
 
 
 class NothingToRollBackTo(AirflowFailException):

@@ -102,7 +102,7 @@ def cerebras_release(
     """Check the weights → upload → wait → (approve) → deploy → wait → verify → (evaluate) → (promote) → conclude.
 
     The group succeeds if everything did. If the rollout, the verification or the evaluation fails, what served before
-    is deployed again. It is not deployed over what somebody else has deployed meanwhile, and not because a check could
+    is deployed again. It is not deployed over what another client has deployed meanwhile, and not because a check could
     not be carried out. ``conclude`` runs whatever happened: it returns the record of the release and fails with one
     sentence that says what failed, what serves and what to do. What the tasks need is checked before the first change.
     Waits are deferred unless told otherwise.

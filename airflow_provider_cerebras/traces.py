@@ -24,7 +24,7 @@ def set_attributes(**values: object) -> None:
 
     :param values: values by the keys of :data:`ATTRIBUTES`; other keys, and what is no string, are left out.
     """
-    # A span can only be there if somebody has imported this.
+    # A span can only be there if the process has imported this.
     trace = sys.modules.get("opentelemetry.trace")
     current = getattr(trace, "get_current_span", None)
     if current is None or not (span := current()).is_recording():

@@ -1,8 +1,8 @@
 """Every hour: say which endpoints serve something else than they are to, and deploy it only if a parameter says so.
 
 As it stands, a run deploys nothing: the report is in the log of `plan`, and in its XCom. Trigger the DAG with the
-parameter `reconcile` set, or make True its default, and what is missing is deployed. An endpoint on which somebody
-else's rollout is under way is reported and left to them.
+parameter `reconcile` set, or make True its default, and what is missing is deployed. An endpoint on which a
+rollout of another client is under way is reported and not changed.
 
 `max_active_runs=1` lets one run reconcile at a time: the next one sees what this one has begun.
 """

@@ -122,7 +122,7 @@ def _overwrite(stack: LocalStack, run: DagRun, say: Progress) -> None:
         aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
         region_name=AWS["AWS_DEFAULT_REGION"],
     )
-    s3.put_object(Bucket=bucket, Key=f"{path}/model.safetensors", Body=b"somebody else's weights")
+    s3.put_object(Bucket=bucket, Key=f"{path}/model.safetensors", Body=b"another client's weights")
 
 
 def follow(

@@ -52,7 +52,7 @@ class Processes:
 
     def __enter__(self) -> Self:
         if sys.platform == "linux":
-            # Orphans become our children, so that it is us who bury them: in a container nobody else may do it.
+            # Orphans become our children, so that it is us who bury them: in a container no other process may do it.
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._logs.mkdir(parents=True)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,9 +1,9 @@
 """Requests and answers of the API as pydantic models.
 
 The API is in Private Preview: an answer may gain fields, leave out or null optional ones, use status words that
-nobody has seen, and give a field another type than documented. All of that is read without complaint; only what nothing
-can be done without is required. A field that is absent, null or of another type is None, which says *unknown* and never
-*empty*. A wait can go on with that; code that deletes or overwrites reads by :mod:`.evidence`, which raises.
+are not documented, and give a field another type than documented. All of that is read; only what the
+calls cannot do without is required. A field that is absent, null or of another type is None, which says *unknown* and
+never *empty*. A wait can go on with that; code that deletes or overwrites reads by :mod:`.evidence`, which raises.
 Source: the examples and schemas of each operation's page; see :mod:`.operations` for which belongs to which.
 """
 
@@ -106,7 +106,7 @@ def _rows_by(key: str, listed: object) -> dict[str | None, Any]:
 
 
 class Listing(_Model):
-    """An answer with many rows, of which only those that somebody asks for become models.
+    """An answer with many rows, of which only those that are asked for become models.
 
     :param rows: each by what names it; by None, one that does not say which it is.
     """

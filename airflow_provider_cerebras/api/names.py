@@ -92,6 +92,17 @@ def validate_weight_uri(weight_uri: object, argument: str = "weight_uri") -> str
     return f"s3://{bucket}/{key}"
 
 
+def split_weight_uri(weight_uri: object, argument: str = "weight_uri") -> tuple[str, str]:
+    """Return the bucket of a weight URI, and the key in it without slashes at its end.
+
+    :param weight_uri: where the weights are.
+    :param argument: the name of the argument that it came in, for the message.
+    :raises InvalidValue: as :func:`validate_weight_uri` does.
+    """
+    bucket, _, key = validate_weight_uri(weight_uri, argument).removeprefix("s3://").partition("/")
+    return bucket, key.rstrip("/")
+
+
 def _problem_of_location(bucket: str, key: str) -> str | None:
     if "{{" in key or "{%" in key or "{" in bucket:
         return "holds a template that was not rendered"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEFAULT_BASE_URL = "https://api.cerebras.ai"
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that each phase of a request may take."""
+DEFAULT_MAX_RETRIES = 5
 MAX_TIMEOUT = 86400.0
 # A request connects, writes, and waits for a connection and for a response; each alone may take the whole timeout.
 _TIMEOUTS_PER_REQUEST = 4
@@ -38,6 +41,14 @@ _MAX_PORT = 65535
 
 class EnvironmentUnusable(ValueError):
     """An environment variable says something that cannot be used; the message begins with its name."""
+
+
+def user_agent_of(*products: str) -> str:
+    """Return the ``User-Agent`` of this package's requests.
+
+    :param products: what else takes part, each as ``name/version``.
+    """
+    return f"airflow-provider-cerebras/{__version__} ({'; '.join([*products, f'python/{platform.python_version()}'])})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +73,11 @@ class ClientSettings:
     management_key: str = field(repr=False)
     inference_key: str | None = field(default=None, repr=False)
     base_url: str = DEFAULT_BASE_URL
-    timeout: float = 30.0
-    max_retries: int = 5
+    timeout: float = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
     verify: bool | str = True
     proxy: str | None = field(default=None, repr=False)
-    user_agent: str = f"airflow-provider-cerebras/{__version__} (python/{platform.python_version()})"
+    user_agent: str = user_agent_of()
     connection: str | None = None
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """How far a version or a deployment is, read from an answer: the service's open lists of words become four.
 
 Rules: "Did the upload succeed?", "Did the deployment succeed?" and "What serves now?". The lists of words are not
-documented, so a word that nobody has seen means that the work goes on, and only a word of failure means failure.
+documented, so an unknown word means that the work goes on, and only a word of failure means failure.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from airflow_provider_cerebras.api.names import InvalidValue
 from airflow_provider_cerebras.arguments.kinds import takes
 from airflow_provider_cerebras.assets.reporting import leave_error
 from airflow_provider_cerebras.exceptions import InvalidArgument
+from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.traces import set_arguments
 
 if TYPE_CHECKING:
@@ -60,10 +61,16 @@ class DeclaresArguments:
             cls.execute = _reading(own["execute"])  # type: ignore[attr-defined]
 
     def pre_execute(self, context: Any) -> None:
-        """Read the arguments; Airflow calls this before a task begins and before it goes on after a deferral."""
-        super().pre_execute(context)  # type: ignore[misc]
-        with leave_error(self, context):
-            self.read_arguments()
+        """Read the arguments; Airflow calls this before a task begins and before it goes on after a deferral.
+
+        The links are stored here, so that a task has them whatever happens next.
+        """
+        try:
+            super().pre_execute(context)  # type: ignore[misc]
+            with leave_error(self, context):
+                self.read_arguments()
+        finally:
+            persist_links(self, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; Airflow calls this."""

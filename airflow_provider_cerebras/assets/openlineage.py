@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cerebras.api.names import validate_weight_uri
+from airflow_provider_cerebras.api.names import split_weight_uri
 from airflow_provider_cerebras.assets.uris import SCHEME, endpoint_uri, version_uri
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _weights(weight_uri: str) -> list[Dataset]:
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     try:
-        bucket, _, prefix = validate_weight_uri(weight_uri).removeprefix("s3://").partition("/")
+        bucket, prefix = split_weight_uri(weight_uri)
     except ValueError:
         return []  # the service's word, which need not be one
     return [Dataset(namespace=f"s3://{bucket}", name=prefix.strip("/") or "/")]

@@ -68,7 +68,7 @@ class Answer:
     """What a person answered who was asked to approve.
 
     :param option: the answer, such as ``Approve``.
-    :param by: name of the person; None: nobody answered in time, and the default was taken.
+    :param by: name of the person; None: there was no answer in time, and the default was taken.
     :param at: when, as ISO 8601.
     """
 
@@ -173,7 +173,7 @@ class Record:
         if self.outcome is ReleaseOutcome.SKIPPED:
             return f"{release} was skipped; {self.serving()}."
         if self.outcome is ReleaseOutcome.REJECTED:
-            by = (self.approval and self.approval.by) or "nobody, for the time to answer had passed"
+            by = (self.approval and self.approval.by) or "the default, because there was no answer in time"
             begins = f"{release} was rejected by {by}"
         elif self.outcome is ReleaseOutcome.NOT_STARTED:
             begins = f"{release} was not carried out, since a task before it failed"
@@ -211,7 +211,7 @@ class Record:
 
     def to_markdown(self) -> str:
         """Return it for people."""
-        triggered = self.triggered_by or "nobody in person"
+        triggered = self.triggered_by or "Airflow itself"
         answer = self.approval
         rows = {
             "Outcome": self.outcome.value,
@@ -228,7 +228,7 @@ class Record:
             "Rolled back by": self.rollback_deployment_id,
             "Alias": self.alias,
             "Triggered by": f"{triggered} ({self.run_type})" if self.run_type else triggered,
-            "Approval": f"{answer.option} by {answer.by or 'nobody'} ({answer.at})" if answer else None,
+            "Approval": f"{answer.option} by {answer.by or 'default'} ({answer.at})" if answer else None,
             "DAG": self.dag_id,
             "Run": self.run_id,
             "Group": self.group_id if self.map_index < 0 else f"{self.group_id} [{self.map_index}]",

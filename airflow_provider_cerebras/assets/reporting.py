@@ -23,7 +23,7 @@ ERROR_KEY = "cerebras_error"
 
 
 def report(task: object, context: Context, find: Callable[[], Provenance]) -> Provenance | None:
-    """Tell what a task has made to those who want to know. Where nobody does, nothing is asked for.
+    """Tell what a task has made to those who want to know. Where none of them is set up, nothing is asked for.
 
     :param task: the operator or sensor.
     :param context: the task's context.

@@ -80,8 +80,8 @@ class AliasEditor:
         :param add: aliases that it is to have.
         :param remove: aliases to take from it.
         :param settle: whether to return only when the change has stayed in place for a while.
-        :param is_superseded: asked when a change that the service had accepted is no longer in place: whether somebody
-            has undone it on purpose. Then it is not made again.
+        :param is_superseded: asked when a change that the service had accepted is no longer in place: whether another
+            client has undone it on purpose. Then it is not made again.
         :return: the aliases that the version holds.
         :raises BadRequest: if the service refuses the list.
         :raises Conflict: likewise; for example, because another version holds one of them.
@@ -186,7 +186,7 @@ class _Edit:
         if self._writes >= _MAX_WRITES:
             raise AliasesUnsettled(self._not_in_place(held))
         if self.was_accepted:
-            # Somebody has overwritten the change. What was read is old after a pause, so it is read again.
+            # Another client has overwritten the change. What was read is old after a pause, so it is read again.
             self.was_accepted = False
             _pause(self._sleep, self._writes)
             return False

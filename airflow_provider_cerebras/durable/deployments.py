@@ -2,7 +2,7 @@
 
 If the newest deployment of the endpoint is of our version and serves or rolls out, there is nothing to submit. After a
 submission in doubt, an entry of our version that was not there before is ours. A retry replaces only what was there
-before the first attempt: whatever came since is somebody else's, and stays.
+before the first attempt: whatever came since belongs to another client, and stays.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ SETTLING_TIME = 30.0
 MAX_SUBMISSIONS = 3
 """How often one attempt submits, if each time in doubt nothing came to be listed."""
 _SETTLING_INTERVAL = 2.0
+"""Seconds between two polls within the settling time."""
 
 
 class Rollout:
@@ -79,7 +80,7 @@ class Rollout:
         :param model_version: full name of the version, by number.
         :param listed: what was listed just before; None: do not look after a submission in doubt.
         :raises OutcomeUnknown: if the outcome was unknown too often.
-        :raises DeploymentLost: if the outcome is unknown and somebody else has deployed meanwhile.
+        :raises DeploymentLost: if the outcome is unknown and another client has deployed meanwhile.
         """
         unknown = 0
         while True:
@@ -110,15 +111,15 @@ class Rollout:
                 return Submission(answer.name, model_version, answer.response.created if answer.response else None)
 
     def superseded(self, subject: str, by: Deployed, deployments: Sequence[Deployed]) -> DeploymentLost:
-        """Return the error that leaves the endpoint to somebody else.
+        """Return the error that leaves the endpoint to another client.
 
         :param subject: what was superseded.
-        :param by: a deployment of somebody else that came since.
+        :param by: a later deployment of another client.
         :param deployments: all that are listed.
         """
         return DeploymentLost(
-            f"{subject} is not submitted, for somebody else has deployed to endpoint {self.endpoint_id} since this "
-            f"task run began: {by}. {say_what_serves(deployments)} To deploy it all the same, clear the task."
+            f"{subject} is not submitted, because another client has deployed to endpoint {self.endpoint_id} since "
+            f"this task run began: {by}. {say_what_serves(deployments)} To deploy it all the same, clear the task."
         )
 
     def _settle(self, model_version: str, listed: Sequence[Deployed], error: OutcomeUnknown) -> Deployed | None:
@@ -167,7 +168,7 @@ class Deploy:
         """Do it, and return the deployment.
 
         :raises OutcomeUnknown: if the outcome was unknown too often.
-        :raises DeploymentLost: if somebody else has deployed since the first attempt.
+        :raises DeploymentLost: if another client has deployed since the first attempt.
         :raises CerebrasError: if a request failed in another way, or what is deployed cannot be read.
         """
         if not self._durable:

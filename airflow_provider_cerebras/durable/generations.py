@@ -9,7 +9,7 @@ What tells more is
 * the generations of this task run that the service knows, by the aliases of versions.
 
 Where these leave it open whether a task was retried or cleared, it counts as cleared: a second version does less harm
-than stale weights that nobody notices.
+than stale weights that go unnoticed.
 """
 
 from __future__ import annotations

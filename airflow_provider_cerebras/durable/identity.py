@@ -52,12 +52,12 @@ def refuse_reserved(aliases: Iterable[str], argument: str) -> None:
         if _RESERVED.fullmatch(alias):
             raise InvalidArgument(
                 f"{argument}: {alias!r} is reserved. A task run finds its own model version by an alias of this form "
-                "(airflow-<40 hexadecimal digits>-...), so nobody else may set one."
+                "(airflow-<40 hexadecimal digits>-...), so no other alias may have this form."
             )
         if _WEIGHTS.fullmatch(alias):
             raise InvalidArgument(
                 f"{argument}: {alias!r} is reserved. skip_unchanged finds a model version of the same weights by an "
-                "alias of this form (weights-<40 hexadecimal digits>), so nobody else may set one."
+                "alias of this form (weights-<40 hexadecimal digits>), so no other alias may have this form."
             )
 
 

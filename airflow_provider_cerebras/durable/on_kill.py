@@ -48,7 +48,7 @@ class Judgement(Enum):
     """What the state of a task says about a call of ``on_kill``."""
 
     KILLED = "a user has failed or cleared the task"
-    NOT_KILLED = "nobody has failed or cleared it"
+    NOT_KILLED = "it was neither failed nor cleared"
     NOT_YET_KNOWN = "a clear or the end of its wait has made it run again"
 
 
@@ -69,7 +69,7 @@ def judge(state: str | None, *, was_deferred: bool, cleared: bool) -> Judgement:
 def may_delete(claim: str | None, aliases: Sequence[str]) -> bool:
     """Tell whether the attempt that is killed may delete the version.
 
-    :param claim: alias by which it has claimed the version; None: its upload is not durable, so nobody can have
+    :param claim: alias by which it has claimed the version; None: its upload is not durable, so no attempt can have
         adopted the version.
     :param aliases: the aliases that the version holds now.
     """

@@ -1,4 +1,4 @@
-"""A rollback takes back one deployment, and nothing that somebody else has deployed since.
+"""A rollback takes back one deployment, and nothing that another client has deployed since.
 
 What is taken back and what is gone back to are chosen once for each task run: "what served before the newest
 deployment" is another version as soon as the rollback itself is the newest one. The choice is noted as task state, and
@@ -55,7 +55,7 @@ class RolledBack(NamedTuple):
 
 
 class Rollback:
-    """Deploy again what served before a deployment, unless somebody else has deployed since.
+    """Deploy again what served before a deployment, unless another client has deployed since.
 
     :param rollout: how to submit to the endpoint.
     :param taken_back: the deployment to take back; None: the newest one.
@@ -85,7 +85,7 @@ class Rollback:
     def run(self) -> RolledBack:
         """Do it, or change nothing.
 
-        :raises RollbackRefused: if somebody else has deployed since, or it is not known whether.
+        :raises RollbackRefused: if another client has deployed since, or it is not known whether.
         :raises NothingToRollBackTo: if no other version served before.
         :raises UnexpectedResponse: if it is not known what served before.
         :raises CerebrasError: if a request failed.
@@ -119,8 +119,8 @@ class Rollback:
             baseline = baseline_of_rollback(deployments, taken_back)
             if baseline is None:
                 raise self._refusal(
-                    f"deployment {taken_back.deployment_id} is not listed there, so it is not known whether somebody "
-                    "else has deployed since",
+                    f"deployment {taken_back.deployment_id} is not listed there, so it is not known whether another "
+                    "client has deployed since",
                     deployments,
                 )
             return taken_back, baseline
@@ -156,7 +156,7 @@ class Rollback:
     def _choose(self, deployments: Sequence[Deployed], taken_back: Submission, baseline: Baseline) -> Target:
         target = find_target(deployments, taken_back, baseline)
         if target is None:
-            # Somebody else's deployment is the better reason.
+            # The deployment of another client is the better reason.
             self._decide(deployments, Target(""), taken_back, baseline)
             raise self._nothing()
         return target
@@ -173,7 +173,7 @@ class Rollback:
         )
         if decision.superseded_by is not None:
             raise self._refusal(
-                f"deployment {taken_back.deployment_id} is not the newest any more, for somebody else has deployed "
+                f"deployment {taken_back.deployment_id} is no longer the newest, because another client has deployed "
                 f"since: {decision.superseded_by}",
                 deployments,
             )

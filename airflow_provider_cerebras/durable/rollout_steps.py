@@ -1,8 +1,8 @@
 """What an endpoint's list of deployments proves: which one is ours, which came since, and what served before.
 
 Everything here is pure. The list is in no order that can be relied on, so deployments are ordered by when they were
-submitted; of two of the same second nobody knows which is newer. An entry that does not say which deployment it is, of
-which version, or from when, could be any client's: no decision is made then.
+submitted; of two of the same second it is not known which is newer. An entry that does not say which deployment it is,
+of which version, or from when, could be any client's: no decision is made then.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Decision(NamedTuple):
     """What to do about a version that is to serve. Neither adopted nor superseded: submit it.
 
     :param adopted: UUID of the deployment that makes a submission needless.
-    :param superseded_by: a deployment of somebody else that came since; nothing may be submitted.
+    :param superseded_by: a later deployment of another client; nothing may be submitted.
     """
 
     adopted: str | None = None
@@ -149,7 +149,7 @@ def decide(
     submitted: Submission | None = None,
     adopt_older: bool = True,
 ) -> Decision:
-    """Decide whether to submit a version, to adopt a deployment, or to leave the endpoint to somebody else.
+    """Decide whether to submit a version, to adopt a deployment, or to leave the endpoint to another client.
 
     :param deployments: all that are listed.
     :param model_version: full name, by number, of the version that is to serve.

@@ -48,7 +48,7 @@ class TaskState:
         """Return the notes; empty where there are none."""
         notes: JsonValue = None
         if self._store is not None:
-            with _convenience("read"):
+            with _optional_store("read"):
                 notes = self._store.get(self._key)
         if not isinstance(notes, dict) or notes.get("request") != self._fingerprint:
             return {}
@@ -57,12 +57,12 @@ class TaskState:
     def update(self, **notes: str) -> None:
         """Add to the notes."""
         if self._store is not None:
-            with _convenience("written"):
+            with _optional_store("written"):
                 self._store.set(self._key, {**self.read(), **notes, "request": self._fingerprint})
 
 
 @contextmanager
-def _convenience(done: str) -> Iterator[None]:
+def _optional_store(done: str) -> Iterator[None]:
     """Go on without the store; a task must not fail for it that has just made a version."""
     try:
         yield

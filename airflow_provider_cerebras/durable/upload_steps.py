@@ -58,7 +58,7 @@ class UploadRequest(NamedTuple):
         return str(ModelVersionName(self.org_name, self.model_arch_id, version_id))
 
 
-class Seen(NamedTuple):
+class Observed(NamedTuple):
     """What the service shows.
 
     :param mine: the version of this identity, if there is one.
@@ -114,18 +114,18 @@ class Finish(NamedTuple):
 Step = Create | ChangeAliases | MoveAlias | Refuse | Finish
 
 
-def decide(request: UploadRequest, seen: Seen) -> Step:
+def decide(request: UploadRequest, observed: Observed) -> Step:
     """Say what is to be done next.
 
     :param request: what is wanted.
-    :param seen: what is there; ``mine`` has no :func:`mismatch`.
+    :param observed: what is there; ``mine`` has no :func:`mismatch`.
     """
-    mine = seen.mine or seen.same
+    mine = observed.mine or observed.same
     if mine is not None and classify_version(mine).progress is Progress.FAILED:
-        return _after_failure(request, seen, mine)
+        return _after_failure(request, observed, mine)
     left_out: set[str] = set()
     for alias in request.version_aliases:
-        holder = seen.holders.get(alias)
+        holder = observed.holders.get(alias)
         if holder is None or (mine is not None and holder.name == mine.name):
             continue
         generation = _generation(request, holder)
@@ -141,7 +141,7 @@ def decide(request: UploadRequest, seen: Seen) -> Step:
         # has it: that is where it belongs.
         left_out.add(alias)
     # A version of the same weights may be of another task, whose version it stays.
-    own_aliases = () if mine is not None and mine is seen.same else request.own_aliases
+    own_aliases = () if mine is not None and mine is observed.same else request.own_aliases
     wanted = [alias for alias in (*own_aliases, *request.version_aliases) if alias not in left_out]
     if mine is None:
         return Create((*wanted, *filter(None, [request.weights_alias])))
@@ -151,12 +151,12 @@ def decide(request: UploadRequest, seen: Seen) -> Step:
     return Finish(mine)
 
 
-def _after_failure(request: UploadRequest, seen: Seen, failed: ModelVersion) -> Step:
+def _after_failure(request: UploadRequest, observed: Observed, failed: ModelVersion) -> Step:
     """Make room for another version, by taking from the failed one what the other one needs."""
     reason = "it failed to sync and makes room for another"
-    if seen.mine is None:
+    if observed.mine is None:
         return ChangeAliases(failed.name, (), tuple(filter(None, [request.weights_alias])), reason)
-    if seen.just_made or request.identity is None:
+    if observed.just_made or request.identity is None:
         return Finish(failed)
     needed = {*request.version_aliases, request.weights_alias}
     held = known_aliases(failed) or ()
@@ -246,7 +246,7 @@ def is_older(request: UploadRequest, found: ModelVersion) -> bool:
 
 
 def retirement(identity: Identity, found: ModelVersion, reason: str) -> ChangeAliases:
-    """Return the change by which a version stops being what its task run adopts. Its generation can still be seen.
+    """Return the change by which a version stops being what its task run adopts. Its generation can still be observed.
 
     :param identity: the identity that it was made for.
     :param found: the version.

@@ -28,8 +28,8 @@ from airflow_provider_cerebras.durable.upload_steps import (
     Create,
     Finish,
     MoveAlias,
+    Observed,
     Refuse,
-    Seen,
     decide,
     is_noted_version,
     is_older,
@@ -109,21 +109,21 @@ class Upload:
         :raises OutcomeUnknown: if it stayed unknown whether a version was made; a retry of the task goes on from there.
         :raises CerebrasError: if a request failed in another way.
         """
-        seen = self._look()
-        if seen.mine is not None and seen.mine.name != self._made and is_older(self._request, seen.mine):
-            seen = self._retire(seen.mine)
+        observed = self._observe()
+        if observed.mine is not None and observed.mine.name != self._made and is_older(self._request, observed.mine):
+            observed = self._retire(observed.mine)
         self._begin()
-        if seen.mine is not None:
+        if observed.mine is not None:
             self._log.info(
                 "Model version %s is of this task run: %s (%s). An earlier attempt made it.",
-                seen.mine.name,
+                observed.mine.name,
                 self._found_by,
-                classify_version(seen.mine).words,
+                classify_version(observed.mine).words,
             )
         for _ in range(_MAX_STEPS):
-            step = decide(self._request, seen)
+            step = decide(self._request, observed)
             if isinstance(step, Finish):
-                if seen.mine is None:
+                if observed.mine is None:
                     self.is_others = True
                     self._log.info(
                         "The weights are unchanged: model version %s carries the alias %s of their digest (%s).",
@@ -133,19 +133,19 @@ class Upload:
                     )
                 self._finish(step.version)
                 return step.version
-            seen = self._do(step, seen)
+            observed = self._do(step, observed)
         raise AliasesUnsettled(
             f"The aliases of {self._request.name('')} keep changing, so the upload cannot end. Does another task want "
             "the same ones?"
         )
 
-    def _retire(self, older: ModelVersion) -> Seen:
+    def _retire(self, older: ModelVersion) -> Observed:
         """Leave a version alone that carries our alias, though nothing of this task run was made before."""
         if self._request.identity is not None:
             self._older = older.name
             reason = "a DAG run of the same id made it, which was deleted since"
             self._change_aliases(retirement(self._request.identity, older, reason))
-        return self._look()
+        return self._observe()
 
     def _finish(self, version: ModelVersion) -> None:
         self._task_state.update(model_version=version.name)
@@ -157,9 +157,9 @@ class Upload:
             self._log.info("Adopted model version %s; nothing was uploaded again.", version.name)
         MODEL_VERSION.count(how, self._request.model_arch_id)
 
-    def _do(self, step: ChangeAliases | MoveAlias | Create | Refuse, seen: Seen) -> Seen:
+    def _do(self, step: ChangeAliases | MoveAlias | Create | Refuse, observed: Observed) -> Observed:
         if isinstance(step, Create):
-            return self._create(step, seen)
+            return self._create(step, observed)
         if isinstance(step, Refuse):
             raise AliasInUse(_in_use(step))
         self._pause_if_repeated(step)
@@ -170,7 +170,7 @@ class Upload:
                 self._move_alias(step)
         except (BadRequest, Conflict, NotFound) as error:
             self._doubt(error)  # another client took an alias or deleted a version in between; the next look shows it
-        return self._look()
+        return self._observe()
 
     def _change_aliases(self, step: ChangeAliases) -> None:
         if self._get(step.model_version) is None:
@@ -197,7 +197,7 @@ class Upload:
         if done:
             self._sleep(_pause(done))
 
-    def _create(self, step: Create, seen: Seen) -> Seen:
+    def _create(self, step: Create, observed: Observed) -> Observed:
         request = self._request
         call = operations.upload_model_version(
             request.org_name,
@@ -213,26 +213,26 @@ class Upload:
                 raise  # nothing tells whether a version that is found then is ours
             self._in_doubt = True
             self._doubt(error)
-            return self._look()
+            return self._observe()
         except (BadRequest, Conflict) as refusal:
             # It may be that an alias was taken in between, for which the status is not documented. If nothing has
             # changed, it is about something else, or the service does not show yet what an earlier request has made.
-            now_seen = self._look()
-            if decide(self._request, now_seen) != step:
-                return now_seen
+            now_observed = self._observe()
+            if decide(self._request, now_observed) != step:
+                return now_observed
             try:
                 self._wait_for_lag(refusal, step)
             except (BadRequest, Conflict):
                 if request.weights_alias not in step.aliases:
                     raise
                 self._forget_weights_alias(f"perhaps the service refuses it ({refusal})")
-            return self._look()
+            return self._observe()
         self._made = version.name
         self._task_state.update(model_version=version.name)
         # The answer need not repeat the aliases, but it is to a request that set them.
         details = version.details.model_copy(update={"version_aliases": list(step.aliases)})
         made = version.model_copy(update={"response": details})
-        return Seen(made, {**seen.holders, **dict.fromkeys(step.aliases, made)}, just_made=True)
+        return Observed(made, {**observed.holders, **dict.fromkeys(step.aliases, made)}, just_made=True)
 
     def _forget_weights_alias(self, reason: str) -> None:
         """Upload as if no version of the same weights had been asked for."""
@@ -264,7 +264,7 @@ class Upload:
         self._log.warning("%s Checking the service.", error)
         self._sleep(max(_pause(self._doubts), min(error.retry_after or 0.0, MAX_RETRY_AFTER)))
 
-    def _look(self) -> Seen:
+    def _observe(self) -> Observed:
         request = self._request
         mine = self._get(request.name(request.identity.alias)) if request.identity else None
         looks = {alias: self._get(request.name(alias)) for alias in request.version_aliases}
@@ -284,7 +284,7 @@ class Upload:
         if mine is None:
             mine = self._look_by_number()
         same = self._find_same() if mine is None else None
-        return Seen(mine, holders, just_made=mine is not None and mine.name == self._made, same=same)
+        return Observed(mine, holders, just_made=mine is not None and mine.name == self._made, same=same)
 
     def _find_same(self) -> ModelVersion | None:
         """Find the version of the same weights, no matter which task made it."""

@@ -260,7 +260,7 @@ class CerebrasHook(BaseHook):
                 self.org_name, model_arch_id, weight_uri, version_aliases, system_fingerprint_suffix
             )
         )
-        with _convenience():
+        with _optional_lineage():
             collect(self, source=weight_uri, made=version_uri(version.name))
         return version
 
@@ -312,7 +312,7 @@ class CerebrasHook(BaseHook):
         :raises OutcomeUnknown: if it cannot be told whether a rollout was begun.
         """
         deployment = self._client.send(operations.deploy_model(endpoint_id, model_version))
-        with _convenience():
+        with _optional_lineage():
             name = ModelVersionName.parse(model_version)
             if deployment.response is not None and deployment.response.version_id is not None:
                 name = name.with_version_id(str(deployment.response.version_id))
@@ -379,7 +379,7 @@ def _fields_of(connection: Connection) -> ConnectionFields:
 
 
 @contextmanager
-def _convenience() -> Iterator[None]:
+def _optional_lineage() -> Iterator[None]:
     """Go on without lineage; the work is done, and it must not be done again for want of a record of it."""
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -12,15 +11,22 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from airflow import __version__ as airflow_version
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from airflow_provider_cerebras import __version__
 from airflow_provider_cerebras.api._redaction import Secret
 from airflow_provider_cerebras.api.names import shown
-from airflow_provider_cerebras.api.settings import DEFAULT_BASE_URL, ClientSettings, EnvironmentUnusable, url_of
+from airflow_provider_cerebras.api.settings import (
+    DEFAULT_BASE_URL,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
+    ClientSettings,
+    EnvironmentUnusable,
+    url_of,
+    user_agent_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-USER_AGENT = f"airflow-provider-cerebras/{__version__} (airflow/{airflow_version}; python/{platform.python_version()})"
+USER_AGENT = user_agent_of(f"airflow/{airflow_version}")
 
 # As Airflow has it for new connections, but without what means something else in a path: Airflow 3 puts the id of a
 # connection into one as it is. Ids of secrets backends may have folders.
@@ -47,8 +53,8 @@ class _Extra(BaseModel):
 
     org_name: str | None = None
     inference_api_key: Annotated[str | None, Field(repr=False)] = None
-    request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    max_retries: Annotated[int, Field(ge=0)] = 5
+    request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = DEFAULT_TIMEOUT
+    max_retries: Annotated[int, Field(ge=0)] = DEFAULT_MAX_RETRIES
     verify: Annotated[bool | str, BeforeValidator(_boolean_word)] = True
     proxy: Annotated[str | None, Field(repr=False)] = None
 

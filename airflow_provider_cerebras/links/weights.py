@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from airflow_provider_cerebras.api.names import validate_weight_uri
+from airflow_provider_cerebras.api.names import split_weight_uri
 from airflow_provider_cerebras.links.base import CerebrasLink
 
 S3_CONSOLE_URL = "https://console.aws.amazon.com/s3/buckets/"
@@ -20,7 +20,7 @@ class CerebrasWeightsLink(CerebrasLink):
     def url(self, task: Any) -> str:
         """Return the URL of ``task.weight_uri``, or an empty text for what is not of the form ``s3://bucket/prefix``."""
         try:
-            bucket, _, prefix = validate_weight_uri(task.weight_uri).removeprefix("s3://").partition("/")
+            bucket, prefix = split_weight_uri(task.weight_uri)
         except ValueError:
             return ""
         return f"{S3_CONSOLE_URL}{quote(bucket, safe='')}?prefix={quote(prefix.strip('/'), safe='')}/"

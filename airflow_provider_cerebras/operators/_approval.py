@@ -79,7 +79,7 @@ class ApproveRelease(ApprovalOperator):
         """Note who has answered what, for the task that concludes, and go on."""
         with leave_error(self, context):
             if event.get("error_type") == "timeout":
-                raise NotAnswered("Nobody answered in time. Clear the task to ask again.")
+                raise NotAnswered("The approval was not answered in time. Clear the task to ask again.")
             answers, person = event.get("chosen_options") or [], event.get("responded_by_user") or {}
             if answers:
                 at: Any = event.get("responded_at")
@@ -115,4 +115,4 @@ class ApproveRelease(ApprovalOperator):
 
 
 class NotAnswered(AirflowException):
-    """Nobody approved or rejected in time."""
+    """The approval was neither given nor refused in time."""

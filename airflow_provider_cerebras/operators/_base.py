@@ -15,7 +15,6 @@ from airflow_provider_cerebras.assets.openlineage import openlineage_facets
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.exceptions import InvalidArgument, read_event
 from airflow_provider_cerebras.links import CerebrasConsoleLink
-from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.traces import set_attributes
@@ -91,13 +90,6 @@ class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
                 "none. Nothing was changed. For the default, leave it out."
             )
 
-    def pre_execute(self, context: Any) -> None:
-        """Store the links, so that they are there whatever happens next."""
-        try:
-            super().pre_execute(context)
-        finally:
-            persist_links(self, context)
-
     def _arguments_of_hook(self) -> dict[str, Any]:
         return {"cerebras_conn_id": self.cerebras_conn_id, "org_name": self.org_name}
 
@@ -110,7 +102,7 @@ class WaitingOperator(CerebrasOperator):
     :param wait_for_completion: whether to wait. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
         (templated)
-    :param poll_interval: the longest interval between two looks, in seconds. (templated)
+    :param poll_interval: the longest interval between two polls, in seconds. (templated)
     :param timeout: how long to wait, in seconds from the submission. (templated)
     """
 

@@ -1,7 +1,7 @@
 """What has to be deployed so that endpoints serve what they are to serve. Pure.
 
-Nothing is planned over a rollout of somebody else, over one that cannot be read, or once more after a failure: a person
-decides there.
+Nothing is planned over a rollout of another client, over one that cannot be read, or once more after a failure: there a
+person decides.
 """
 
 from __future__ import annotations

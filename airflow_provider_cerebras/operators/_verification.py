@@ -1,7 +1,7 @@
 """Ask an endpoint until it answers as expected, and tell three ends apart.
 
 It answers as expected; it does not; or it could not be asked, because of a key, a limit, the network or a gateway. The
-last says nothing about the version that serves, so nobody may roll back for it.
+last says nothing about the version that serves, so it is no reason to roll back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
     from airflow_provider_cerebras.polling.log import Log
 
-_SETTLING_INTERVAL = 2.0
+_QUESTION_INTERVAL = 2.0
+"""Seconds between two questions."""
 _FIRST_ANSWER = 60.0
 """Seconds that one question may take with all its retries, however short the settling time is."""
 
@@ -133,7 +134,7 @@ class Verification:
 
     def _pause(self, reason: str) -> None:
         self._log.info("Endpoint %s: %s. Asking again.", self._endpoint_id, reason)
-        time.sleep(min(_SETTLING_INTERVAL, self._settle_timeout))
+        time.sleep(min(_QUESTION_INTERVAL, self._settle_timeout))
 
     def _is_refusal(self, error: CerebrasError) -> bool:
         # The version that was just rolled out may not be known yet, so 404 is asked again.

@@ -71,7 +71,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
     :param wait_for_completion: wait until the rollout is complete; default False, and a sensor waits. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
         (templated)
-    :param poll_interval: the longest interval between two looks, in seconds; default 15. (templated)
+    :param poll_interval: the longest interval between two polls, in seconds; default 15. (templated)
     :param timeout: how long to wait, in seconds from the submission; default 7200, two hours. (templated)
     :param rollback_on_failure: whether, if the rollout fails, the version that served before is deployed again and
         waited for; the task fails all the same. Needs ``wait_for_completion``. Default False. (templated)
@@ -118,7 +118,9 @@ class CerebrasDeployModelOperator(RolloutOperator):
     def execute(self, context: Context) -> str:
         """Deploy, or adopt the rollout that an earlier attempt has begun, and wait if asked to."""
         if self.rollback_on_failure and not self.wait_for_completion:
-            raise InvalidArgument("rollback_on_failure: needs wait_for_completion=True, or nobody sees a failure.")
+            raise InvalidArgument(
+                "rollback_on_failure: needs wait_for_completion=True; otherwise the task ends before any failure."
+            )
         self._warn_of_options_without_effect()
         self._begin(context)
         begun = self._task_state(context, key="cerebras_rollback").read()
@@ -220,7 +222,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
     :param wait_for_completion: wait until the rollout is complete; default True. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
         (templated)
-    :param poll_interval: the longest interval between two looks, in seconds; default 15. (templated)
+    :param poll_interval: the longest interval between two polls, in seconds; default 15. (templated)
     :param timeout: how long to wait, in seconds from the submission; default 7200, two hours. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.

@@ -91,7 +91,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :param wait_for_completion: wait until the weights are synced; default False, and a sensor waits. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
         (templated)
-    :param poll_interval: the longest interval between two looks, in seconds; default 30. (templated)
+    :param poll_interval: the longest interval between two polls, in seconds; default 30. (templated)
     :param timeout: how long to wait, in seconds from the submission; default 86400, a day. (templated)
     :param durable: whether a retry adopts what an earlier attempt has made; default True. If False, the upload carries
         no alias of ours, and each attempt makes a version. (templated)
@@ -415,7 +415,7 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
     Returns the full name of the version, with its number. If the version has the alias already, nothing is sent.
 
     The service does not move aliases, so it is taken from its holder first. If it cannot be set then, it is put back.
-    For the time between the two requests, which is logged, nobody holds it. Killed in between, a retry sets it.
+    For the time between the two requests, which is logged, no version holds it. Killed in between, a retry sets it.
 
     Calls ``GET`` and ``PATCH /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 

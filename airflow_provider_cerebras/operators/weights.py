@@ -19,7 +19,6 @@ from airflow_provider_cerebras.arguments.kinds import (
 )
 from airflow_provider_cerebras.exceptions import InvalidArgument, WeightsChanged, WeightsRejected
 from airflow_provider_cerebras.links import CerebrasWeightsLink
-from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.traces import set_attributes
 
 if TYPE_CHECKING:
@@ -88,11 +87,6 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
         self.checks: Sequence[str] | None = checks  # type: ignore[assignment]  # read before execute
         self.sample_values: bool = sample_values  # type: ignore[assignment]  # read before execute
         self.aws_conn_id: str | None = aws_conn_id  # type: ignore[assignment]  # read before execute
-
-    def pre_execute(self, context: Any) -> None:
-        """Store the links, so that they are there whatever happens next."""
-        persist_links(self, context)
-        super().pre_execute(context)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the weights, and return the report."""

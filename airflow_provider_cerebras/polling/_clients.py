@@ -45,7 +45,7 @@ class ClientPool:
         self._check = False
 
     def on_new_waiter(self) -> None:
-        """Note that somebody else begins to wait, perhaps because the connection was corrected."""
+        """Note that another task begins to wait, perhaps because the connection was corrected."""
         if self._lease is not None and self._reconnection.on_new_waiter(time.time()):
             self._check = True
 

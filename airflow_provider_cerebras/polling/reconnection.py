@@ -48,7 +48,7 @@ class Reconnection:
         return (isinstance(error, Unauthorized) or self._failures >= MAX_FAILURES) and self._is_due(now)
 
     def on_new_waiter(self, now: float) -> bool:
-        """Note that somebody else begins to wait, perhaps because the connection was corrected.
+        """Note that another task begins to wait, perhaps because the connection was corrected.
 
         :param now: in Unix seconds.
         :return: whether the connection has to be read again.

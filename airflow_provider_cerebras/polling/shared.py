@@ -242,7 +242,7 @@ class _Poll:
                 await self._newcomer.wait()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        # It ends by being stopped. Should it ever end by a mistake of ours, nobody may wait forever.
+        # It ends by being stopped. Should it ever end by a mistake of ours, no task may wait forever.
         if not task.cancelled() and (error := task.exception()):
             for waiter in self.waiters:
                 if not waiter.ended.done():

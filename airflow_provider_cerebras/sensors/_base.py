@@ -24,7 +24,6 @@ from airflow_provider_cerebras.durable.task_state import TaskState
 from airflow_provider_cerebras.exceptions import WeightsChanged, read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
-from airflow_provider_cerebras.links.base import persist_links
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.traces import set_attributes
@@ -48,7 +47,7 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
         (templated)
-    :param poke_interval: the longest interval between two looks, in seconds; default 60. (templated)
+    :param poke_interval: the longest interval between two polls, in seconds; default 60. (templated)
     :param timeout: how long to wait, in seconds; default: ``[sensors] default_timeout``. (templated)
     :param hook_class: a subclass of :class:`~airflow_provider_cerebras.hooks.cerebras.CerebrasHook` that is used in its
         place, here and on the triggerer, which imports it; default: the class attribute of this name.
@@ -101,13 +100,6 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
     @abstractmethod
     def _made(self, result: str) -> Provenance:
         """Find out what was made by those for whom the sensor has waited."""
-
-    def pre_execute(self, context: Any) -> None:
-        """Store the links, so that they are there whatever happens next."""
-        try:
-            super().pre_execute(context)
-        finally:
-            persist_links(self, context)
 
     def execute(self, context: Context) -> Any:
         """Poll once, then wait in the chosen mode."""

@@ -32,7 +32,7 @@ class WaitTrigger(BaseTrigger):
     """Wait until what a subclass watches has ended.
 
     :param cerebras_conn_id: id of the connection.
-    :param poll_interval: the longest interval between two looks, in seconds.
+    :param poll_interval: the longest interval between two polls, in seconds.
     :param deadline: when to give up, in Unix seconds, so that a restart of the triggerer does not put it off; None:
         never.
     :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.

@@ -21,7 +21,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
 
     :param cerebras_conn_id: id of the connection.
     :param model_version: full name of the version, by number or alias.
-    :param poll_interval: the longest interval between two looks, in seconds.
+    :param poll_interval: the longest interval between two polls, in seconds.
     :param deadline: when to give up, in Unix seconds; None: never.
     :param hook_class: path of a subclass of the hook that is used in its place, ``module:name``; None: the hook itself.
     :param service: fingerprint of the base URL that the worker's connection has; the wait ends if the triggerer's has

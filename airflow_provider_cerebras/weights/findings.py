@@ -1,7 +1,7 @@
 """What a check finds: a level, a code, the object and the tensor it is about, and what to do.
 
 ``KINDS`` holds every code once, with its level, its meaning and its remedy; the table in the documentation is made
-from it. What is certainly broken is an error. What is unusual, or what nobody has documented, is a warning.
+from it. What is certainly broken is an error. What is unusual, or undocumented, is a warning.
 """
 
 from __future__ import annotations

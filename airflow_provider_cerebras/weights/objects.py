@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_cerebras.api.names import validate_weight_uri
+from airflow_provider_cerebras.api.names import split_weight_uri
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,8 +28,7 @@ class Location(NamedTuple):
         :param weight_uri: the URI.
         :raises ValueError: if it has another form.
         """
-        bucket, _, path = validate_weight_uri(weight_uri).removeprefix("s3://").partition("/")
-        return cls(bucket, path.rstrip("/"))
+        return cls(*split_weight_uri(weight_uri))
 
     @property
     def prefix(self) -> str:

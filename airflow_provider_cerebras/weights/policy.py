@@ -183,7 +183,7 @@ def _matches(statement: object, role: Role, action: str, resource: str) -> _Matc
 
 def _principal(statement: dict[str, Any], role: Role) -> _Match:
     if "NotPrincipal" in statement:
-        # It also depends on the account's root and on sessions, which nobody should rest on.
+        # It also depends on the account's root and on sessions, which are not to be relied on.
         return _Match.MAYBE
     principal = statement.get("Principal")
     if isinstance(principal, dict):

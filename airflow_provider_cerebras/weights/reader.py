@@ -136,7 +136,7 @@ class S3Reader:
     def _stored(self, entry: Any, prefix: str) -> StoredObject:
         etag = str(entry.get("ETag") or "").strip('"')
         if not etag:
-            what = "has no ETag in the listing, without which nobody can tell whether it was replaced"
+            what = "has no ETag in the listing, without which it cannot be known whether it was replaced"
             raise WeightsUnreadable(f"s3://{self.location.bucket}/{entry['Key']} {what}.")
         storage_class = entry.get("StorageClass") or "STANDARD"
         written = entry.get("LastModified")

@@ -1,4 +1,4 @@
-"""Delete one version that nobody needs."""
+"""Delete one version that is not in use."""
 
 from __future__ import annotations
 

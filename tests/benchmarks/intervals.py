@@ -100,7 +100,7 @@ def shared_looks(interval: Callable[[float], float], jobs: list[tuple[float, flo
     """Return how many looks at a collection it takes to see the end of all jobs in it, and how late each is.
 
     :param interval: seconds from a look to the next, by the seconds that the last who came has waited.
-    :param jobs: when somebody begins to wait for each and when it ends, in seconds, by the beginning.
+    :param jobs: when a task begins to wait for each and when it ends, in seconds, by the beginning.
     """
     now, count, delays = jobs[0][0], 0, []
     coming, waiting = list(jobs), list[tuple[float, float]]()

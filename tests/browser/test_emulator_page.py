@@ -62,7 +62,7 @@ class Page:
         return [str(cell.text) for cell in self.browser.find_elements(By.XPATH, path)]
 
     def get(self, path: str, **params: str) -> None:
-        """A request of somebody without a key."""
+        """A request without a key."""
         httpx.get(f"{self.emulator.base_url}{path}", params=params or None)
 
 

@@ -259,7 +259,7 @@ class Service:
 
     @staticmethod
     def new_alias() -> str:
-        """An alias that nobody has."""
+        """An alias that no version has."""
         return f"conformance-{uuid.uuid4().hex}"
 
     def clean_up(self) -> list[str]:

@@ -101,7 +101,7 @@ class Drill:
 
         :param tries: how many attempts it must have made at least. On a busy machine Airflow may make one more: it
             calls a task failed whose deferral is over before its executor has told of it.
-        :param has_orphan: whether there is a process that nobody listens to any more; what it ends with is its own.
+        :param has_orphan: whether there is a process that Airflow no longer waits for; what it ends with is its own.
         """
         self.wait_for_end()
         task = self.stack.look(self.name)
@@ -260,7 +260,7 @@ def clear_while_deferred(drill: Drill) -> None:
 
 
 def evict(drill: Drill) -> None:
-    """The supervisor gets a SIGTERM while the task waits, as at a pod's eviction: nobody has ended the task.
+    """The supervisor gets a SIGTERM while the task waits, as at a pod's eviction: no user has ended the task.
 
     Airflow calls on_kill. Whether it ends the attempt then, or lets it go on, differs from run to run.
     """
@@ -280,7 +280,7 @@ def evict(drill: Drill) -> None:
 
 
 def time_out(drill: Drill) -> None:
-    """The task waits for longer than its ``execution_timeout``: Airflow calls on_kill, though nobody has ended it."""
+    """The task waits for longer than its ``execution_timeout``: Airflow calls on_kill, though no user has ended it."""
     fault = drill.emulator.add_fault("get_model_version", skip=1, hold=True)
     drill.start()
     drill.wait_until_held("get_model_version")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PASSWORD = "drills"
-# Durability is for data that somebody wants to keep.
+# Durability is for data that must be kept.
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -25,12 +25,14 @@ SETTINGS = {
     "max_connections": "300",
 }
 
+_UNPRIVILEGED = "nobody"  # codespell:ignore nobody
+
 
 class PostgresFiles:
     """A database cluster in a temporary folder, and the command that serves it.
 
-    PostgreSQL refuses to run as root, so for root it runs as nobody, and from a copy, since the folder that the wheel
-    is installed in may be closed to others.
+    PostgreSQL refuses to run as root, so for root it runs as an unprivileged user, and from a copy, since the
+    folder that the wheel is installed in may be closed to others.
 
     :param port: port on 127.0.0.1.
     """
@@ -52,8 +54,8 @@ class PostgresFiles:
             shutil.copytree(package / "pginstall", self._root / package.name / "pginstall")
             shutil.copytree(libraries, self._root / libraries.name)
             package = self._root / package.name
-            subprocess.run(["chown", "-R", "nobody", self._root], check=True)
-            self._user = lambda command: ["setpriv", "--reuid=nobody", "--clear-groups", "--", *command]
+            subprocess.run(["chown", "-R", _UNPRIVILEGED, self._root], check=True)
+            self._user = lambda command: ["setpriv", f"--reuid={_UNPRIVILEGED}", "--clear-groups", "--", *command]
         self._bin = package / "pginstall" / "bin"
         subprocess.run(
             self._user(

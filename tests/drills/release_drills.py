@@ -102,7 +102,7 @@ def stall_triggerer(field: Field, name: str) -> Figures:
         with stack.stalled_triggerer(held.triggerer):
             release.wait_until("another triggerer", is_taken_over)
             release.wait_until_polled("upload")
-        # Airflow calls on_kill, though nobody has done anything to the task.
+        # Airflow calls on_kill, though no user has done anything to the task.
         kept = f"{release.service.version_name(1)} is not deleted, although delete_on_kill is set: its task is"
         release.wait_until(
             "the call of on_kill",

@@ -1,4 +1,4 @@
-"""Goes through drills on releases: those that disturb nobody side by side, the others one after the other."""
+"""Goes through drills on releases: those that do not disturb others side by side, the others one after the other."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ PROMOTIONS = {
     "promote-before": "the first look",
     "promote-free-sent": "taking the alias from its holder, not processed",
     "promote-free-processed": "taking the alias from its holder, processed, answer lost",
-    "promote-set-sent": "setting the alias, not processed: nobody has it",
+    "promote-set-sent": "setting the alias, not processed: no version has it",
     "promote-set-processed": "setting the alias, processed, answer lost",
 }
 
@@ -72,7 +72,7 @@ sent 1 time in all. A cell passes if
 * the run succeeds, and the task's XCom names the version or deployment;
 * the service has that one and has never had another (versions are numbered, and numbers are not given twice);
 * after a kill of the task there was a second attempt, and no attempt failed by an exception (but for the orphan's
-  below, which nobody listens to): what goes wrong on the network is dealt with in the attempt that it happens to.
+  below, which Airflow no longer waits for): an attempt deals itself with what goes wrong on the network.
 
 On a busy machine Airflow may try more often than the fault asks for; that is one more chance to do it twice.
 

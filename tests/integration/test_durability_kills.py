@@ -1,4 +1,4 @@
-"""A kill deletes the version if that is wanted and nobody has adopted it; a restart of the triggerer never does."""
+"""A kill deletes the version if that is wanted and no attempt has adopted it; a restart of the triggerer never does."""
 
 from __future__ import annotations
 

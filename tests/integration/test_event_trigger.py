@@ -95,7 +95,7 @@ class Triggerer:
         self.run_until(lambda: len(emulator.requests(operation)) >= asked + looks)
 
     def leave_alone_for_looks(self, emulator: EmulatorClient, looks: int) -> None:
-        """Let the process look so many times more, while nobody stores what it sends."""
+        """Let the process look so many times more, while what it sends is not stored."""
         asked = len(emulator.requests("list_model_versions"))
         deadline = time.monotonic() + LIMIT
         while len(emulator.requests("list_model_versions")) < asked + looks:
@@ -256,7 +256,7 @@ else:
         triggerer.run_until(lambda: asset_events(uris[0]) and asset_events(uris[2]) and asset_events(uris[4]))
         assert [len(asset_events(uri)) for uri in uris] == [1, 0, 1, 0, 1]
 
-    def test_a_version_that_somebody_deploys_past_airflow_is_one_event_of_each_watcher(
+    def test_a_version_that_another_client_deploys_past_airflow_is_one_event_of_each_watcher(
         service: EmulatorClient, watch: Callable[..., str], start_triggerer: Callable[[], Triggerer]
     ) -> None:
         before, after = service.upload("s3://weights/1"), service.upload("s3://weights/2", "production")

@@ -79,8 +79,8 @@ REFUSALS = {
     ),
     "deployment of an unknown alias": Refusal(
         CerebrasDeployModelOperator,
-        {"endpoint_id": ENDPOINT, "model_version": VERSION.replace("/1", "/nobody")},
-        ("answered 404", "versions/nobody"),
+        {"endpoint_id": ENDPOINT, "model_version": VERSION.replace("/1", "/unknown")},
+        ("answered 404", "versions/unknown"),
     ),
     "deployment of a foreign version": Refusal(
         CerebrasDeployModelOperator,

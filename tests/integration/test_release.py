@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tests.integration.dag_run import DagResult, DagRunner
 
-CHAT = [{"role": "user", "content": "a question that nobody must see"}]
+CHAT = [{"role": "user", "content": "a question that must stay secret"}]
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ class TestRelease:
         assert record["outcome"] == "unverified"
         assert "nothing was rolled back, since no check has found the version to be wrong" in sentence
 
-    def test_what_somebody_else_has_deployed_meanwhile_stays(
+    def test_what_another_client_has_deployed_meanwhile_stays(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         serve(quick, "s3://weights/old", "prod")
@@ -242,7 +242,7 @@ class TestRelease:
         assert [each.model_version for each in quick.deployments()][-1] == theirs == quick.serving()
         sentence, record = concluded(result)
         assert (record["outcome"], record["serves_now"]) == ("not_rolled_back", theirs)
-        assert "for somebody else has deployed since" in sentence
+        assert "because another client has deployed since" in sentence
 
     def test_what_the_group_needs_is_checked_before_the_upload(
         self,
@@ -293,20 +293,20 @@ class TestVerify:
         assert result["verify"].xcom["chats"] == 2
         assert [each.body["temperature"] for each in quick.requests("chat_completion")] == [0, 0]
 
-    def test_questions_and_answers_are_shown_to_nobody(
+    def test_questions_and_answers_are_not_shown(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
         result = self.verify(quick, new_dag, run_dag, expect="something else")
         assert "'something else'" in str(result.error("verify"))
-        assert "a question that nobody must see" not in str(result.error("verify"))
-        lines = [line for line in result.log.splitlines() if "a question that nobody must see" in line]
+        assert "a question that must stay secret" not in str(result.error("verify"))
+        lines = [line for line in result.log.splitlines() if "a question that must stay secret" in line]
         assert lines == []
 
     def test_unless_they_may_be(self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner) -> None:
         result = self.verify(quick, new_dag, run_dag, expect="something else", log_content=True)
         error = result.error("verify")
         assert isinstance(error, EndpointVerificationFailed)
-        assert "a question that nobody must see" in str(error)
+        assert "a question that must stay secret" in str(error)
         assert error.question == CHAT
         assert error.answer is not None
         assert error.answer in str(error)

@@ -167,7 +167,7 @@ def test_if_the_service_does_not_take_the_rollback_both_are_said(emulator: Emula
         assert words in str(failed.value)
 
 
-def test_what_somebody_else_has_deployed_since_stays(emulator: EmulatorClient) -> None:
+def test_what_another_client_has_deployed_since_stays(emulator: EmulatorClient) -> None:
     old, new, theirs = (emulator.upload(f"s3://weights/{name}") for name in ("old", "new", "theirs"))
     emulator.deploy(old)
     emulator.add_fault("deploy_model", fail_rollout=REASON)

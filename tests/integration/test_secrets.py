@@ -229,7 +229,7 @@ def test_reasons_of_failure_that_repeat_the_keys_are_not_repeated(
 
 
 CONNECTIONS: dict[str, dict[str, Any]] = {
-    "nobody listens": {"host": "http://127.0.0.1:9"},
+    "no server listens": {"host": "http://127.0.0.1:9"},
     "credentials in the host": {"host": f"https://user:{MANAGEMENT_KEY}@127.0.0.1:9"},
     "no encryption": {"host": "http://192.0.2.1"},
     "not a URL": {"host": "http://[::1"},

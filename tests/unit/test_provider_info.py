@@ -66,7 +66,7 @@ def test_it_names_the_package_as_it_is_installed() -> None:
     assert INFO["versions"][0] == version(INFO["package-name"]) == __version__
 
 
-# It says so itself where somebody imports it nevertheless.
+# It says so itself where it is imported nevertheless.
 NEEDS_AIRFLOW_3 = {"airflow_provider_cerebras.triggers.events"}
 
 

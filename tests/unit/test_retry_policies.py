@@ -124,7 +124,7 @@ class TestCerebrasRetryPolicy:
             caused_by(OutcomeUnknown("who knows"), answered(404)),
             ModelVersionLost("gone"),
             WaitTimeout("too late"),
-            ValueError("somebody else's"),
+            ValueError("another client's"),
             KeyboardInterrupt(),
         ],
         ids=repr,

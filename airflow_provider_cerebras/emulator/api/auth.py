@@ -45,7 +45,7 @@ async def _own_organization(org_name: OrgName, holder: ManagingOrganization) -> 
 async def _own_endpoint(endpoint_id: EndpointId, holder: ManagingOrganization, service: CurrentService) -> Endpoint:
     endpoint = service.endpoint(endpoint_id)
     if endpoint.org_name != holder:
-        # As if it were not there: whose it is, is nobody else's business.
+        # As if it were not there: its owner is not revealed.
         raise NotFound(f"Endpoint {endpoint_id} does not exist.", param="endpoint_id")
     return endpoint
 

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RequestDetails:
     """What of a request a rule can ask about.
 
     :param operation: None for a request that is none of the calls.
     :param path: Decoded path.
-    :param organization: Whose key the request carries; None for nobody's.
+    :param organization: Whose key the request carries; None for an unknown key.
     :param headers: By their lower-case names.
     :param body: Parsed if it is JSON, else text; None if there is none.
     """

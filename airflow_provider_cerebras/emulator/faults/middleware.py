@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from airflow_provider_cerebras.emulator.api.error_bodies import error_body
 from airflow_provider_cerebras.emulator.api.operations import OperationName, operation_of
-from airflow_provider_cerebras.emulator.faults.matching import Seen
+from airflow_provider_cerebras.emulator.faults.matching import RequestDetails
 from airflow_provider_cerebras.emulator.faults.request_log import Stage, decoded_headers, readable_body
 from airflow_provider_cerebras.emulator.faults.rules import SCOPE_KEY
 
@@ -67,7 +67,7 @@ class Gate:
         log, service, masker = self._emulator.log, self._emulator.service, self._emulator.masker()
         headers = decoded_headers(scope["headers"])
         key = service.key(headers.get("authorization", "").removeprefix("Bearer "))
-        seen = Seen(
+        seen = RequestDetails(
             operation=operation_of(scope["method"], scope["path"]),
             path=scope["path"],
             organization=key and key.org_name,

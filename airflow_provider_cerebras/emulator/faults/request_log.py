@@ -45,7 +45,7 @@ class LoggedRequest:
     method: str
     path: Annotated[str, Field(description="As it was sent, percent-encoded.")]
     operation: Annotated[OperationName | None, Field(description="Null if it is none of the calls.")]
-    organization: Annotated[str | None, Field(description="Whose key it carried; null if it was nobody's.")]
+    organization: Annotated[str | None, Field(description="Whose key it carried; null if the key is unknown.")]
     query: str
     headers: Annotated[dict[str, str], Field(description="Lower-case names; credentials are masked.")]
     body: Annotated[Any, Field(description="Parsed if it is JSON, else text; null if there is none.")]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_cerebras.emulator.api.error_bodies import ErrorStyle  # noqa: TC001  pydantic evaluates annotations
 from airflow_provider_cerebras.emulator.api.operations import OperationName
-from airflow_provider_cerebras.emulator.faults.matching import Seen, contains
+from airflow_provider_cerebras.emulator.faults.matching import RequestDetails, contains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ class FaultRule(BaseModel):
         """Whether the rule has an answer of its own."""
         return not {"status", "message", "body", "text"}.isdisjoint(self.model_fields_set)
 
-    def matches(self, request: Seen) -> bool:
+    def matches(self, request: RequestDetails) -> bool:
         """Whether a request is one that the rule is about."""
         return (
             self.operation in {request.operation, "*"}
@@ -229,7 +229,7 @@ class FaultBook:
             fault.delete(abandon=abandon)
         return len(faults)
 
-    def take(self, request: Seen) -> ArmedFault | None:
+    def take(self, request: RequestDetails) -> ArmedFault | None:
         """The rule that hits a request: the oldest one that matches, and that neither spares it nor is used up."""
         return next((fault for fault in self._faults.values() if fault.rule.matches(request) and fault.take()), None)
 

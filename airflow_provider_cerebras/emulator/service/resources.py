@@ -1,6 +1,6 @@
 """What the service has: versions, aliases, endpoints and rollouts, and where each stands at a moment.
 
-Progress is never stored: it follows from the clock whenever somebody asks.
+Progress is never stored: it follows from the clock at each request.
 """
 
 from __future__ import annotations

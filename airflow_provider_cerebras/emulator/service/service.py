@@ -71,7 +71,7 @@ class Service:
         return list(self._organizations.values())
 
     def key(self, key: str) -> Key | None:
-        """What an API key opens; None if it is nobody's."""
+        """What an API key opens; None if it is unknown."""
         return self._keys.get(key)
 
     def keys(self) -> KeysView[str]:

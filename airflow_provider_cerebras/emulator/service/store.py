@@ -80,7 +80,7 @@ class StateFile:
 
     Its methods may be called on any thread.
 
-    :param path: The file; it is made, and readable to nobody else, if it is missing or empty.
+    :param path: The file; it is made, and readable by its owner only, if it is missing or empty.
     """
 
     def __init__(self, path: Path) -> None:

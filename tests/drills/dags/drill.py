@@ -52,7 +52,7 @@ class Instants:
             return
         self._leave(instant, "")
         time.sleep(STOPPED_SECONDS)
-        raise RuntimeError(f"Nobody has killed this process in the {STOPPED_SECONDS} s since it stopped at {instant}.")
+        raise RuntimeError(f"This process was not killed in the {STOPPED_SECONDS} s since it stopped at {instant}.")
 
     @contextmanager
     def failure_told(self) -> Iterator[None]:

@@ -143,7 +143,7 @@ def answer_when_asked(run_dag: DagRunner, dag_id: str, option: str) -> None:
                     dag_run_id=waiting.run_id,
                     task_id=waiting.task_id,
                     update_hitl_detail_payload=UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
-                    user=SimpleAuthManagerUser(username="somebody", role="admin"),
+                    user=SimpleAuthManagerUser(username="alex", role="admin"),
                     session=session,
                 )
                 return
@@ -151,7 +151,7 @@ def answer_when_asked(run_dag: DagRunner, dag_id: str, option: str) -> None:
     with create_session() as session:
         # Or the run would wait for ever.
         session.query(DagRun).filter_by(dag_id=dag_id).update({"state": "failed"})
-    raise AssertionError("nobody was asked")
+    raise AssertionError("there was no request for approval")
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ if AIRFLOW_V_3_1_PLUS:
         assert result["cerebras_release.roll_back"].state == "skipped"
         record = result["cerebras_release.conclude"].xcom
         assert record["approval"]["option"] == option
-        assert record["approval"]["by"] == "somebody"
+        assert record["approval"]["by"] == "alex"
         asked = result.rendered["cerebras_release.approve"]["endpoint_id"]
         assert asked == quick.endpoint_id
         if option == "Approve":
@@ -201,7 +201,7 @@ if AIRFLOW_V_3_1_PLUS:
         else:
             assert (result.state, record["outcome"]) == ("failed", "rejected"), result.log
             sentence = str(result.error("cerebras_release.conclude"))
-            assert "was rejected by somebody; nothing was deployed; nothing serves there now; clear approve" in sentence
+            assert "was rejected by alex; nothing was deployed; nothing serves there now; clear approve" in sentence
         assert quick.serving() == (quick.version_name(1) if option == "Approve" else None)
 
 else:

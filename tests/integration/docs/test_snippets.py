@@ -86,7 +86,7 @@ def test_gate_a_release(quick: EmulatorClient, run: Callable[[str], DagResult]) 
     old = quick.upload("s3://my-bucket/fine-tunes/old")
     new = quick.upload("s3://my-bucket/fine-tunes/new", "latest")
     quick.deploy(old)
-    quick.advance_clock(1)  # of two of the same second nobody knows which serves
+    quick.advance_clock(1)  # of two of the same second it is not known which serves
     questions = [json.loads(line) for line in (SNIPPETS / "cases.jsonl").read_text().splitlines()]
     right = {each["messages"][0]["content"]: f"It is {each['expected']}." for each in questions}
     quick.set_answers(old, right, default="")
@@ -109,7 +109,7 @@ def test_change_aliases(quick: EmulatorClient, run: Callable[[str], DagResult]) 
 def test_roll_back(quick: EmulatorClient, run: Callable[[str], DagResult]) -> None:
     good, bad = (quick.upload(f"s3://my-bucket/fine-tunes/{name}") for name in ("good", "bad"))
     quick.deploy(good)
-    quick.advance_clock(1)  # of two of the same second nobody knows which is newer
+    quick.advance_clock(1)  # of two of the same second it is not known which is newer
     quick.deploy(bad)
 
     run("roll_back")

@@ -299,7 +299,7 @@ def filled(head: bytes, item: bytes, tail: bytes, *, size: int) -> bytes:
 DENSE = {
     "empty rows": (b'{"model_versions":[', b"{}", b"]}"),
     "rows with a name": (b'{"model_versions":[', b'{"name":""}', b"]}"),
-    "objects in a field that nobody knows": (b'{"model_versions":[],"x":[', b'{"":0}', b"]}"),
+    "objects in an unknown field": (b'{"model_versions":[],"x":[', b'{"":0}', b"]}"),
     "long lines": (b'{"model_versions":[],"x":"', b"\\n" * 1000, b'"}'),
 }
 """Documents that become far more than they are, if they are read."""

@@ -53,7 +53,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "no management key": ({"password": ""}, "connection", "password"),
     "a field of the wrong kind": ({"extra": {**EXTRA, "request_timeout": "soon"}}, "connection", "request_timeout"),
     "plain http across the network": ({"host": "http://emulator:8900"}, "connection", "host"),
-    "a wrong key": ({"password": "nobody"}, "management key", "management API key"),
+    "a wrong key": ({"password": "wrong"}, "management key", "management API key"),
     "the keys swapped": (
         {"password": INFERENCE_KEY, "extra": {**EXTRA, "inference_api_key": MANAGEMENT_KEY}},
         "management key",

@@ -18,7 +18,7 @@ from airflow_provider_cerebras.weights import errors as weights_errors
 PAGE = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 GLANCE = PAGE.partition("## Errors at a glance")[2].partition("\n## ")[0]
 BASES = {"CerebrasError", "CerebrasAPIError"}
-"""Nobody meets these as such."""
+"""Users do not see these as such."""
 ERRORS: dict[str, type[Exception]] = {
     name: error
     for module in (exceptions, errors, weights_errors)

@@ -48,7 +48,7 @@ def race(barrier: Barrier, number: int, url: str, key: str, org_name: str, round
             upload = Upload(client, request, task_state=task_state, log=logging.getLogger(), sleep=lambda seconds: None)
             barrier.wait()
             names.append(upload.run().name)
-        # Nobody begins with the next round before all have ended this one.
+        # No process begins the next round before all have ended this one.
         barrier.wait()
     return names
 

@@ -13,8 +13,8 @@ from airflow_provider_cerebras.durable.upload_steps import (
     Create,
     Finish,
     MoveAlias,
+    Observed,
     Refuse,
-    Seen,
     Step,
     UploadRequest,
     decide,
@@ -39,7 +39,7 @@ def holding(*holders: ModelVersion) -> dict[str, ModelVersion]:
     return {alias: holder for holder in holders for alias in held_aliases(holder)}
 
 
-def row(id: str, wanted: UploadRequest, seen: Seen, step: Step) -> Any:  # noqa: A002  as pytest calls it
+def row(id: str, wanted: UploadRequest, seen: Observed, step: Step) -> Any:  # noqa: A002  as pytest calls it
     return pytest.param(wanted, seen, step, id=id)
 
 
@@ -52,187 +52,187 @@ NEWER = version(7, YOUNGER.alias, "latest")
 
 TABLE = [
     # Nothing is there.
-    row("nothing there: made", request(FIRST), Seen(None, {}), Create((FIRST.alias,))),
+    row("nothing there: made", request(FIRST), Observed(None, {}), Create((FIRST.alias,))),
     row(
         "nothing there: the user's aliases go along",
         request(FIRST, "latest", "prod"),
-        Seen(None, {}),
+        Observed(None, {}),
         Create((FIRST.alias, "latest", "prod")),
     ),
     row(
         "nothing there: the claim goes along where a kill deletes",
         request(FIRST, "latest", claims=True),
-        Seen(None, {}),
+        Observed(None, {}),
         Create((FIRST.alias, FIRST.claim, "latest")),
     ),
-    row("not durable: made without an identity", request(None, "latest"), Seen(None, {}), Create(("latest",))),
-    row("not durable: claims nothing", request(None, claims=True), Seen(None, {}), Create(())),
+    row("not durable: made without an identity", request(None, "latest"), Observed(None, {}), Create(("latest",))),
+    row("not durable: claims nothing", request(None, claims=True), Observed(None, {}), Create(())),
     # An earlier attempt has made it.
-    row("mine is syncing: adopted", request(RETRY), Seen(MINE, {}), Finish(MINE)),
+    row("mine is syncing: adopted", request(RETRY), Observed(MINE, {}), Finish(MINE)),
     row(
         "mine is done: adopted",
         request(RETRY),
-        Seen(version(5, FIRST.alias, **DONE), {}),
+        Observed(version(5, FIRST.alias, **DONE), {}),
         Finish(version(5, FIRST.alias, **DONE)),
     ),
     row(
         "mine holds what I want: adopted",
         request(RETRY, "latest"),
-        Seen(MINE_LATEST, holding(MINE_LATEST)),
+        Observed(MINE_LATEST, holding(MINE_LATEST)),
         Finish(MINE_LATEST),
     ),
     row(
         "mine lacks an alias that is free: it is given",
         request(RETRY, "latest", "prod"),
-        Seen(MINE_LATEST, holding(MINE_LATEST)),
+        Observed(MINE_LATEST, holding(MINE_LATEST)),
         ChangeAliases(name(5), ("prod",), (), ""),
     ),
     row(
         "mine has more aliases than I asked for: they stay",
         request(RETRY, "latest"),
-        Seen(version(5, FIRST.alias, "golden"), {}),
+        Observed(version(5, FIRST.alias, "golden"), {}),
         ChangeAliases(name(5), ("latest",), (), ""),
     ),
     row(
         "mine was claimed by an earlier attempt: claimed anew",
         request(RETRY, claims=True),
-        Seen(version(5, FIRST.alias, FIRST.claim), {}),
+        Observed(version(5, FIRST.alias, FIRST.claim), {}),
         ChangeAliases(name(5), (RETRY.claim,), (), ""),
     ),
     row(
         "mine has lost the identity, and is known by its number: it is given back",
         request(RETRY),
-        Seen(version(5, "golden"), {}),
+        Observed(version(5, "golden"), {}),
         ChangeAliases(name(5), (FIRST.alias,), (), ""),
     ),
     # It has failed.
     row(
         "mine failed: gives up the identity, the claims and what I want, and keeps the rest",
         request(RETRY, "latest", claims=True),
-        Seen(version(5, FIRST.alias, "latest", FIRST.claim, "golden", **FAILED), {}),
+        Observed(version(5, FIRST.alias, "latest", FIRST.claim, "golden", **FAILED), {}),
         ChangeAliases(name(5), (), (FIRST.alias, "latest", FIRST.claim), ""),
     ),
     row(
         "mine failed a moment after I made it: that is the end",
         request(FIRST),
-        Seen(version(5, FIRST.alias, **FAILED), {}, just_made=True),
+        Observed(version(5, FIRST.alias, **FAILED), {}, just_made=True),
         Finish(version(5, FIRST.alias, **FAILED)),
     ),
     row(
         "not durable and failed: that is the end",
         request(None),
-        Seen(version(5, **FAILED), {}),
+        Observed(version(5, **FAILED), {}),
         Finish(version(5, **FAILED)),
     ),
-    # Somebody else holds an alias.
+    # Another client holds an alias.
     row(
         "a stranger's version holds an alias: refused before anything is made",
         request(FIRST, "latest"),
-        Seen(None, holding(OTHERS)),
+        Observed(None, holding(OTHERS)),
         Refuse("latest", OTHERS.name, None),
     ),
     row(
         "a user's version holds an alias: refused",
         request(FIRST, "prod"),
-        Seen(None, holding(USERS)),
+        Observed(None, holding(USERS)),
         Refuse("prod", USERS.name, None),
     ),
     row(
         "a stranger took it after mine was made: refused, and said so",
         request(RETRY, "latest"),
-        Seen(MINE, holding(OTHERS)),
+        Observed(MINE, holding(OTHERS)),
         Refuse("latest", OTHERS.name, MINE.name),
     ),
     row(
         "not durable: refused likewise",
         request(None, "latest"),
-        Seen(None, holding(OTHERS)),
+        Observed(None, holding(OTHERS)),
         Refuse("latest", OTHERS.name, None),
     ),
     row(
         "a failed version of a stranger holds it: refused likewise",
         request(FIRST, "latest"),
-        Seen(None, holding(version(2, "latest", **FAILED))),
+        Observed(None, holding(version(2, "latest", **FAILED))),
         Refuse("latest", name(2), None),
     ),
     row(
         "moving: made without it first",
         request(FIRST, "latest", "prod", move_aliases=True),
-        Seen(None, holding(OTHERS)),
+        Observed(None, holding(OTHERS)),
         Create((FIRST.alias, "prod")),
     ),
     row(
         "moving: then moved",
         request(FIRST, "latest", "prod", move_aliases=True),
-        Seen(MINE, holding(OTHERS)),
+        Observed(MINE, holding(OTHERS)),
         MoveAlias("latest", OTHERS.name, MINE.name),
     ),
     row(
         "moving: one at a time",
         request(FIRST, "prod", "latest", move_aliases=True),
-        Seen(MINE, holding(USERS)),
+        Observed(MINE, holding(USERS)),
         MoveAlias("prod", USERS.name, MINE.name),
     ),
     row(
         "moving while not durable: made without it first",
         request(None, "latest", move_aliases=True),
-        Seen(None, holding(USERS)),
+        Observed(None, holding(USERS)),
         Create(()),
     ),
     row(
         "moving while not durable: then moved",
         request(None, "latest", move_aliases=True),
-        Seen(version(5), holding(USERS)),
+        Observed(version(5), holding(USERS)),
         MoveAlias("latest", USERS.name, name(5)),
     ),
     # Another generation of this task run holds it.
     row(
         "an earlier generation holds an alias: taken over before anything is made",
         request(YOUNGER, "latest"),
-        Seen(None, holding(OLD)),
+        Observed(None, holding(OLD)),
         ChangeAliases(name(3), (), ("latest",), ""),
     ),
     row(
         "an earlier generation holds an alias: taken over by what is there already",
         request(YOUNGER, "latest"),
-        Seen(version(7, YOUNGER.alias), holding(OLD)),
+        Observed(version(7, YOUNGER.alias), holding(OLD)),
         ChangeAliases(name(3), (), ("latest",), ""),
     ),
     row(
         "an earlier generation is known by its claim alone",
         request(YOUNGER, "latest"),
-        Seen(None, holding(version(3, OLDER.claim, "latest"))),
+        Observed(None, holding(version(3, OLDER.claim, "latest"))),
         ChangeAliases(name(3), (), ("latest",), ""),
     ),
     row(
         "a later generation holds an alias: it stays there",
         request(OLDER, "latest", "prod"),
-        Seen(MINE, holding(NEWER)),
+        Observed(MINE, holding(NEWER)),
         ChangeAliases(name(5), ("prod",), (), ""),
     ),
     row(
         "a later generation holds an alias: it stays there, moving or not",
         request(OLDER, "latest", move_aliases=True),
-        Seen(MINE, holding(NEWER)),
+        Observed(MINE, holding(NEWER)),
         Finish(MINE),
     ),
     row(
         "a later generation holds an alias: mine is made without it",
         request(OLDER, "latest"),
-        Seen(None, holding(NEWER)),
+        Observed(None, holding(NEWER)),
         Create((OLDER.alias,)),
     ),
     row(
         "of a version of two generations the later counts",
         request(OLDER, "latest"),
-        Seen(MINE, holding(version(7, OLDER.claim, YOUNGER.alias, "latest"))),
+        Observed(MINE, holding(version(7, OLDER.claim, YOUNGER.alias, "latest"))),
         Finish(MINE),
     ),
 ]
 
 
 @pytest.mark.parametrize(("wanted", "seen", "step"), TABLE)
-def test_decide(wanted: UploadRequest, seen: Seen, step: Step) -> None:
+def test_decide(wanted: UploadRequest, seen: Observed, step: Step) -> None:
     decided = decide(wanted, seen)
     if isinstance(decided, ChangeAliases):
         # Words are for people; the tests of whole uploads read them.

@@ -254,7 +254,7 @@ def test_a_note_of_something_else_is_passed_over(note: object, service: Service)
     assert [Attempt(service, store=store).deploy(NEW)] == rollouts(service)
 
 
-# Nobody else's.
+# Deployments of other clients.
 
 
 @pytest.fixture(params=[True, False], ids=["3.3 and later", "below 3.3"])
@@ -338,7 +338,7 @@ def test_an_alias_that_has_moved_does_not_make_a_second_rollout(service: Service
     assert rollouts(service, moved_to) == []
 
 
-def test_a_submission_in_doubt_is_not_sent_again_over_somebody_else(service: Service) -> None:
+def test_a_submission_in_doubt_is_not_sent_again_over_another_client(service: Service) -> None:
     theirs = service.upload(URI)
     late = Mishap(LOOK, meanwhile=lambda: service.deploy(theirs), skip=3)
     attempt = Attempt(service, [Mishap(DEPLOY, broken("timeout"), worked=False), late])

@@ -248,7 +248,7 @@ def kill_trigger(model_version: str) -> Run:
 
 @pytest.mark.parametrize("kill", [kill_operator, kill_trigger])
 class TestKill:
-    """What a wait was killed for: version 3, which nobody uses; 2 serves and 1 served before."""
+    """What a wait was killed for: version 3, which is not in use; 2 serves and 1 served before."""
 
     @pytest.fixture(autouse=True)
     def failed(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ Each attempt runs the real upload in a thread of its own, and stops at every req
 so one thread runs at any time and a run can be repeated exactly. What reaches the service, and what of the answer
 comes back, is up to the machine: also a request that arrives long after its sender has died.
 
-Left out is somebody who takes our identity off a version that is alive: nothing could tell whose that version is.
+Left out is a client that takes our identity off a version that is alive: nothing could tell whose that version is.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Uploads(RuleBasedStateMachine):
         self.made: dict[str, tuple[str, list[str]]] = {}
         """Weights and aliases of each upload that the service has followed, by the version's name."""
         self.planted: dict[str, str] = {}
-        """The identity that each version carries which somebody has given it by hand, by the version's name."""
+        """The identity that each version carries which another client has given it, by the version's name."""
 
     @initialize(tasks=TASKS, status=st.sampled_from([409, 400, 422]))
     def begin(self, tasks: list[tuple[list[str], bool, bool]], status: int) -> None:
@@ -259,28 +259,28 @@ class Uploads(RuleBasedStateMachine):
     @precondition(lambda self: self.made)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        """Somebody deletes a version."""
+        """Another client deletes a version."""
         if numbers := sorted(self.service.aliases()):
             self.service.delete(name(data.draw(st.sampled_from(numbers))))
 
     @rule(alias=st.sampled_from(USER_ALIASES))
     def take_an_alias(self, alias: str) -> None:
-        """Somebody moves an alias to a version of their own."""
+        """Another client moves an alias to a version of their own."""
         for number, aliases in self.service.aliases().items():
             if alias in aliases:
                 self.service.set_aliases(name(number), *(each for each in aliases if each != alias))
-        self.service.upload("s3://weights/somebody", alias)
+        self.service.upload("s3://weights/other-client", alias)
 
     @rule(alias=st.sampled_from(USER_ALIASES))
     def free_an_alias(self, alias: str) -> None:
-        """Somebody takes an alias off whatever holds it."""
+        """Another client takes an alias off whatever holds it."""
         for number, aliases in self.service.aliases().items():
             if alias in aliases:
                 self.service.set_aliases(name(number), *(each for each in aliases if each != alias))
 
     @rule(data=st.data())
     def plant(self, data: st.DataObject) -> None:
-        """Somebody gives a version of other weights the alias of a task run."""
+        """Another client gives a version of other weights the alias of a task run."""
         task = data.draw(st.sampled_from(self.tasks))
         alias = task.identity.alias
         if not any(alias in aliases for aliases in self.service.aliases().values()):
@@ -432,7 +432,7 @@ class Uploads(RuleBasedStateMachine):
 
 
 class Recorder(httpx.BaseTransport):
-    """The way to the service for an attempt that nobody disturbs."""
+    """The way to the service for an undisturbed attempt."""
 
     def __init__(self, machine: Uploads) -> None:
         self._machine = machine

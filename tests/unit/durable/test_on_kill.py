@@ -40,15 +40,15 @@ SECOND_TO_LAST = f"{FIRST.alias}-9"
 @pytest.mark.parametrize(
     ("claim", "aliases", "allowed"),
     [
-        pytest.param(None, [], True, id="an upload that is not durable has nobody who could adopt it"),
+        pytest.param(None, [], True, id="an upload that is not durable cannot be adopted"),
         pytest.param(None, ["latest"], True, id="nor does an alias of the user matter"),
-        pytest.param(FIRST.claim, [FIRST.alias, FIRST.claim, "latest"], True, id="nobody came since"),
+        pytest.param(FIRST.claim, [FIRST.alias, FIRST.claim, "latest"], True, id="no attempt came since"),
         pytest.param(FIRST.claim, [FIRST.alias, FIRST.claim, RETRY.claim], False, id="a newer attempt adopted it"),
         pytest.param(RETRY.claim, [FIRST.alias, FIRST.claim, RETRY.claim], True, id="the newest attempt"),
         pytest.param(TENTH, [FIRST.alias, TENTH, SECOND_TO_LAST], True, id="attempts are numbers, not texts"),
         pytest.param(SECOND_TO_LAST, [FIRST.alias, TENTH, SECOND_TO_LAST], False, id="so ten is newer than nine"),
-        pytest.param(FIRST.claim, [], False, id="somebody took all aliases off it"),
-        pytest.param(FIRST.claim, [FIRST.alias], False, id="somebody took the claim off it"),
+        pytest.param(FIRST.claim, [], False, id="another client took all aliases off it"),
+        pytest.param(FIRST.claim, [FIRST.alias], False, id="another client took the claim off it"),
         pytest.param(FIRST.claim, [CLEARED.alias, CLEARED.claim], False, id="it belongs to another generation"),
         pytest.param(
             FIRST.claim, [FIRST.alias, FIRST.claim, STRANGER.claim], True, id="a claim of another task run is not of it"

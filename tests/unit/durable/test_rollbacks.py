@@ -1,4 +1,4 @@
-"""A rollback goes back to what served before, once for each task run, and over nothing of somebody else's."""
+"""A rollback goes back to what served before, once for each task run, and over nothing of another client's."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class TestRetry:
         assert retry.submission.deployment_id == made.submission.deployment_id
 
     def test_one_that_was_dropped_is_not_waited_for(self, new_service: Callable[..., Service]) -> None:
-        """Its UUID is noted, and not listed any more, for somebody else has superseded it."""
+        """Its UUID is noted, and no longer listed, because another client has superseded it."""
         service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT, deploy_during_rollout="supersede")
         serve(service, 1)
         serve(service, 2)
@@ -202,7 +202,7 @@ class TestRetry:
         assert roll_back(service, identity=STRANGER, store=store)[0].model_version == name(2)
 
 
-class TestNobodyElses:
+class TestDeploymentsOfOtherClients:
     """A has deployed 2, which failed; B deploys 3."""
 
     @pytest.fixture
@@ -216,7 +216,7 @@ class TestNobodyElses:
         theirs = service.deploy(name(3), fail=fail)
         service.now += passed
         before = service.deployments()
-        with pytest.raises(RollbackRefused, match=f"{taken} is not the newest any more.*{theirs}.*serves there"):
+        with pytest.raises(RollbackRefused, match=f"{taken} is no longer the newest.*{theirs}.*serves there"):
             roll_back(service, taken_back=Submission(taken))
         assert service.deployments() == before
 

@@ -57,7 +57,7 @@ def test_a_list_that_is_absent_is_not_an_empty_one(listed: dict[str, Any]) -> No
         pytest.param([entry("a", OURS, 1, COMPLETE)], "a", id="ours serves"),
         pytest.param([entry("a", OURS, 1, GOING)], "a", id="ours rolls out"),
         pytest.param([entry("a", OURS, 1, WAITING)], "a", id="ours is queued"),
-        pytest.param([entry("a", OURS, 1, "a new word")], "a", id="a state that nobody knows goes on"),
+        pytest.param([entry("a", OURS, 1, "a new word")], "a", id="an unknown state goes on"),
         pytest.param([entry("a", OURS, 1, BROKEN)], None, id="ours failed"),
         pytest.param([entry("a", OTHER, 1, COMPLETE)], None, id="another one serves"),
         pytest.param([entry("a", OTHER, 1, COMPLETE), entry("b", OURS, 2, GOING)], "b", id="ours replaces another"),
@@ -96,7 +96,7 @@ SUBMITTED = Submission("mine", OURS, 20)
             [entry("a", OURS, 20, COMPLETE), entry("b", OTHER, 30, GOING)], None, None, "b", id="another after ours"
         ),
         pytest.param([entry("a", OTHER, 20, GOING), entry("b", OURS, 30, GOING)], None, "b", None, id="ours after it"),
-        pytest.param([BEFORE], SUBMITTED, "mine", None, id="ours is queued where nobody sees it"),
+        pytest.param([BEFORE], SUBMITTED, "mine", None, id="ours is queued without being listed"),
         pytest.param([BEFORE, entry("a", OTHER, 15, GOING)], SUBMITTED, "mine", None, id="ours is queued behind it"),
         pytest.param([BEFORE, entry("a", OTHER, 30, GOING)], SUBMITTED, None, "a", id="ours was superseded"),
         pytest.param([BEFORE, entry("a", OTHER, 20, GOING)], SUBMITTED, None, "a", id="ours may have been superseded"),
@@ -182,7 +182,7 @@ class TestFindTarget:
         ours = Submission("taken", OURS, 3, baseline=Baseline(1, frozenset({"a"})))
         assert target(*listed, taken_back=ours) == (OLD, None)
 
-    def test_a_rollout_of_somebody_else_that_has_not_ended_may_be_what_serves_next(self) -> None:
+    def test_a_rollout_of_another_client_that_has_not_ended_may_be_what_serves_next(self) -> None:
         with pytest.raises(UnexpectedResponse, match=r"deployment b .* came before and has not ended"):
             target(entry("a", OLD, 1, COMPLETE), entry("b", OTHER, 2, GOING), entry("taken", OURS, 3, BROKEN))
 

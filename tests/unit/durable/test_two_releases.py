@@ -1,8 +1,8 @@
 """Two releases and a person on one endpoint, in every order of deploying, failing, dying, retrying and rolling back.
 
-Whatever the service lists and however it treats a second rollout: a retry and a rollback put nothing over what somebody
-else has deployed since. Left out is what nobody can see: a deployment that is queued without being listed, and one that
-arrives between the last response and the submission.
+Whatever the service lists and however it treats a second rollout: a retry and a rollback put nothing over what another
+client has deployed since. Left out is what cannot be seen: a deployment that is queued without being listed, and one
+that arrives between the last response and the submission.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Watched(Network):
 
 
 class Releases(RuleBasedStateMachine):
-    """Nobody deploys over somebody else's, but by a decision of a person: a first attempt."""
+    """No task deploys over another client's deployment, but by a decision of a person: a first attempt."""
 
     @initialize(habits=HABITS, kept=st.tuples(st.booleans(), st.booleans()))
     def begin(self, habits: tuple[str, str], kept: tuple[bool, bool]) -> None:
@@ -194,7 +194,7 @@ class Releases(RuleBasedStateMachine):
         self.service.answer(httpx.Request("DELETE", "http://127.0.0.1/_emulator/faults"))
 
     def check(self, owner: str, since: int | None) -> None:
-        """What is deployed next goes over nothing of somebody else's that came since."""
+        """What is deployed next goes over nothing of another client's that came since."""
         if since is None:
             return
         listed = {deployment_id for deployment_id, _ in self.service.deployments()}

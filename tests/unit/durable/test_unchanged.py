@@ -89,7 +89,7 @@ def test_a_service_that_refuses_the_alias_gets_the_upload_without_it(service: Se
 
 
 def test_a_version_that_is_not_proved_to_be_the_same_is_not_adopted(service: Service) -> None:
-    # Its suffix is another one than the alias stands for: somebody has planted it.
+    # Its suffix is another one than the alias stands for: another client has set it.
     service.api(
         "POST",
         "/orgs/my-org/models:upload",

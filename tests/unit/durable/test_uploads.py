@@ -334,7 +334,7 @@ def test_a_version_that_a_clear_has_retired_is_not_adopted_by_a_note(service: Se
     assert service.aliases() == {1: [FIRST.retired], 2: [FIRST.alias, "latest"]}
 
 
-# Somebody was faster.
+# Another client was faster.
 
 
 @pytest.mark.parametrize("status", CLASH_STATUSES)
@@ -392,7 +392,7 @@ def test_aliases_that_never_stay_are_given_up(status: int, new_service: Callable
 
 
 def test_two_tasks_that_take_an_alias_from_each_other_without_end_are_told_so(service: Service) -> None:
-    """Each time that it is moved here, somebody has moved it back by the next look."""
+    """Each time that it is moved here, another client has moved it back by the next look."""
     other = service.upload("s3://weights/other", "latest")
 
     def take_back() -> None:
@@ -490,7 +490,7 @@ def test_an_alias_that_cannot_be_put_back_either_is_said(service: Service) -> No
     assert "not today" in note
 
 
-def test_somebody_who_takes_an_alias_while_it_moves_loses_it_in_the_next_round(service: Service) -> None:
+def test_another_client_who_takes_an_alias_while_it_moves_loses_it_in_the_next_round(service: Service) -> None:
     service.upload("s3://weights/other", "latest")
     thief = Mishap(SET_ALIASES, meanwhile=lambda: service.upload("s3://weights/thief", "latest"), skip=1)
     attempt = Attempt(service, [thief])

@@ -113,7 +113,7 @@ class Service:
         return response
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request as somebody else would."""
+        """Send a request as another client would."""
         request = httpx.Request(
             method, f"http://127.0.0.1/management/v1{path}", headers={"Authorization": f"Bearer {KEY}"}, json=body
         )
@@ -122,7 +122,7 @@ class Service:
         return response.json()
 
     def upload(self, weight_uri: str, *aliases: str, fail: bool = False) -> str:
-        """Upload as somebody else would."""
+        """Upload as another client would."""
         if fail:
             self.api_control("/faults", {"operation": "upload_model_version", "fail_sync": "weights are broken"})
         model = {"weight_uri": weight_uri, "version_aliases": aliases}
@@ -132,7 +132,7 @@ class Service:
         return made
 
     def deploy(self, model_version: str, *, fail: bool = False) -> str:
-        """Deploy as somebody else would."""
+        """Deploy as another client would."""
         if fail:
             self.api_control("/faults", {"operation": "deploy_model", "fail_rollout": "out of memory"})
         made: str = self.api("POST", f"/endpoints/{ENDPOINT}:deployModel", {"model": model_version})["name"]
@@ -186,7 +186,7 @@ class Mishap:
     :param operation: the call that it happens to.
     :param end: what the client gets to see, or None for the service's own answer.
     :param worked: whether the service acts on the request.
-    :param meanwhile: what somebody else does just before the request arrives.
+    :param meanwhile: what another client does just before the request arrives.
     :param skip: how many requests of that kind pass first.
     :param times: to how many requests it happens.
     """

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from airflow_provider_cerebras.emulator.api.operations import OperationName
-from airflow_provider_cerebras.emulator.faults.matching import Seen, contains
+from airflow_provider_cerebras.emulator.faults.matching import RequestDetails, contains
 from airflow_provider_cerebras.emulator.faults.rules import FaultBook, FaultRule
 
 UPLOAD, DEPLOY = OperationName.UPLOAD_MODEL_VERSION, OperationName.DEPLOY_MODEL
@@ -21,35 +21,35 @@ def rule(**fields: Any) -> FaultRule:
 def test_a_rule_hits_only_its_operation() -> None:
     book = FaultBook()
     book.add(rule(operation=DEPLOY))
-    assert book.take(Seen(UPLOAD, "/")) is None
-    assert book.take(Seen(DEPLOY, "/")) is not None
+    assert book.take(RequestDetails(UPLOAD, "/")) is None
+    assert book.take(RequestDetails(DEPLOY, "/")) is not None
 
 
 def test_a_star_hits_every_request() -> None:
     book = FaultBook()
     book.add(rule(times=None))
-    assert book.take(Seen(UPLOAD, "/")) is not None
-    assert book.take(Seen(None, "/nowhere")) is not None
+    assert book.take(RequestDetails(UPLOAD, "/")) is not None
+    assert book.take(RequestDetails(None, "/nowhere")) is not None
 
 
 def test_a_rule_can_be_for_some_paths_only() -> None:
     book = FaultBook()
     book.add(rule(path_contains="versions/7"))
-    assert book.take(Seen(UPLOAD, "/versions/8")) is None
-    assert book.take(Seen(UPLOAD, "/versions/7")) is not None
+    assert book.take(RequestDetails(UPLOAD, "/versions/8")) is None
+    assert book.take(RequestDetails(UPLOAD, "/versions/7")) is not None
 
 
 def test_a_rule_fires_once_unless_told_otherwise() -> None:
     book = FaultBook()
     book.add(rule())
-    assert [book.take(Seen(UPLOAD, "/")) is not None for _ in range(3)] == [True, False, False]
+    assert [book.take(RequestDetails(UPLOAD, "/")) is not None for _ in range(3)] == [True, False, False]
 
 
 @given(skip=st.integers(0, 5), times=st.none() | st.integers(1, 5), requests=st.integers(0, 15))
 def test_a_rule_skips_and_then_fires_as_often_as_told(skip: int, times: int | None, requests: int) -> None:
     book = FaultBook()
     fault = book.add(rule(skip=skip, times=times))
-    hits = [book.take(Seen(UPLOAD, "/")) is not None for _ in range(requests)]
+    hits = [book.take(RequestDetails(UPLOAD, "/")) is not None for _ in range(requests)]
     last = requests if times is None else skip + times
     assert hits == [skip <= index < last for index in range(requests)]
     assert (fault.skipped, fault.fired) == (min(skip, requests), sum(hits))
@@ -58,20 +58,20 @@ def test_a_rule_skips_and_then_fires_as_often_as_told(skip: int, times: int | No
 def test_the_oldest_rule_that_matches_hits() -> None:
     book = FaultBook()
     first, second = book.add(rule()), book.add(rule())
-    assert [book.take(Seen(UPLOAD, "/")) for _ in range(3)] == [first, second, None]
+    assert [book.take(RequestDetails(UPLOAD, "/")) for _ in range(3)] == [first, second, None]
 
 
 def test_a_request_that_one_rule_skips_is_hit_by_the_next() -> None:
     book = FaultBook()
     first, second = book.add(rule(skip=1)), book.add(rule())
-    assert [book.take(Seen(UPLOAD, "/")) for _ in range(2)] == [second, first]
+    assert [book.take(RequestDetails(UPLOAD, "/")) for _ in range(2)] == [second, first]
 
 
 def test_a_deleted_rule_hits_nothing() -> None:
     book = FaultBook()
     fault = book.add(rule(times=None))
     assert book.delete(fault.fault_id) is True
-    assert book.take(Seen(UPLOAD, "/")) is None
+    assert book.take(RequestDetails(UPLOAD, "/")) is None
     assert book.delete(fault.fault_id) is False
 
 
@@ -128,27 +128,31 @@ def test_a_rule_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "matching", "other"),
     [
-        ({"organization": "acme"}, Seen(UPLOAD, "/", organization="acme"), Seen(UPLOAD, "/")),
+        ({"organization": "acme"}, RequestDetails(UPLOAD, "/", organization="acme"), RequestDetails(UPLOAD, "/")),
         (
             {"request_headers": {"X-Try": "2"}},
-            Seen(UPLOAD, "/", headers={"x-try": "2"}),
-            Seen(UPLOAD, "/", headers={"x-try": "22"}),
+            RequestDetails(UPLOAD, "/", headers={"x-try": "2"}),
+            RequestDetails(UPLOAD, "/", headers={"x-try": "22"}),
         ),
         (
             {"request_body": {"model": {"version_aliases": ["b"]}}},
-            Seen(UPLOAD, "/", body={"model": {"version_aliases": ["a", "b"], "weight_uri": "u"}}),
-            Seen(UPLOAD, "/", body={"model": {"version_aliases": ["a"], "weight_uri": "b"}}),
+            RequestDetails(UPLOAD, "/", body={"model": {"version_aliases": ["a", "b"], "weight_uri": "u"}}),
+            RequestDetails(UPLOAD, "/", body={"model": {"version_aliases": ["a"], "weight_uri": "b"}}),
         ),
-        ({"request_body": None}, Seen(UPLOAD, "/"), Seen(UPLOAD, "/", body={})),
-        ({"request_body": {"a": 1}}, Seen(UPLOAD, "/", body={"a": 1.0}), Seen(UPLOAD, "/", body={"a": True})),
+        ({"request_body": None}, RequestDetails(UPLOAD, "/"), RequestDetails(UPLOAD, "/", body={})),
+        (
+            {"request_body": {"a": 1}},
+            RequestDetails(UPLOAD, "/", body={"a": 1.0}),
+            RequestDetails(UPLOAD, "/", body={"a": True}),
+        ),
         (
             {"organization": "acme", "path_contains": "x"},
-            Seen(UPLOAD, "/x", organization="acme"),
-            Seen(UPLOAD, "/y", organization="acme"),
+            RequestDetails(UPLOAD, "/x", organization="acme"),
+            RequestDetails(UPLOAD, "/y", organization="acme"),
         ),
     ],
 )
-def test_a_rule_asks_about_a_request(fields: dict[str, Any], matching: Seen, other: Seen) -> None:
+def test_a_rule_asks_about_a_request(fields: dict[str, Any], matching: RequestDetails, other: RequestDetails) -> None:
     assert rule(**fields).matches(matching)
     assert not rule(**fields).matches(other)
 
@@ -177,7 +181,7 @@ def test_by_chance_a_rule_hits_as_many_as_it_says_and_the_same_ones_each_time() 
     for seed in (7, 7, 8):
         book = FaultBook()
         book.add(rule(probability=0.25, seed=seed))
-        sequences.append([book.take(Seen(UPLOAD, "/")) is not None for _ in range(1000)])
+        sequences.append([book.take(RequestDetails(UPLOAD, "/")) is not None for _ in range(1000)])
     assert sequences[0] == sequences[1] != sequences[2]
     assert all(200 < sum(hits) < 300 for hits in sequences)
 
@@ -187,18 +191,18 @@ def test_by_chance_is_always_unless_told_otherwise() -> None:
     assert rule(probability=0.5, times=2).times == 2
     book = FaultBook()
     book.add(rule(probability=0.5, times=2))
-    assert sum(book.take(Seen(UPLOAD, "/")) is not None for _ in range(100)) == 2
+    assert sum(book.take(RequestDetails(UPLOAD, "/")) is not None for _ in range(100)) == 2
 
 
 def test_what_another_request_does_not_match_does_not_change_whom_chance_hits() -> None:
     quiet, busy = FaultBook(), FaultBook()
     for book in (quiet, busy):
         book.add(rule(operation=UPLOAD, probability=0.5))
-    hits = [quiet.take(Seen(UPLOAD, "/")) is not None for _ in range(50)]
+    hits = [quiet.take(RequestDetails(UPLOAD, "/")) is not None for _ in range(50)]
     among_others = []
     for _ in range(50):
-        busy.take(Seen(DEPLOY, "/"))
-        among_others.append(busy.take(Seen(UPLOAD, "/")) is not None)
+        busy.take(RequestDetails(DEPLOY, "/"))
+        among_others.append(busy.take(RequestDetails(UPLOAD, "/")) is not None)
     assert hits == among_others
 
 

@@ -121,8 +121,8 @@ async def test_each_of_its_keys_opens_an_organization_and_no_other(two: httpx.As
         }
     refused = await two.get(f"{MANAGEMENT}/orgs/other/models", headers=ACMES)
     assert refused.status_code == 403
-    unknown = await two.get(f"{MANAGEMENT}/orgs/nobody/models", headers=ACMES)
-    assert refused.text.replace("other", "nobody") == unknown.text
+    unknown = await two.get(f"{MANAGEMENT}/orgs/unknown/models", headers=ACMES)
+    assert refused.text.replace("other", "unknown") == unknown.text
 
 
 async def test_another_organizations_endpoint_is_as_if_it_were_not_there(two: httpx.AsyncClient) -> None:
@@ -203,7 +203,7 @@ async def test_keys_are_replaced_at_run_time(api: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("org", "keys", "status"),
     [
-        ("nobody", {"management_keys": ["k"]}, 404),
+        ("unknown", {"management_keys": ["k"]}, 404),
         ("my-org", {"management_keys": ["emulator-inference-key"]}, 409),
         ("my-org", {"management_keys": ["twice", "twice"]}, 409),
         ("my-org", {"management_keys": [""]}, 422),

@@ -57,7 +57,7 @@ async def test_a_server_stops_although_a_request_is_held() -> None:
         assert (await held).status_code == 401
 
 
-async def test_a_server_stops_although_somebody_waits_for_requests() -> None:
+async def test_a_server_stops_although_another_client_waits_for_requests() -> None:
     server = EmulatorServer().start()
     async with httpx.AsyncClient(base_url=server.base_url, timeout=60) as client:
         await client.post("/_emulator/faults", json={"operation": "*", "hold": True})

@@ -386,7 +386,7 @@ def test_a_kill_between_two_answers_loses_nothing_that_was_answered(path: Path) 
 
 
 class Restarts(RuleBasedStateMachine):
-    """A service that is restarted now and then beside one that is not: nobody can tell them apart."""
+    """A service that is restarted now and then beside one that is not: a client cannot tell them apart."""
 
     versions = Bundle("versions")
 

@@ -118,7 +118,7 @@ class TestRateLimit:
         asked = Asked(endpoint, 40)
         assert asked.error is None
         assert len(asked.results) == 40
-        # Four were under way; from then on nobody asked until the pause was over.
+        # Four were under way; from then on no question was asked until the pause was over.
         assert [moment for moment in endpoint.moments if 1.0 < moment < 31.0] == []
         assert endpoint.moments.count(31.0) >= 4
 

@@ -288,7 +288,7 @@ class TestTestConnection:
         assert not worked
         for word in words:
             assert word in message
-        # From Airflow's UI it would be the id of a copy, which nobody knows.
+        # From Airflow's UI it would be the id of a copy, which is of no use.
         assert "'other'" not in message
 
     @pytest.mark.parametrize(

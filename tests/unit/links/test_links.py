@@ -64,7 +64,7 @@ def test_no_prefix_leaves_its_place(weight_uri: str) -> None:
 
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)
 @pytest.mark.parametrize("stored", [None, 7, "", "javascript:alert(1)", "https://evil.example", {"url": "x"}])
-def test_what_somebody_else_has_stored_is_no_link(
+def test_what_another_client_has_stored_is_no_link(
     link: CerebrasLink, stored: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(XCom, "get_value", lambda **_: stored)

@@ -92,7 +92,7 @@ class TestDelete:
         assert reason == f"rolls out on endpoint {service.endpoint_id}"
         assert service.requests("delete_model_version") == []
 
-    def test_what_somebody_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
+    def test_what_another_client_deletes_meanwhile_is_deleted_too(self, service: Service) -> None:
         version = service.new_version()
 
         def delete_first() -> None:
@@ -231,7 +231,7 @@ class TestPrune:
         assert list(service.versions()) == [second, newest]
         assert len(service.requests("delete_model_version")) == 1
 
-    def test_what_somebody_deletes_meanwhile_is_deleted_too(
+    def test_what_another_client_deletes_meanwhile_is_deleted_too(
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         old, _ = service.new_version(), service.new_version()

@@ -60,7 +60,7 @@ class _Store:
 
 
 def list_another(service: Service, *, skip: int = 0, later_by: float = 100) -> None:
-    """Let the endpoint list a deployment of somebody else only."""
+    """Let the endpoint list a deployment of another client only."""
     entry = {
         "id": OTHERS,
         "model": "orgs/my-org/models/gpt-oss-120b/versions/99",

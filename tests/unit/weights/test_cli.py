@@ -71,5 +71,5 @@ def test_the_policy_that_is_printed_passes_the_check(weights: S3Client, capsys: 
 
 
 def test_a_role_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
-    code, printed = run(capsys, "bucket-policy", "models", "--role", "somebody")
+    code, printed = run(capsys, "bucket-policy", "models", "--role", "reader")
     assert (code, printed) == (2, None)

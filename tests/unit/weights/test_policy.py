@@ -115,7 +115,7 @@ def test_no_policy_grants_nothing() -> None:
     ],
 )
 def test_a_deny_wins(denying: dict[str, Any]) -> None:
-    assert set(found(statements(GRANT, {**denying, "Sid": "Nobody"}))) == {("error", "access-denied")}
+    assert set(found(statements(GRANT, {**denying, "Sid": "DenyAll"}))) == {("error", "access-denied")}
 
 
 @pytest.mark.parametrize(

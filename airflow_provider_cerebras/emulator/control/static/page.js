@@ -28,7 +28,7 @@ function badge(text, kind) {
   return element("span", { class: `badge ${kind}`, title: text }, text);
 }
 
-/** The provider marks what is its own by aliases that nobody reads: they are folded away. */
+/** The provider marks what is its own by aliases that are not meant to be read: they are folded away. */
 const OWN_ALIAS = /^airflow-/;
 
 function aliasChips(aliases) {

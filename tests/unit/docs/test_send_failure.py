@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from tell_somebody import tell_somebody
+from send_failure import send_failure
 
 from airflow_provider_cerebras.exceptions import DeploymentFailed
 
@@ -32,6 +32,6 @@ def test_it_tells_which_task_failed_and_why(monkeypatch: pytest.MonkeyPatch) -> 
         threading.Thread(target=server.handle_request, daemon=True).start()
         monkeypatch.setenv("CHAT_WEBHOOK", f"http://127.0.0.1:{server.server_port}/hook")
         ti = SimpleNamespace(dag_id="release", task_id="wait_for_rollout", run_id="manual")
-        tell_somebody({"ti": ti, "exception": DeploymentFailed("version 8 failed")})
+        send_failure({"ti": ti, "exception": DeploymentFailed("version 8 failed")})
     text = json.loads(bodies[0])["text"]
     assert text == "release.wait_for_rollout of manual failed: DeploymentFailed: version 8 failed"

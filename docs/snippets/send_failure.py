@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 
-def tell_somebody(context: Any) -> None:
+def send_failure(context: Any) -> None:
     """Say which task of which run failed, and why.
 
     :param context: what Airflow hands to callbacks.
