@@ -13,7 +13,7 @@ from airflow_provider_cerebras.emulator.api.errors import install_error_handlers
 from airflow_provider_cerebras.emulator.control import page
 from airflow_provider_cerebras.emulator.control import routes as control
 from airflow_provider_cerebras.emulator.core import Emulator
-from airflow_provider_cerebras.emulator.faults.middleware import Gate
+from airflow_provider_cerebras.emulator.faults.middleware import FaultMiddleware
 from airflow_provider_cerebras.emulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class EmulatorApp(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """What Starlette calls when the first request comes in."""
-        return Gate(super().build_middleware_stack(), self.emulator)
+        return FaultMiddleware(super().build_middleware_stack(), self.emulator)
 
 
 def create_app(settings: Settings | None = None, clock: Clock = time.time) -> EmulatorApp:

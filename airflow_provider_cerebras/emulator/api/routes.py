@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request
 
 from airflow_provider_cerebras.emulator.api import operations, schemas
 from airflow_provider_cerebras.emulator.api.auth import OwnEndpoint, OwnOrganization, require_management_key
+from airflow_provider_cerebras.emulator.api.planned_failures import planned_failures
 from airflow_provider_cerebras.emulator.api.schemas import ModelArchId, VersionId
 from airflow_provider_cerebras.emulator.core import CurrentService
-from airflow_provider_cerebras.emulator.faults.rules import rule_of
 from airflow_provider_cerebras.emulator.service.resources import Deployment, Endpoint, ModelVersion, Phase
 from airflow_provider_cerebras.emulator.settings import Behaviour
 
@@ -39,14 +39,13 @@ async def upload_model_version(
     org_name: OwnOrganization, body: schemas.ModelVersionUploadRequest, service: CurrentService, request: Request
 ) -> schemas.ModelVersionUploadResponse:
     """Register a version and start to pull its weights."""
-    rule = rule_of(request.scope)
     version = service.upload_model_version(
         org_name,
         body.model_arch_id,
         body.model.weight_uri,
         body.model.version_aliases,
         body.model.system_fingerprint_suffix,
-        planned_failure=rule.fail_sync if rule else None,
+        planned_failure=planned_failures(request.scope).sync,
     )
     submitted = schemas.ModelVersionUploadResponseData(
         customer_s3_uri=version.weight_uri, version_aliases=list(version.aliases), sync_status="queued"
@@ -145,9 +144,8 @@ async def deploy_model(
     endpoint: OwnEndpoint, body: schemas.DeployModelRequest, service: CurrentService, request: Request
 ) -> schemas.DeployModelResponse:
     """Submit the rollout of a version onto an endpoint."""
-    rule = rule_of(request.scope)
     deployment = service.deploy_model(
-        endpoint.endpoint_id, body.model, planned_failure=rule.fail_rollout if rule else None
+        endpoint.endpoint_id, body.model, planned_failure=planned_failures(request.scope).rollout
     )
     submitted = schemas.DeploymentMetadata(
         deployment_id=deployment.deployment_id,

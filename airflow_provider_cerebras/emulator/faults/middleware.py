@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from airflow_provider_cerebras.emulator.api.error_bodies import error_body
 from airflow_provider_cerebras.emulator.api.operations import OperationName, operation_of
+from airflow_provider_cerebras.emulator.api.planned_failures import SCOPE_KEY, PlannedFailures
 from airflow_provider_cerebras.emulator.faults.matching import RequestDetails
 from airflow_provider_cerebras.emulator.faults.request_log import Stage, decoded_headers, readable_body
-from airflow_provider_cerebras.emulator.faults.rules import SCOPE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ class _Answer:
     body: bytes
 
 
-class Gate:
+class FaultMiddleware:
     """The outermost ASGI application. Requests to the control plane and for the page pass unseen."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
@@ -86,8 +86,10 @@ class Gate:
         )
         fault = self._emulator.faults.take(seen)
 
+        planned = PlannedFailures(fault.rule.fail_sync, fault.rule.fail_rollout) if fault else PlannedFailures()
+
         async def work() -> _Answer:
-            answer = await _call(self._app, {**scope, SCOPE_KEY: fault and fault.rule}, body, receive)
+            answer = await _call(self._app, {**scope, SCOPE_KEY: planned}, body, receive)
             log.update(entry, Stage.WORKED)
             return answer
 

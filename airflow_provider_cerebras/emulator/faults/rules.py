@@ -6,16 +6,13 @@ import asyncio
 import contextlib
 import itertools
 import random
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from airflow_provider_cerebras.emulator.api.error_bodies import ErrorStyle  # noqa: TC001  pydantic evaluates annotations
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.emulator.faults.matching import RequestDetails, contains
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class FaultRule(BaseModel):
@@ -232,13 +229,3 @@ class FaultBook:
     def take(self, request: RequestDetails) -> ArmedFault | None:
         """The rule that hits a request: the oldest one that matches, and that neither spares it nor is used up."""
         return next((fault for fault in self._faults.values() if fault.rule.matches(request) and fault.take()), None)
-
-
-SCOPE_KEY = "cerebras_emulator.fault"
-"""Where the rule that hit a request is noted in its ASGI scope."""
-
-
-def rule_of(scope: Mapping[str, Any]) -> FaultRule | None:
-    """The rule that hit the request of an ASGI scope, if any did."""
-    rule: FaultRule | None = scope.get(SCOPE_KEY)
-    return rule
