@@ -334,6 +334,16 @@ def test_a_kill_on_the_worker(
     assert list(emulator.versions()) == ([emulator.version_name(1)] if left else [])
 
 
+def test_a_kill_after_the_wait_deletes_nothing_without_a_claim_either(
+    emulator: EmulatorClient, set_task_state: Callable[[str | None], None]
+) -> None:
+    operator = upload(emulator, deferrable=False, delete_on_kill=True, durable=False)
+    operator.execute(context(1))
+    set_task_state("failed")
+    operator.on_kill()
+    assert list(emulator.versions()) == [emulator.version_name(1)]
+
+
 def test_a_kill_before_anything_was_made_does_nothing(emulator: EmulatorClient) -> None:
     upload(emulator, deferrable=False, delete_on_kill=True).on_kill()
     assert not emulator.requests()

@@ -204,6 +204,21 @@ class TestRelease:
         assert "not allowed" in sentence
         assert f"now {quick.serving()} serves there; fix the cause and clear {step}" in sentence
 
+    def test_a_rollout_that_fails_while_deploy_waits_is_rolled_back(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old")
+        quick.add_fault("deploy_model", fail_rollout="out of memory")
+
+        result = run_dag(release_dag(new_dag, quick, deploy={"wait_for_completion": True, "poll_interval": POLL}))
+
+        assert isinstance(result.error("release.deploy"), DeploymentFailed)
+        assert result["release.roll_back"].state == "success", result.log
+        assert quick.deployments()[-1].model_version == first
+        sentence, record = concluded(result)
+        assert record["outcome"] == "rolled_back"
+        assert "failed in deploy: " in sentence
+
     def test_what_could_not_be_verified_is_not_rolled_back(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
