@@ -83,7 +83,7 @@ def _figures_table(results: dict[str, Any], waiters: int) -> str:
     lines = [
         f"### N = {waiters:,}\n",
         (
-            "| | requests | TCP connections | CPU s per 1,000 waiter-minutes | task_state a waiter | stall "
+            "| | requests | TCP connections | CPU s per 1,000 waiter-minutes | memory a waiter | stall "
             "| without collector | at the start "
             "| delay p50 | p99 | CPU of the server |"
         ),
