@@ -99,6 +99,11 @@ class Behaviour(Group):
         description="when the weights are read: at the upload, one object after another during the sync, or at its "
         "end; only where there is an S3 service to read them from",
     )
+    weights_checks: Literal["strict", "files"] = Field(
+        "strict",
+        description="what fails the sync of weights that are read: that they cannot be a model of the architecture, or "
+        "only that a file is missing or broken",
+    )
     rollout_seconds: float = Field(
         3.0, ge=0, allow_inf_nan=False, description="emulated seconds that the rollout of a deployment takes"
     )

@@ -12,15 +12,16 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_provider_cerebras.emulator.service.model_checks import check_model
 from airflow_provider_cerebras.emulator.service.weights import (
     LENGTH_BYTES,
     MAX_JSON_BYTES,
     Pace,
     WeightsError,
-    check_config,
     check_header,
-    check_index,
     header_length,
+    read_config,
+    read_index,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
+INDEX = "model.safetensors.index.json"
 CHUNK_BYTES = 1 << 20
 READERS = 8
 """Uploads whose weights are read at the same time; the others wait for their turn."""
@@ -58,9 +60,10 @@ class S3WeightReader:
         )
         self._turns = threading.BoundedSemaphore(READERS)
 
-    def __call__(self, weight_uri: str, pace: Pace | None = None) -> Future[str]:
+    def __call__(self, weight_uri: str, model_arch_id: str | None = None, pace: Pace | None = None) -> Future[str]:
         """Start to read the weights at an S3 URI; the result is their digest, or a :class:`WeightsError`.
 
+        :param model_arch_id: The architecture that they must be a model of; None: only the files are checked.
         :param pace: When each object may be read; None: at once.
         """
         future: Future[str] = Future()
@@ -69,7 +72,7 @@ class S3WeightReader:
             # Reading that waits for time to pass must keep no other one from its turn.
             with self._turns if pace is None else nullcontext():
                 try:
-                    future.set_result(self._digest(weight_uri, pace or _AT_ONCE))
+                    future.set_result(self._digest(weight_uri, model_arch_id, pace or _AT_ONCE))
                 except Exception as error:  # noqa: BLE001  whatever happens, the sync must end
                     future.set_exception(error)
 
@@ -77,7 +80,7 @@ class S3WeightReader:
         threading.Thread(target=read, name=f"weights {weight_uri}", daemon=True).start()
         return future
 
-    def _digest(self, weight_uri: str, pace: Pace) -> str:
+    def _digest(self, weight_uri: str, model_arch_id: str | None, pace: Pace) -> str:
         pace.wait(0)
         bucket, _, path = weight_uri.removeprefix("s3://").partition("/")
         prefix = path.rstrip("/") + "/"
@@ -88,17 +91,22 @@ class S3WeightReader:
         if f"{prefix}config.json" not in keys:
             raise WeightsError(f"s3://{bucket}/{prefix}config.json is missing")
         with self._object(bucket, f"{prefix}config.json") as (body, size):
-            check_config(_small(body, size))
-        for key in keys:
-            if key == f"{prefix}model.safetensors.index.json":
-                folder = key.rpartition("/")[0] + "/"
-                with self._object(bucket, key) as (body, size):
-                    check_index(_small(body, size), (shard.removeprefix(folder) for shard in weights))
-        digest = hashlib.sha256()
+            config = read_config(_small(body, size))
+        weight_map = None
+        if f"{prefix}{INDEX}" in keys:
+            with self._object(bucket, f"{prefix}{INDEX}") as (body, size):
+                weight_map = read_index(_small(body, size), (shard.removeprefix(prefix) for shard in weights))
+        digest, headers = hashlib.sha256(), {}
         for number, key in enumerate(weights):
             pace.wait((number + 1) / (len(weights) + 1))
             with self._object(bucket, key) as (body, size):
-                _hash_safetensors(body, size, digest)
+                headers[key.removeprefix(prefix)] = _hash_safetensors(body, size, digest)
+        if model_arch_id is not None:
+            in_root = {name: header for name, header in headers.items() if "/" not in name}
+            try:
+                check_model(config, weight_map, in_root, model_arch_id)
+            except WeightsError as error:
+                raise WeightsError(f"s3://{bucket}/{prefix} holds no model of {model_arch_id}: {error}") from error
         return digest.hexdigest()
 
     def _keys(self, bucket: str, prefix: str) -> list[str]:
@@ -126,12 +134,13 @@ def _small(body: StreamingBody, size: int) -> bytes:
     return body.read()
 
 
-def _hash_safetensors(body: StreamingBody, size: int, digest: hashlib._Hash) -> None:
+def _hash_safetensors(body: StreamingBody, size: int, digest: hashlib._Hash) -> dict[str, tuple[int, ...]]:
     start = body.read(LENGTH_BYTES)
     length = header_length(start, size)
     header = body.read(length)
-    check_header(header, size - LENGTH_BYTES - length)
+    shapes = check_header(header, size - LENGTH_BYTES - length)
     digest.update(start)
     digest.update(header)
     for chunk in body.iter_chunks(CHUNK_BYTES):
         digest.update(chunk)
+    return shapes

@@ -27,7 +27,7 @@ from airflow_provider_cerebras.emulator.service.resources import (
     Schedule,
     VersionRegistry,
 )
-from airflow_provider_cerebras.emulator.service.state import Key, Organization, keep_weights, take_up
+from airflow_provider_cerebras.emulator.service.state import Key, Organization, judged_as, keep_weights, take_up
 from airflow_provider_cerebras.emulator.service.store import Nowhere, Record
 from airflow_provider_cerebras.emulator.service.weights import Pace
 
@@ -57,7 +57,7 @@ class Service:
         self._clock = clock
         self._read_weights = read_weights
         self._store = store or Nowhere()
-        state = take_up(self._store, read_weights)
+        state = take_up(self._store, read_weights, self.behaviour)
         self._organizations, self._endpoints, self._keys = state.organizations, state.endpoints, state.keys
 
     def now(self) -> float:
@@ -201,7 +201,7 @@ class Service:
             fingerprint_suffix=fingerprint_suffix,
             created=now,
             sync=Schedule.of(now, self.behaviour.sync_seconds),
-            weights=self._read_weights(weight_uri) if pace is None else self._read_weights(weight_uri, pace),
+            weights=self._read_weights(weight_uri, judged_as(self.behaviour, model_arch_id), pace),
             uid=uuid.uuid4().hex,
             planned_failure=planned_failure,
             pace=pace,

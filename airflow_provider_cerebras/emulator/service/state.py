@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_cerebras.emulator.service.resources import Endpoint, ModelVersion, VersionRegistry
     from airflow_provider_cerebras.emulator.service.store import Store
+    from airflow_provider_cerebras.emulator.service.weights import Pace
+    from airflow_provider_cerebras.emulator.settings import Behaviour
 
-    # Takes the URI and, where it does not begin at once, the pace.
-    ReadWeights = Callable[..., Future[str]]
+    ReadWeights = Callable[[str, str | None, Pace | None], Future[str]]
+    """Takes a weight URI, the architecture that the weights must be a model of, and when each object may be read."""
 
 KeyKind = Literal["management", "inference"]
 
@@ -56,7 +58,12 @@ def keep_weights(store: Store, version: ModelVersion) -> None:
     version.weights.add_done_callback(keep)
 
 
-def take_up(store: Store, read_weights: ReadWeights) -> ServiceState:
+def judged_as(behaviour: Behaviour, model_arch_id: str) -> str | None:
+    """Which architecture weights must be a model of; None: any, only their files are checked."""
+    return model_arch_id if behaviour.weights_checks == "strict" else None
+
+
+def take_up(store: Store, read_weights: ReadWeights, behaviour: Behaviour) -> ServiceState:
     """What is kept in a store.
 
     :param read_weights: Starts to read the weights at an S3 URI; it is asked for those that were not read to their end.
@@ -73,7 +80,7 @@ def take_up(store: Store, read_weights: ReadWeights) -> ServiceState:
     for record in store.read(records.ENDPOINT):
         endpoint = state.endpoints[record.key] = records.endpoint(record)
         state.organizations[endpoint.org_name].endpoints[record.key] = endpoint
-    versions = _versions(store, read_weights)
+    versions = _versions(store, read_weights, behaviour)
     for version in versions.values():
         if not version.deleted:
             state.organizations[version.org_name].registries[version.model_arch_id].add(version)
@@ -84,14 +91,18 @@ def take_up(store: Store, read_weights: ReadWeights) -> ServiceState:
     return state
 
 
-def _versions(store: Store, read_weights: ReadWeights) -> dict[str, ModelVersion]:
+def _versions(store: Store, read_weights: ReadWeights, behaviour: Behaviour) -> dict[str, ModelVersion]:
     """All versions that are kept, by their ``uid``."""
     read = {record.key: records.weights(record) for record in store.read(records.WEIGHTS)}
     versions = {}
     for record in store.read(records.VERSION):
         weights = read.get(record.key)
-        version = records.version(record, weights or read_weights((record.body or {})["weight_uri"]))
-        if weights is None:
-            keep_weights(store, version)
+        if weights is not None:
+            versions[record.key] = records.version(record, weights)
+            continue
+        body = record.body or {}
+        weights = read_weights(body["weight_uri"], judged_as(behaviour, body["model_arch_id"]), None)
+        version = records.version(record, weights)
+        keep_weights(store, version)
         versions[record.key] = version
     return versions

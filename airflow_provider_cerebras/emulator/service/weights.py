@@ -81,7 +81,7 @@ class Pace:
             self._changed.wait_for(lambda: self._due > self._share, timeout=30)
 
 
-def digest_of_uri(weight_uri: str, _pace: Pace | None = None) -> Future[str]:
+def digest_of_uri(weight_uri: str, _model_arch_id: str | None = None, _pace: Pace | None = None) -> Future[str]:
     """Stands in for the weights' digest where there is no S3 to read them from."""
     future: Future[str] = Future()
     future.set_result(hashlib.sha256(weight_uri.encode()).hexdigest())
@@ -104,8 +104,8 @@ def header_length(start: bytes, object_size: int) -> int:
     return length
 
 
-def check_header(header: bytes, data_size: int) -> None:
-    """Refuse a safetensors header that is malformed or does not describe the data after it.
+def check_header(header: bytes, data_size: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors; refuse a header that is malformed or does not describe the data after it.
 
     :param header: The header's JSON.
     :param data_size: Bytes after the header.
@@ -117,15 +117,16 @@ def check_header(header: bytes, data_size: int) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WeightsError("__metadata__ in its header is not an object of strings")
     _check_contiguous([_data_range(name, tensor) for name, tensor in tensors.items()], data_size)
+    return {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
 
 
-def check_config(content: bytes) -> None:
-    """Refuse a model configuration that is not a JSON object."""
-    _json_object(content, "it")
+def read_config(content: bytes) -> dict[str, Any]:
+    """Return a model configuration; refuse one that is not a JSON object."""
+    return _json_object(content, "it")
 
 
-def check_index(content: bytes, shards: Iterable[str]) -> None:
-    """Refuse the index of sharded weights if a shard that it counts on is not there.
+def read_index(content: bytes, shards: Iterable[str]) -> dict[str, str]:
+    """Return which shard the index of sharded weights names for each tensor; refuse it if a shard is not there.
 
     :param content: The index, ``*.safetensors.index.json``.
     :param shards: Names of the safetensors objects beside it.
@@ -135,6 +136,7 @@ def check_index(content: bytes, shards: Iterable[str]) -> None:
         raise WeightsError("it has no weight_map from tensors to objects")
     if missing := sorted(set(weight_map.values()) - set(shards)):
         raise WeightsError(f"it counts on {', '.join(missing)}, which is missing")
+    return weight_map
 
 
 def _json_object(content: bytes, what: str) -> dict[str, Any]:

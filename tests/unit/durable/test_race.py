@@ -39,15 +39,14 @@ def test_eight_processes_at_the_same_instant_make_one_version(emulator: Emulator
 
 
 def test_eight_dags_with_the_same_weights_make_one_version(emulator: EmulatorClient) -> None:
-    rounds = 3
-    arguments = [emulator.base_url, emulator.settings.management_key, emulator.org, str(PROCESSES), str(rounds)]
+    arguments = [emulator.base_url, emulator.settings.management_key, emulator.org, str(PROCESSES), str(ROUNDS)]
     finished = subprocess.run([sys.executable, RACERS, *arguments, "unchanged"], capture_output=True, text=True)
 
     assert finished.returncode == 0, finished.stderr
     ended = [json.loads(line) for line in finished.stdout.splitlines()]
-    assert ended == [[str(number) for number in range(1, rounds + 1)]] * PROCESSES
+    assert ended == [[str(number) for number in range(1, ROUNDS + 1)]] * PROCESSES
     uploads = Counter(request.status for request in emulator.requests("upload_model_version"))
-    assert uploads[200] == rounds
+    assert uploads[200] == ROUNDS
     assert uploads[409] > 0
 
 

@@ -32,12 +32,12 @@ ENDPOINT, OTHER_ENDPOINT = "my-org-gpt-oss-120b", "my-org-llama3.1-8b"
 
 
 class MakeService(Protocol):
-    def __call__(self, read_weights: Callable[[str], Future[str]] = ..., **settings: Any) -> Service: ...
+    def __call__(self, read_weights: Callable[..., Future[str]] = ..., **settings: Any) -> Service: ...
 
 
 @pytest.fixture
 def make_service(clock: Callable[[], float]) -> MakeService:
-    def make(read_weights: Callable[[str], Future[str]] = digest_of_uri, **settings: Any) -> Service:
+    def make(read_weights: Callable[..., Future[str]] = digest_of_uri, **settings: Any) -> Service:
         chosen = Settings(**{"sync_seconds": 10, "rollout_seconds": 10, **settings})
         service = Service(chosen.behaviour, clock, read_weights)
         for organization in chosen.all_organizations():
@@ -182,7 +182,7 @@ def test_a_sync_is_not_done_before_the_weights_have_been_read(
     make_service: MakeService, clock: Callable[[], float], advance: Callable[[float], None]
 ) -> None:
     weights: Future[str] = Future()
-    version = upload(make_service(lambda _: weights))
+    version = upload(make_service(lambda *_: weights))
     advance(1000)
     assert version.phase(clock()) is Phase.RUNNING
     weights.set_result("0" * 64)
@@ -194,7 +194,7 @@ def test_a_sync_fails_when_the_weights_cannot_be_read(
 ) -> None:
     weights: Future[str] = Future()
     weights.set_exception(OSError("no such bucket"))
-    version = upload(make_service(lambda _: weights))
+    version = upload(make_service(lambda *_: weights))
     advance(10)
     assert version.phase(clock()) is Phase.FAILED
     assert version.failure() == "no such bucket"

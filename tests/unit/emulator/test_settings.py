@@ -46,6 +46,7 @@ async def test_the_settings_are_the_behaviour_and_nothing_else(api: httpx.AsyncC
     assert (await api.get("/_emulator/settings")).json() == {
         "sync_seconds": 10,
         "weights_read": "at-upload",
+        "weights_checks": "strict",
         "rollout_seconds": 10,
         "error_style": "fastapi",
         "sync_failure_status": "failed",

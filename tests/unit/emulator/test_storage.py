@@ -50,7 +50,7 @@ def open_service(path: Path, clock: FakeClock) -> Iterator[Callable[..., Service
     """A service on the state file; the one before is closed first."""
     opened: list[StateFile] = []
 
-    def open_it(read_weights: Callable[[str], Future[str]] = digest_of_uri, **behaviour: Any) -> Service:
+    def open_it(read_weights: Callable[..., Future[str]] = digest_of_uri, **behaviour: Any) -> Service:
         for each in opened:
             each.close()
         store = StateFile(path)
@@ -159,7 +159,7 @@ def test_a_superseded_deployment_does_not_come_back(open_service: Callable[..., 
 def test_digests_are_kept_and_weights_not_read_again(open_service: Callable[..., Service], clock: FakeClock) -> None:
     upload(open_service())
 
-    def never(uri: str) -> Future[str]:
+    def never(uri: str, *_: object) -> Future[str]:
         raise AssertionError(f"{uri} was read again")
 
     clock.advance(10)
@@ -171,7 +171,7 @@ def test_digests_are_kept_and_weights_not_read_again(open_service: Callable[...,
 
 def test_why_weights_could_not_be_read_is_kept(open_service: Callable[..., Service], clock: FakeClock) -> None:
     broken: Future[str] = Future()
-    upload(open_service(lambda _: broken))
+    upload(open_service(lambda *_: broken))
     broken.set_exception(WeightsError("config.json is missing"))
     clock.advance(10)
     assert open_service().model_version(ORG, ARCH, "1").failure() == "config.json is missing"
@@ -181,9 +181,9 @@ def test_weights_that_were_not_read_to_their_end_are_read_again(
     open_service: Callable[..., Service], clock: FakeClock
 ) -> None:
     unfinished, finished = Future[str](), Future[str]()
-    upload(open_service(lambda _: unfinished))
+    upload(open_service(lambda *_: unfinished))
     clock.advance(10)
-    service = open_service(lambda _: finished)
+    service = open_service(lambda *_: finished)
     assert service.model_version(ORG, ARCH, "1").phase(clock()) is Phase.RUNNING
     # The first read ends in a process that has let go of the file already.
     unfinished.set_result("0" * 64)

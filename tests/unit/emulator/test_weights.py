@@ -18,11 +18,11 @@ from airflow_provider_cerebras.emulator.service.s3_weights import S3WeightReader
 from airflow_provider_cerebras.emulator.service.weights import (
     DTYPE_BITS,
     WeightsError,
-    check_config,
     check_header,
-    check_index,
     digest_of_uri,
     header_length,
+    read_config,
+    read_index,
 )
 from airflow_provider_cerebras.emulator.settings import Settings
 from tests.s3 import s3_service
@@ -142,20 +142,20 @@ def test_a_header_that_does_not_describe_the_data_is_refused(content: bytes, rea
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b'"{}"'])
 def test_a_config_that_is_not_a_json_object_is_refused(content: bytes) -> None:
     with pytest.raises(WeightsError):
-        check_config(content)
+        read_config(content)
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"weight_map": []}', b'{"weight_map": {"w": 1}}', b"["])
 def test_an_index_without_a_weight_map_is_refused(content: bytes) -> None:
     with pytest.raises(WeightsError):
-        check_index(content, [])
+        read_index(content, [])
 
 
 def test_an_index_may_count_on_what_is_there_only() -> None:
     index = b'{"weight_map": {"w": "1.safetensors", "b": "2.safetensors"}}'
-    check_index(index, ["1.safetensors", "2.safetensors", "3.safetensors"])
+    read_index(index, ["1.safetensors", "2.safetensors", "3.safetensors"])
     with pytest.raises(WeightsError, match=r"counts on 2.safetensors, which is missing"):
-        check_index(index, ["1.safetensors"])
+        read_index(index, ["1.safetensors"])
 
 
 def test_without_s3_the_digest_is_that_of_the_uri() -> None:
@@ -285,7 +285,9 @@ def test_no_credentials_are_an_error_that_says_so(s3_url: str, monkeypatch: pyte
         S3WeightReader(s3_url)(RUN).result()
 
 
-def test_an_s3_service_that_is_not_there_is_an_error_that_says_so() -> None:
+def test_an_s3_service_that_is_not_there_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     with pytest.raises(WeightsError, match="cannot be listed: Could not connect"):
         S3WeightReader("http://127.0.0.1:1")(RUN).result()
 

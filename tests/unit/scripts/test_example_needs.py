@@ -45,7 +45,7 @@ def test_the_service_can_sync_from_each_folder(monkeypatch: pytest.MonkeyPatch) 
             [version] = emulator.versions().values()
             assert (version.weight_uri, frozenset(version.aliases)) == (f"s3://{BUCKET}/{SEEDED}", NEEDS.aliases)
         reader = S3WeightReader(s3_url)
-        digests = {reader(f"s3://{BUCKET}/{folder}").result(60) for folder in NEEDS.folders | {SEEDED}}
+        digests = {reader(f"s3://{BUCKET}/{folder}", "gpt-oss-120b").result(60) for folder in NEEDS.folders | {SEEDED}}
         assert len(digests) == len(NEEDS.folders | {SEEDED})
 
 

@@ -16,6 +16,8 @@ from tests.unit.weights.damages import DAMAGES
 from tests.unit.weights.layouts import LAYOUTS, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_s3 import S3Client
 
     from tests.unit.weights.damages import Damage
@@ -26,18 +28,7 @@ ONLY_EMULATOR = {
     "there_is_an_adapter_only": "It serves whole models; the check warns, since a contract may allow adapters.",
 }
 """Damages that only the emulator refuses, and why."""
-ONLY_CHECK = {
-    "weights-in-a-folder": "It takes safetensors files at any depth for weights.",
-    "tensor-missing": "Of the index it compares the names of the files only, as of the next three.",
-    "tensor-in-another-shard": "",
-    "tensor-in-two-shards": "",
-    "shard-not-in-index": "",
-    "other-architecture": "Of config.json it asks only that it is a JSON object, as of the next three.",
-    "vocabulary-too-small": "",
-    "hidden-size": "",
-    "layer-missing": "",
-    "scales-missing": "It knows no quantization.",
-}
+ONLY_CHECK: dict[str, str] = {}
 """What only the check refuses, by the code of the finding, and why the emulator does not."""
 
 
@@ -49,10 +40,10 @@ def witness(s3_url: str, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> S3Wei
     return S3WeightReader(s3_url)
 
 
-def refusal(witness: S3WeightReader, weight_uri: str) -> str | None:
+def refusal(witness: S3WeightReader, weight_uri: str, arch: str | None) -> str | None:
     """Why the emulator does not serve weights; None: it does."""
     try:
-        witness(weight_uri).result(timeout=60)
+        witness(weight_uri, arch).result(timeout=60)
     except WeightsError as error:
         return str(error)
     return None
@@ -63,20 +54,23 @@ def errors(files: Files, arch: str) -> set[str]:
     return {each.code for each in examine(describe(files), arch)[1] if each.level is Level.ERROR}
 
 
-def first_damaged(damage: Damage) -> tuple[str, Files]:
-    """The first layout in which there is something to damage, damaged."""
-    for arch, make in LAYOUTS.values():
+def damaged(damage: Damage) -> Iterator[tuple[str, Files]]:
+    """The first and the last layout in which there is something to damage, damaged."""
+    found = []
+    for seed, (arch, make) in enumerate(LAYOUTS.values()):
         files = make()
-        if damage(files, Random(0)) is not None:
-            return arch, files
-    raise AssertionError("it damages no layout")
+        if damage(files, Random(seed)) is not None:
+            found.append((arch, files))
+    assert found, "it damages no layout"
+    yield found[0]
+    yield found[-1]
 
 
 def test_what_passes_the_check_is_served(witness: S3WeightReader, s3: S3Client) -> None:
     refused = {}
-    for name, (_, make) in LAYOUTS.items():
+    for name, (arch, make) in LAYOUTS.items():
         uri = put(s3, "models", name, make())
-        refused[name] = refusal(witness, uri)
+        refused[name] = refusal(witness, uri, arch)
     assert refused == dict.fromkeys(LAYOUTS)
 
 
@@ -86,11 +80,18 @@ def test_what_the_emulator_refuses_the_check_refuses_and_the_differences_are_kno
     only_emulator: dict[str, str] = {}
     only_check: set[str] = set()
     for name, damage in DAMAGES.items():
-        arch, files = first_damaged(damage)
-        why, codes = refusal(witness, put(s3, "models", name, files)), errors(files, arch)
-        if why is not None and not codes:
-            only_emulator[name] = why
-        if why is None:
-            only_check |= codes
+        for number, (arch, files) in enumerate(damaged(damage)):
+            why, codes = refusal(witness, put(s3, "models", f"{name}-{number}", files), arch), errors(files, arch)
+            if why is not None and not codes:
+                only_emulator[name] = why
+            if why is None:
+                only_check |= codes
     assert set(only_emulator) == set(ONLY_EMULATOR), only_emulator
     assert sorted(only_check) == sorted(ONLY_CHECK), " ".join(sorted(only_check))
+
+
+def test_only_the_files_count_if_no_architecture_is_asked_for(witness: S3WeightReader, s3: S3Client) -> None:
+    arch, files = next(damaged(DAMAGES["the_weights_are_of_another_architecture"]))
+    uri = put(s3, "models", "other", files)
+    assert refusal(witness, uri, None) is None
+    assert "which is not " in (refusal(witness, uri, arch) or "")

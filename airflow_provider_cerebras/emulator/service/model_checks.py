@@ -1,0 +1,130 @@
+"""Whether weights are a model of an architecture: pure checks over the configuration, the index and the headers.
+
+A model is refused only for what no server could make good. What is not known here passes.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cerebras.emulator.service.weights import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Shape = tuple[int, ...]
+    Headers = Mapping[str, Mapping[str, Shape]]
+
+_MODEL_TYPES = (
+    ("gpt-oss", ("gpt_oss",)),
+    ("llama-4", ("llama4", "llama4_text")),
+    ("llama4", ("llama4", "llama4_text")),
+    ("llama", ("llama", "mllama", "mllama_text_model")),
+    ("qwen-2", ("qwen2*",)),
+    ("qwen-3", ("qwen3*",)),
+    ("zai-glm", ("glm*",)),
+)
+"""How the id of an architecture begins, and patterns of the ``model_type`` of its configurations."""
+_KNOWN_TYPES = ("gemma*", *(each for _, types in _MODEL_TYPES for each in types))
+_TEXT_MODEL = r"(?:model\.|language_model\.|model\.language_model\.|language_model\.model\.)?"
+_EMBEDDING = re.compile(_TEXT_MODEL + r"embed_tokens\.weight")
+_LAYER = re.compile(rf"({_TEXT_MODEL})layers\.(\d{{1,6}})\.")
+_OF_A_SET = re.compile(r".*-\d+-of-\d+\.safetensors")
+_DESCRIBED_ELSEWHERE = {"block_configs", "embedding_size", "word_embed_proj_dim", "vocab_size_per_layer_input"}
+"""Fields of configurations that describe each layer or each embedding on its own."""
+
+
+def check_model(
+    config: Mapping[str, Any], weight_map: Mapping[str, str] | None, headers: Headers, model_arch_id: str
+) -> None:
+    """Refuse what cannot be a model of an architecture.
+
+    :param config: the configuration.
+    :param weight_map: the index: from tensors to files; None: there is none.
+    :param headers: shapes of the tensors by their names, for each ``*.safetensors`` in the root of the prefix.
+    :param model_arch_id: the architecture.
+    """
+    if not headers:
+        raise WeightsError("there is no *.safetensors in the root of the prefix, only in folders below it")
+    _check_architecture(config, model_arch_id)
+    if weight_map:
+        _check_places(weight_map, headers)
+        headers = {name: headers[name] for name in set(weight_map.values()) if name in headers}
+    tensors: dict[str, Shape] = {}
+    for header in headers.values():
+        tensors.update(header)
+    _check_content(tensors)
+    nested = config.get("text_config")
+    text = {**config, **nested} if isinstance(nested, dict) else config
+    if not _DESCRIBED_ELSEWHERE & text.keys():
+        _check_sizes(text, tensors)
+        _check_layers(text, tensors)
+
+
+def _check_architecture(config: Mapping[str, Any], model_arch_id: str) -> None:
+    model_type, arch = config.get("model_type"), model_arch_id.lower()
+    expected = next((types for beginning, types in _MODEL_TYPES if arch.startswith(beginning)), None)
+    if expected and _matches(model_type, _KNOWN_TYPES) and not _matches(model_type, expected):
+        raise WeightsError(f"config.json is of the model_type {model_type!r}, which is not {model_arch_id}")
+
+
+def _matches(model_type: object, patterns: tuple[str, ...]) -> bool:
+    return isinstance(model_type, str) and any(fnmatchcase(model_type, each) for each in patterns)
+
+
+def _check_places(weight_map: Mapping[str, str], headers: Headers) -> None:
+    for tensor, name in weight_map.items():
+        if name in headers and tensor not in headers[name]:
+            raise WeightsError(f"the index says that {name} holds the tensor {tensor!r}, which it does not")
+    named = set(weight_map.values())
+    holders: dict[str, str] = {}
+    for name in sorted(named & headers.keys()):
+        for tensor in headers[name]:
+            if tensor in holders:
+                raise WeightsError(f"the tensor {tensor!r} is in {holders[tensor]} and in {name}")
+            holders[tensor] = name
+    sets = {_set_of(name) for name in named} - {None}
+    for name in sorted(headers.keys() - named):
+        if _set_of(name) in sets and headers[name].keys() - holders.keys():
+            raise WeightsError(f"the index does not name {name}, which holds tensors that no other shard has")
+
+
+def _set_of(name: str) -> str | None:
+    """What the names of all shards of one save have in common."""
+    return re.sub(r"-\d+-of-", "-of-", name) if _OF_A_SET.fullmatch(name) else None
+
+
+def _check_content(tensors: Mapping[str, Shape]) -> None:
+    for tensor, shape in tensors.items():
+        if tensor.endswith(".weight") and 0 in shape:
+            raise WeightsError(f"the tensor {tensor!r} has the shape {list(shape)}, so it holds no weights")
+        if tensor.endswith("_blocks") and tensor.removesuffix("_blocks") + "_scales" not in tensors:
+            raise WeightsError(f"the tensor {tensor!r} has no _scales beside it")
+
+
+def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> None:
+    vocabulary, hidden = _count(config, "vocab_size"), _count(config, "hidden_size")
+    for tensor, shape in tensors.items():
+        if not _EMBEDDING.fullmatch(tensor) or len(shape) != 2 or 0 in shape:
+            continue
+        if vocabulary and shape[0] < vocabulary:
+            raise WeightsError(f"the tensor {tensor!r} has {shape[0]} rows, and vocab_size is {vocabulary}")
+        if hidden and shape[1] != hidden:
+            raise WeightsError(f"the tensor {tensor!r} has {shape[1]} columns, and hidden_size is {hidden}")
+
+
+def _check_layers(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> None:
+    count = _count(config, "num_hidden_layers")
+    found = {(match[1], int(match[2])) for match in map(_LAYER.match, tensors) if match}
+    if not count or len({stack for stack, _ in found}) != 1:
+        return
+    present = {number for _, number in found}
+    if len(present) < count and (missing := [number for number in range(count) if number not in present][:1]):
+        raise WeightsError(f"num_hidden_layers is {count}, and there are no tensors of layer {missing[0]}")
+
+
+def _count(config: Mapping[str, Any], name: str) -> int | None:
+    value = config.get(name)
+    return value if type(value) is int and 0 < value < 1_000_000 else None
