@@ -143,7 +143,7 @@ def test_weights_that_cannot_be_synced_end_it_with_the_reason(make: Any) -> None
     demo = make("demo")
     emulator = demo.read_until(r"emulator at (http://\S+);")[1]
     fault = {"operation": "upload_model_version", "fail_sync": "the third tensor is made of cheese"}
-    httpx.post(f"{emulator}/_emulator/faults", json=fault, trust_env=False).raise_for_status()
+    httpx.post(f"{emulator}/_emulator/faults", json=fault, trust_env=False, timeout=60).raise_for_status()
 
     assert demo.wait() != 0
     assert "The demo failed: wait_for_sync failed" in demo.output
@@ -188,16 +188,16 @@ def test_a_component_that_dies_ends_it_with_its_name(make: Any) -> None:
 def test_standalone_serves_the_ui_with_everything_in_place(make: Any) -> None:
     standalone = make("standalone")
     url = standalone.read_until(r"Airflow +(http://\S+)")[1]
-    api = httpx.Client(base_url=httpx.URL(url).copy_with(path="/"), trust_env=False)
+    api = httpx.Client(base_url=httpx.URL(url).copy_with(path="/"), trust_env=False, timeout=60)
     token = api.get("/auth/token").json()["access_token"]
     api.headers["Authorization"] = f"Bearer {token}"
 
-    assert "<html" in httpx.get(url, trust_env=False, follow_redirects=True).text
+    assert "<html" in httpx.get(url, trust_env=False, follow_redirects=True, timeout=60).text
     assert api.get("/api/v2/dags/finetune_upload_deploy").json()["is_paused"] is False
     connection = api.get("/api/v2/connections/cerebras_default").json()
     assert (connection["conn_type"], connection["host"]) == ("cerebras", "http://127.0.0.1")
     emulator = standalone.read_until(r"Cerebras emulator +(http://\S+)")[1]
-    assert httpx.get(emulator, trust_env=False).headers["content-type"].startswith("text/html")
+    assert httpx.get(emulator, trust_env=False, timeout=60).headers["content-type"].startswith("text/html")
     tested = api.post("/api/v2/connections/test", json={"connection_id": "cerebras_default", **connection})
     assert tested.json()["status"] is True, tested.text
 
