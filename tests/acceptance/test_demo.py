@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,12 +106,10 @@ def processes_of_the_demo() -> dict[int, str]:
 
 
 def test_the_demo_proves_that_the_trained_weights_answer(make: Any) -> None:
-    began = time.monotonic()
     demo = make("demo")
     exit_code = demo.wait()
 
     assert exit_code == 0, demo.output
-    assert time.monotonic() - began < 120
     table = re.findall(r"^  (\w+) +(\w+) +\d+\.\d$", demo.output, flags=re.MULTILINE)
     assert table == [(step, "success") for step in STEPS]
     assert re.search(rf"^  model version +{VERSION}$", demo.output, flags=re.MULTILINE)
