@@ -14,7 +14,7 @@ from typing import Any
 COUNTERS = {
     "submitted": "a request of this attempt was answered with it",
     "adopted": "an earlier attempt, or another client, had made it already",
-    "reconciled": "a request of this attempt ended in doubt, and a look found what had come of it",
+    "reconciled": "a request of this attempt ended with an unknown outcome, and a later poll found its effect",
     "polls": "a request was sent to see how far it is; those who share a poll share it here too",
     "waits.succeeded": "a wait ended, and it is there",
     "waits.failed": "a wait ended, and the service has failed",

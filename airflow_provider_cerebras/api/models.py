@@ -232,7 +232,7 @@ class ModelVersionRows(Listing):
 
         :param name: full name.
         :param alias: the alias that it was made with, if it was.
-        :raises UnexpectedResponse: if its row is not as documented, or there is one of which it cannot be told whose.
+        :raises UnexpectedResponse: if its row is not as documented, or there is one that does not say whose it is.
         """
         row = self.rows.get(name) if alias is None else next(filter(partial(_holds, alias), self.rows.values()), None)
         return self._read(row, ModelVersion, name)

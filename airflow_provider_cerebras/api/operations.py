@@ -1,4 +1,4 @@
-"""Each call of the API, described once: method, path, body, what it answers, whether it may be sent again.
+"""Each call of the API, described once: method, path, body, what it answers, whether it is idempotent.
 
 A function here makes a :class:`Call`, which is plain data; :mod:`airflow_provider_cerebras.api.client` sends it, sync
 or async. Arguments are checked here, so a call that cannot be right is never made.
@@ -147,7 +147,7 @@ def find_deployments(endpoint_id: str) -> Call[models.DeploymentRows]:
 def chat_completion(
     endpoint_id: str, messages: Sequence[Mapping[str, JsonValue]], **params: JsonValue
 ) -> Call[models.ChatCompletion]:
-    """Ask an endpoint through the inference API. It is a POST, but one that creates nothing: it may be sent again."""
+    """Ask an endpoint through the inference API. It is a POST, but one that creates nothing: it is idempotent."""
     if params.get("stream"):
         raise InvalidValue("stream: a streamed answer is not supported.")
     if not messages:

@@ -73,7 +73,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     """Tell how far a deployment is.
 
     An entry that is not listed is ``Progress.LOST``: whether it waits in a queue, was superseded or was never
-    there cannot be told from one answer, only from several (see ``polling/pollers.py``).
+    there is not known from one answer, only from several (see ``polling/pollers.py``).
 
     :param endpoint: what a look at the endpoint answered.
     :param deployment_id: UUID of the deployment.

@@ -115,7 +115,7 @@ def check_absence(client: CerebrasClient, model_version: str) -> None:
     if None in rows or any(_may_be(row, model_version, alias) for row in rows if row is not None):
         raise UnexpectedResponse(
             f"The service answered 404 to a request for model version {model_version}, but it lists that version, or "
-            "one of which it cannot be told which it is. So it is not known to be deleted."
+            "one that does not say which it is. So it is not known to be deleted."
         )
 
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.log import Log
 
 SETTLING_TIME = 30.0
-"""Seconds in which a deployment whose submission is in doubt may come to be listed."""
+"""Seconds in which a deployment whose submission has an unknown outcome may appear in the list."""
 MAX_SUBMISSIONS = 3
-"""How often one attempt submits, if each time in doubt nothing came to be listed."""
+"""How often one attempt submits, if the outcome stays unknown each time."""
 _SETTLING_INTERVAL = 2.0
 """Seconds between two polls within the settling time."""
 
@@ -75,10 +75,10 @@ class Rollout:
         return read_deployments(self.client.send(operations.get_endpoint(self.endpoint_id)))
 
     def submit(self, model_version: str, *, listed: Sequence[Deployed] | None) -> Submission:
-        """Submit a version once, or find what came of a submission in doubt.
+        """Submit a version once, or find what came of a submission of unknown outcome.
 
         :param model_version: full name of the version, by number.
-        :param listed: what was listed just before; None: do not look after a submission in doubt.
+        :param listed: what was listed just before; None: do not look after a submission of unknown outcome.
         :raises OutcomeUnknown: if the outcome was unknown too often.
         :raises DeploymentLost: if the outcome is unknown and another client has deployed meanwhile.
         """
@@ -92,7 +92,7 @@ class Rollout:
                     raise
                 self.log.warning("%s Looking for it among the endpoint's deployments.", error)
                 if found := self._settle(model_version, listed, error):
-                    self.log.info("Deployment %s has come of it.", found.id)
+                    self.log.info("That submission has made deployment %s.", found.id)
                     DEPLOYMENT.count("reconciled", self.endpoint_id)
                     return Submission(found.id, model_version, found.created, seen=True)
                 if unknown == MAX_SUBMISSIONS or error.is_error_in_success:

@@ -115,7 +115,7 @@ class Upload:
         self._begin()
         if observed.mine is not None:
             self._log.info(
-                "Model version %s is of this task run: %s (%s). An earlier attempt made it.",
+                "Model version %s belongs to this task run: %s (%s). An earlier attempt made it.",
                 observed.mine.name,
                 self._found_by,
                 classify_version(observed.mine).words,
@@ -304,7 +304,7 @@ class Upload:
         if problem.found is None or problem.field == "version_aliases":
             raise UnexpectedResponse(
                 f"Model version {found.name} was found by the alias {alias} of this task run, but the response does "
-                f"not show {problem.wanted} as its {problem.field}, so it cannot be told whether it is what this task "
+                f"not show {problem.wanted} as its {problem.field}, so it is not known whether it is what this task "
                 f"uploads ({self._request.weight_uri}). Nothing was adopted or uploaded."
             )
         raise IdentityInUse(

@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
     :param better: how many pass more often now.
     :param p_value: probability that chance alone makes at least so many of the changed cases worse.
     :param max_regression: by how much the pass rate may fall.
-    :param confidence: with which a fall must be told from chance.
+    :param confidence: with which a fall must be distinguished from chance.
     :param smallest_fall: the smallest fall that a data set of this size can show; None if it can show none.
     :param smallest_excess: how many more of the changed cases had to get worse than get better to show a fall.
     """
@@ -149,7 +149,7 @@ def compare(
     :param passes: how often each case passes now.
     :param repeats: how often each was asked.
     :param max_regression: by how much the pass rate may fall, between 0 and 1.
-    :param confidence: with which a fall must be told from chance, between 0 and 1.
+    :param confidence: with which a fall must be distinguished from chance, between 0 and 1.
     """
     pairs = list(zip(baseline.passes, passes, strict=True))
     worse = tuple(index for index, (before, now) in enumerate(pairs) if now < before)

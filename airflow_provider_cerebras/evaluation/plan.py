@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     :param subject: what the evaluation can be compared by.
     :param baseline: the evaluation that it is compared with, if there is one.
     :param max_regression: by how much the pass rate may fall.
-    :param confidence: with which a fall must be told from chance.
+    :param confidence: with which a fall must be distinguished from chance.
     :param concurrency: how many requests at once.
     :param chat_params: further fields of the requests.
     """
@@ -106,7 +106,7 @@ def make_plan(
     :param require: limits by name.
     :param baseline: summary of an earlier evaluation, or None.
     :param max_regression: by how much the pass rate may fall, between 0 and 1.
-    :param confidence: with which a fall must be told from chance, between 0 and 1.
+    :param confidence: with which a fall must be distinguished from chance, between 0 and 1.
     :param repeats: how often each case is asked.
     :param concurrency: how many requests at once.
     :param max_requests: how many questions there may be; None for any number.

@@ -88,7 +88,7 @@ def describe_limits(comparison: Comparison, cases: int) -> str:
             f"{needed} cases must get worse."
         )
     text = (
-        f"At confidence {comparison.confidence:g} a fall is told from chance if at least {needed} cases get worse and "
+        f"At confidence {comparison.confidence:g} a fall differs from chance if at least {needed} cases get worse and "
         f"none gets better: with {cases} cases, a fall of {_percent(comparison.smallest_fall)}."
     )
     changed = len(comparison.worse) + comparison.better

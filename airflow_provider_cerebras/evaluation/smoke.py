@@ -43,7 +43,7 @@ class Measurement(NamedTuple):
     :param system_fingerprint: which weights answered.
     :param latency: seconds from the request to the whole answer.
     :param completion_tokens: length of the answer in tokens, if the service counted them.
-    :param tokens_per_second: speed of the answer, if it can be told.
+    :param tokens_per_second: speed of the answer, if it is known.
     """
 
     answer: str
@@ -95,7 +95,7 @@ def find_fault(
         return f"the answer took {measurement.latency:.3f} s, more than max_latency={max_latency} s"
     speed = measurement.tokens_per_second
     if min_tokens_per_second is not None and (speed is None or speed < min_tokens_per_second):
-        told = "cannot be told" if speed is None else f"is {speed:.1f}"
+        told = "is not known" if speed is None else f"is {speed:.1f}"
         return f"the speed in tokens per second {told}, less than min_tokens_per_second={min_tokens_per_second}"
     return None
 

@@ -31,7 +31,7 @@ def sign_test(worse: int, better: int) -> float:
 
 
 def smallest_change(confidence: float) -> int:
-    """Return the fewest cases that must get worse, while none gets better, for a fall to be told from chance.
+    """Return the fewest cases that must get worse, while none gets better, for a fall to be distinguished from chance.
 
     :param confidence: between 0 and 1.
     """
@@ -125,7 +125,7 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 
 @cache
 def _critical_value(changed: int, confidence: float) -> int:
-    """The fewest cases that must get worse, of so many that change, to be told from chance."""
+    """The fewest cases that must get worse, of so many that change, to be distinguished from chance."""
     limit = math.ceil(Fraction(1 - confidence) * (1 << changed))
     better, term, total = 0, 1, 1
     while total < limit:

@@ -253,7 +253,7 @@ class CerebrasHook(BaseHook):
         :param weight_uri: ``s3://bucket/prefix`` of the weights.
         :param version_aliases: aliases that the new version is to have.
         :param system_fingerprint_suffix: text that inference answers must carry in ``system_fingerprint``.
-        :raises OutcomeUnknown: if it cannot be told whether a version was made.
+        :raises OutcomeUnknown: if it is not known whether a version was made.
         """
         version = self._client.send(
             operations.upload_model_version(
@@ -309,7 +309,7 @@ class CerebrasHook(BaseHook):
 
         :param endpoint_id: id of the endpoint.
         :param model_version: full name, by number or alias.
-        :raises OutcomeUnknown: if it cannot be told whether a rollout was begun.
+        :raises OutcomeUnknown: if it is not known whether a rollout was begun.
         """
         deployment = self._client.send(operations.deploy_model(endpoint_id, model_version))
         with _optional_lineage():

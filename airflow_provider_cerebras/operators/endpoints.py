@@ -80,7 +80,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.
     :raises RequestRefused: if the service refuses the request, and would again.
-    :raises OutcomeUnknown: if the service left it in doubt whether a rollout was begun; a retry finds out.
+    :raises OutcomeUnknown: if it is unknown whether a rollout was begun; a retry finds out.
     :raises DeploymentFailed: if the rollout failed.
     :raises DeploymentLost: if the endpoint no longer lists the deployment.
     :raises WaitTimeout: if the rollout had not ended after ``timeout``.

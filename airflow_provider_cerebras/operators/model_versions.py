@@ -114,7 +114,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :raises IdentityInUse: if a version that is not what this task uploads carries the alias of this task run.
     :raises AliasesUnsettled: if another task takes the same aliases all the time; a retry goes on from there.
     :raises RequestRefused: if the service refuses the request, and would again.
-    :raises OutcomeUnknown: if the service left it in doubt whether a version was made; a retry finds out.
+    :raises OutcomeUnknown: if it is unknown whether a version was made; a retry finds out.
     :raises ModelVersionFailed: if the service could not take the weights over.
     :raises ModelVersionLost: if the version is gone.
     :raises WaitTimeout: if the sync had not ended after ``timeout``.

@@ -65,7 +65,7 @@ class WaitLog:
         deadline = self._poller.deadline
         shortest = min(MIN_INTERVAL, self._poll_interval)
         self._log.info(
-            "Waiting %s: %s. Polled every %g to %g s; this log says every %s how it stands.",
+            "Waiting %s: %s. Polled every %g to %g s; its state is logged every %s.",
             "without a deadline" if deadline is None else f"until {in_utc(deadline)}",
             self._poller.subject,
             shortest,

@@ -135,7 +135,7 @@ class Poller(ABC, Generic[AnswerT]):
 
     @abstractmethod
     def _judge(self, response: Any) -> Verdict | Exception:
-        """What a response says of what is followed here, or why that cannot be told."""
+        """What a response says of what is followed here, or why that is not known."""
 
     @abstractmethod
     def _on_verdict(self, verdict: Verdict, now: float) -> Outcome | None:

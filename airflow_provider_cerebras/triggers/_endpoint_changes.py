@@ -210,7 +210,7 @@ def _numbered(model: str | None) -> str | None:
 
 
 def _first(seen: JsonValue, entries: Sequence[Entry]) -> JsonValue:
-    """What is there at the first poll, which is no change. Where that cannot be told, the next poll is the first."""
+    """What is there at the first poll, which is no change. Where that is not known, the next poll is the first."""
     if any(entry.id is None for entry in entries):
         return seen
     if not entries:

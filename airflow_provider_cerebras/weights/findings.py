@@ -199,7 +199,7 @@ KINDS: dict[str, Kind] = {
         "A statement of the bucket policy denies the role what it needs.", "Exempt the role from that statement."
     ),
     "access-unclear": _warning(
-        "Whether the role may read cannot be told.", "Add the statement that the command bucket-policy prints."
+        "Whether the role may read is not known.", "Add the statement that the command bucket-policy prints."
     ),
     "policy-unreadable": _warning(
         "The bucket policy cannot be read.", "Allow s3:GetBucketPolicy to the AWS connection, or check it by hand."

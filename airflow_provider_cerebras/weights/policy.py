@@ -1,7 +1,7 @@
 """The bucket policy that lets the service read weights, and what an existing policy means for the service's role.
 
 A policy is evaluated as AWS does it, for one principal of another account: a Deny wins, and without an Allow the
-answer is no. What depends on a condition cannot be told from here.
+answer is no. What depends on a condition is not known here.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Differs(Exception):
 
 
 class NotChecked(Exception):
-    """It cannot be told; the text is why."""
+    """It is not known; the text is why."""
 
 
 @dataclass(frozen=True)

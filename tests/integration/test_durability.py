@@ -81,7 +81,7 @@ def test_a_retry_adopts_in_every_way_to_wait(
         assert OWN_ALIAS.fullmatch(identity)
         assert of_the_user == f"of-{mode}"
         assert result[mode].try_number == 2
-        assert f"{result[mode].xcom} is of this task run: it carries the alias {identity}" in result.log
+        assert f"{result[mode].xcom} belongs to this task run: it carries the alias {identity}" in result.log
         assert f"Adopted model version {result[mode].xcom}; nothing was uploaded again" in result.log
         if AIRFLOW_V_3_3_PLUS:
             note = task_state(result.dag_id, result.run_id)[f"{mode}.cerebras_upload"]

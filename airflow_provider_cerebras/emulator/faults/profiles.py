@@ -41,7 +41,7 @@ PROFILES: dict[ProfileName, Profile] = {
         ),
     ),
     "rate-limited": Profile(
-        "One request in two is refused with 429, and may be sent again after a second.",
+        "One request in two is refused with 429, and succeeds when it is sent again after a second.",
         (FaultRule(probability=0.5, seed=1, status=429, message="Too many requests.", retry_after=1),),
     ),
     "maintenance": Profile(

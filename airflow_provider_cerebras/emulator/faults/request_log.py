@@ -107,7 +107,7 @@ class RequestLog:
         self._count = 0
 
     def close(self) -> None:
-        """Let everyone go who waits for requests."""
+        """Wake all that wait for requests."""
         self._closed = True
         self._notify()
 

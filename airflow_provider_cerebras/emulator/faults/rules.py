@@ -172,7 +172,7 @@ class ArmedFault:
             await self._deleted.wait()
 
     def delete(self, *, abandon: bool = False) -> None:
-        """Let everyone go who waits.
+        """Wake all waiters.
 
         :param abandon: Whether their requests are to be dropped instead of going on.
         """
