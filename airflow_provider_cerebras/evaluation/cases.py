@@ -20,7 +20,6 @@ _FIELDS = frozenset({"id", "messages", "expected", "tags", "weight"})
 # The summary of an evaluation names some of them, and has to fit XCom.
 _MAX_ID_LENGTH = 256
 _MAX_TAG_LENGTH = 128
-_NO_CONSTANTS = "NaN and Infinity are not JSON"
 
 
 class Case(NamedTuple):
@@ -84,17 +83,27 @@ def read_rows(rows: object) -> DataSet:
 
 def _parse(line: str, number: int) -> object:
     try:
-        return json.loads(line, parse_constant=_refuse_constant)
+        return json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         # The parser's message does not repeat the line.
         raise ValueError(f"dataset: line {number}: is not JSON ({error.msg} at column {error.colno}).") from None
     except (ValueError, RecursionError) as error:
-        reason = _NO_CONSTANTS if str(error) == _NO_CONSTANTS else "a value is too long or too deep"
+        reason = str(error) if isinstance(error, _NotPlain) else "a value is too long or too deep"
         raise ValueError(f"dataset: line {number}: is not JSON ({reason}).") from None
 
 
+class _NotPlain(ValueError):
+    """What Python's parser takes, and JSON has not or reads in more than one way."""
+
+
 def _refuse_constant(_: str) -> NoReturn:
-    raise ValueError(_NO_CONSTANTS)
+    raise _NotPlain("NaN and Infinity are not JSON")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(fields := dict(pairs)) < len(pairs):
+        raise _NotPlain("an object has a key twice")
+    return fields
 
 
 def _data_set(rows: Iterable[tuple[str, object]]) -> DataSet:
