@@ -28,7 +28,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test test-matrix docs acceptance browser registry arguments drills matrix soak reliability \
+.PHONY: help demo standalone test test-rest test-matrix docs acceptance browser registry arguments drills matrix soak reliability \
 	conformance mutants bench clean
 
 help:  ## tell what there is
@@ -41,10 +41,13 @@ standalone: .venv/.demo  ## the same with Airflow's UI, until Ctrl-C
 	@.venv/bin/python scripts/demo.py --standalone
 
 # A shim of pyenv answers for the versions that are chosen only.
-test test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[123]\.[0-9]+$$' | paste -sd:)
+test test-rest test-matrix: export PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[123]\.[0-9]+$$' | paste -sd:)
 
-test: | $(UV)  ## lint, types, docs, and the tests on every supported Airflow
+test: | $(UV)  ## lint, types, and the quick tests of each module (some minutes)
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox
+
+test-rest: | $(UV)  ## docs, and all other tests, on the newest and the oldest Airflow (a quarter of an hour)
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session docs tests s3fs coverage
 
 test-matrix: | $(UV)  ## run the integration tests on every pair of Airflow and Python, and write docs/compatibility-matrix.md
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session matrix compatibility

@@ -1,4 +1,4 @@
-"""What `make test` runs: style, types, the documentation, and the tests on every Airflow that is supported."""
+"""What `make test` runs (lint, typing, unit), and `make test-rest` (the documentation and all other tests)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,33 @@ WITHOUT_AIRFLOW = (
     "weights",
 )
 
+# Unit tests of more than five seconds or so, which `make test-rest` runs: races, storms, fuzzing, processes.
+SLOW = (
+    "api/test_fuzzed_answers.py",
+    "api/test_hostile_service.py",
+    "arguments/test_serialized.py",
+    "dags_examples/test_finetune_upload_deploy.py",
+    "durable/test_incomplete_rollouts.py",
+    "durable/test_interleavings.py",
+    "durable/test_race.py",
+    "emulator/test_pytest_plugin.py",
+    "operators/test_evaluation.py",
+    "operators/test_seal.py",
+    "polling/test_storm.py",
+    "scripts",
+    "test_metrics.py",
+    "weights/test_check.py",
+    "weights/test_cli.py",
+    "weights/test_reader.py",
+    "weights/test_witness.py",
+)
+# Coverage that is measured by Python's own monitoring costs next to nothing. It came with Python 3.12.
+MEASURED = CORNERS[0][1] != "3.11"
+COVERAGE = ["--cov", "--cov-append", "--cov-report="] if MEASURED else []
+MONITORING = {"COVERAGE_CORE": "sysmon"}
+
 nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "typing", "unit"]
 nox.options.reuse_venv = "yes"
 
 
@@ -89,28 +115,36 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "tests/docs")
 
 
+@nox.session(python=CORNERS[0][1])
+def unit(session: nox.Session) -> None:
+    """The quick tests of each module, on the newest Airflow."""
+    install(session, AIRFLOWS[0])
+    Path(".coverage").unlink(missing_ok=True)
+    slow = [f"--ignore=tests/unit/{name}" for name in SLOW]
+    session.run("pytest", *IN_PARALLEL, *COVERAGE, "tests/unit", *slow, *session.posargs, env=MONITORING)
+
+
 @nox.session
 @nox.parametrize(("airflow", "python"), CORNERS, ids=AIRFLOWS)
 def tests(session: nox.Session, airflow: str) -> None:
-    """The tests, without those that start the demo."""
+    """The tests that the session `unit` leaves out, without those that start the demo."""
     install(session, airflow)
-    folders = ["tests/unit", "tests/integration"]
     if airflow == AIRFLOWS[0]:
-        folders += ["tests/benchmarks", "tests/packaging", "tests/conformance"]
+        slow = [f"tests/unit/{name}" for name in SLOW]
+        folders = [*slow, *(f"tests/{name}" for name in ("integration", "benchmarks", "packaging", "conformance"))]
+        session.run("pytest", *IN_PARALLEL, *COVERAGE, *folders, *session.posargs, env=MONITORING)
     else:
-        folders += [f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW]
-    session.run("pytest", *IN_PARALLEL, *folders, *session.posargs)
+        ignored = [f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW]
+        session.run("pytest", *IN_PARALLEL, "tests/unit", "tests/integration", *ignored, *session.posargs)
 
 
-@nox.session(python=CORNERS[0][1], default=False)
+@nox.session(python=CORNERS[0][1])
 def coverage(session: nox.Session) -> None:
-    """Which lines of the package no test runs on the newest Airflow."""
-    install(session, AIRFLOWS[0])
-    session.install("pytest-cov>=6.0")
-    # Python's own monitoring (3.12 and later) costs next to nothing.
-    core = {"COVERAGE_CORE": "sysmon"}
-    folders = session.posargs or ["tests/unit", "tests/integration", "tests/conformance"]
-    session.run("pytest", *IN_PARALLEL, "--cov", "--cov-report=term-missing", *folders, env=core)
+    """How much of the package the sessions `unit` and `tests` have run, which has a floor."""
+    if not MEASURED:
+        session.skip("Python's own monitoring came with 3.12; without it, measuring takes too long.")
+    session.install("coverage>=7.7")
+    session.run("coverage", "report")
 
 
 @nox.session(python=PYTHON)

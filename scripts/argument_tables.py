@@ -38,8 +38,8 @@ path such as `ObjectStoragePath`: it is read as `s3://bucket/prefix`. Cerebras r
 `default_args` have one limit, which is Airflow's: the result of a task there does not make that task an upstream of a
 mapped operator. Put it into `.partial()`.
 
-A mapped operator has another limit: Airflow makes the operator itself only when a mapped task runs. So what `.partial()`
-is given is not checked when the DAG is parsed, but when the task runs, and still before anything is sent.
+A mapped operator has another limit: Airflow makes the operator itself only when a mapped task runs. So the arguments of
+`.partial()` are not checked when the DAG is parsed, but when the task runs, and still before anything is sent.
 """
 
 
