@@ -44,6 +44,8 @@ class DeclaresArguments:
     """What each argument takes. A class declares its own; those of its base classes are added."""
     template_fields: Any
     log: Any
+    ui_color: ClassVar[str] = "#fbe4d8"
+    """The colour of the tasks in Airflow's graph."""
     leaves_error = False
     """Whether the words of an error are left for the task that concludes a release."""
     _renders_text = False

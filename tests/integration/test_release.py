@@ -15,6 +15,7 @@ from airflow_provider_cerebras.emulator.settings import Settings
 from airflow_provider_cerebras.exceptions import (
     DeploymentFailed,
     EndpointVerificationFailed,
+    ModelVersionFailed,
     NothingToRollBackTo,
     ReleaseFailed,
     RequestRefused,
@@ -179,6 +180,23 @@ class TestRelease:
         assert "roll_back failed as well: The rollback failed. " in sentence
         assert sentence.endswith(f"; now {first} serves there; look at the endpoint and deploy what must serve.")
         assert result["announce"].state == "upstream_failed"
+
+    def test_a_sync_that_fails_deploys_nothing(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old", "prod")
+        quick.add_fault("upload_model_version", fail_sync="AccessDenied (kms:Decrypt)")
+
+        result = run_dag(release_dag(new_dag, quick))
+
+        assert isinstance(result.error("release.wait_for_sync"), ModelVersionFailed)
+        assert (quick.serving(), len(quick.deployments())) == (first, 1)
+        assert "prod" in quick.versions()[first].aliases
+        assert result["release.roll_back"].state == "skipped"
+        sentence, record = concluded(result)
+        assert record["outcome"] == "not_deployed"
+        assert "failed in wait_for_sync: " in sentence
+        assert "AccessDenied (kms:Decrypt)" in sentence
 
     @pytest.mark.parametrize("operation", ["upload_model_version", "deploy_model"])
     def test_where_nothing_was_deployed_nothing_is_rolled_back(
