@@ -1,4 +1,4 @@
-"""What this package takes from Airflow that Airflow does not promise to keep, each in one place.
+"""Private names of Airflow that this package uses, each in one place.
 
 Where one of these is gone or fails, the caller is told that the answer is not known, which is logged; and what is not
 known is not acted on. ``tests/unit/test_airflow_internals.py`` says on a new Airflow which of them is gone.
@@ -22,7 +22,7 @@ class TaskStateUnknown(Exception):
 
 
 class TaskKey(NamedTuple):
-    """Which task of which run."""
+    """The task instance."""
 
     dag_id: str
     run_id: str
@@ -155,7 +155,7 @@ def _states_by_supervisor(key: TaskKey, task_ids: Sequence[str]) -> dict[str, An
 
 
 def task_seconds(key: TaskKey, task_ids: Sequence[str]) -> dict[str, float]:
-    """How long tasks of the same run and map index took, in seconds; without those that Airflow does not tell of.
+    """Return the durations of tasks of the same run and map index, in seconds, as far as Airflow reports them.
 
     :param key: the task that asks.
     :param task_ids: ids of the tasks.

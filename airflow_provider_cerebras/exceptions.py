@@ -1,4 +1,4 @@
-"""How a task fails: errors on Airflow's side, sorted by whether a retry of the task can help.
+"""The errors of tasks, sorted by whether a retry of the task can help.
 
 What a retry cannot help derives from ``AirflowFailException``, so the task fails at once, whatever its ``retries``.
 Errors of single requests are in :mod:`airflow_provider_cerebras.api.errors`.
@@ -127,14 +127,14 @@ MODEL_VERSION_ERRORS: dict[Status, type[AirflowException]] = {
     Status.TIMEOUT: WaitTimeout,
     Status.UNREACHABLE: RequestRefused,
 }
-"""What the end of a wait for a model version is raised as."""
+"""The error for each outcome of a wait for a model version."""
 
 DEPLOYMENT_ERRORS: dict[Status, type[AirflowException]] = {
     **MODEL_VERSION_ERRORS,
     Status.FAILED: DeploymentFailed,
     Status.LOST: DeploymentLost,
 }
-"""What the end of a wait for a deployment is raised as."""
+"""The error for each outcome of a wait for a deployment."""
 
 
 def read_event(event: object, *ids: str) -> Outcome:

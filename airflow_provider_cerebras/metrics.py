@@ -1,4 +1,4 @@
-"""What the provider counts and times, by Airflow's own metrics: StatsD, Datadog or OpenTelemetry, whichever is on.
+"""Counters and timers of the provider, by Airflow's own metrics: StatsD, Datadog or OpenTelemetry, whichever is on.
 
 The names are data, so that the docs can be held to them. A name holds no id, for each name is a time series of its own;
 the architecture or the endpoint, of which there are a few, comes as a tag. Where metrics are off, nothing is done.

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider: its modules, its connection type and the form for it.
+"""The provider info for Airflow: modules, connection type and its form.
 
 Airflow reads it at every start, so nothing but plain data is made here.
 """

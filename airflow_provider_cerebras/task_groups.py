@@ -60,7 +60,7 @@ _DOCS = {
 
 
 class Release(TaskGroup):
-    """What :func:`cerebras_release` makes: a TaskGroup that also knows its results.
+    """The TaskGroup that :func:`cerebras_release` returns, with its results as attributes.
 
     :ivar model_version: full name of the version, for downstream tasks.
     :ivar deployment_id: UUID of the deployment, for downstream tasks.

@@ -1,4 +1,4 @@
-"""What the provider adds to traces: attributes of the span that Airflow, or the user's own code, has begun.
+"""Attributes of the current span, which Airflow or the user's own code has begun.
 
 It begins no span of its own. Where tracing is off there is no span that records, and where nothing in the process has
 imported OpenTelemetry there is none at all; then nothing is done, and nothing is imported.

@@ -1,4 +1,4 @@
-"""What depends on the Airflow that is installed: its version, and the defaults that it sets."""
+"""The version of the installed Airflow, and the defaults that it sets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ AIRFLOW_V_3_3_PLUS = _RELEASE >= (3, 3)
 
 
 def default_deferrable() -> bool:
-    """Whether what can wait on the triggerer does so unless told otherwise: ``[operators] default_deferrable``."""
+    """Whether tasks defer by default: ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
 def default_sensor_timeout() -> float:
-    """How long sensors wait unless told otherwise, in seconds: ``[sensors] default_timeout``."""
+    """The default timeout of sensors, in seconds: ``[sensors] default_timeout``."""
     return float(conf.getfloat("sensors", "default_timeout"))

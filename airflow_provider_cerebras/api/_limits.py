@@ -1,4 +1,4 @@
-"""What a response may cost us: before anything looks into a body, it comes by here.
+"""Limits of a response's size, values and time, checked before its body is parsed.
 
 A body is bounded in bytes as it comes in and as it is unpacked, and in JSON values before it is parsed: a value of two
 bytes becomes one of hundreds, so 16 MiB of ``{}`` would become gigabytes, and a triggerer would stand still for as long

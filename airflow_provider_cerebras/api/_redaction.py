@@ -178,7 +178,7 @@ def _forms(secret: bytes) -> set[bytes]:
 
 
 def _base64_cores(secret: bytes) -> set[bytes]:
-    """What base64 makes of a secret wherever it stands in a longer text, without what its neighbours change."""
+    """Return the base64 forms of a secret within longer strings, without the characters that its neighbours change."""
     cores = set()
     for before in range(3):
         encoded = b64encode(b"\0" * before + secret)

@@ -1,4 +1,4 @@
-"""What a response means to who has sent a call: its answer, or an error of ours.
+"""From a response to the result of a call, or to an error of this package.
 
 Nothing here depends on how bytes travel.
 """

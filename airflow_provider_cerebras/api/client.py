@@ -112,7 +112,7 @@ class _Ready:
 
 
 class _BaseClient:
-    """What the two clients share: requests from calls, and errors from what httpx raises.
+    """The base of both clients: requests from calls, and errors from what httpx raises.
 
     :param settings: where the API is and how to talk to it.
     """
@@ -154,7 +154,7 @@ class _BaseClient:
         )
 
     def _ready_for(self, call: Call[Any]) -> _Ready | None:
-        """What is kept of a call from poll to poll; None for a call that does more than read."""
+        """Return the prepared request of a call that is polled; None for a call that does more than read."""
         if call.method != "GET" or call.body is not None:
             return None
         ready = self._ready.get(call)

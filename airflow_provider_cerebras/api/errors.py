@@ -1,4 +1,4 @@
-"""What can go wrong between us and the service, as one hierarchy, and how an answer becomes one of it.
+"""The hierarchy of errors between client and service, and the choice of one by a response.
 
 ::
 

@@ -1,4 +1,4 @@
-"""What a response proves: the strict way to read one, for code that deletes or overwrites.
+"""The strict way to read responses, for code that deletes or overwrites.
 
 The models of :mod:`.models` take a field that is absent, null or of another type for unknown, with which a wait can go
 on. What decides about a deletion, an alias list or a rollback must be known. So each function here either returns what
@@ -39,7 +39,7 @@ class KnownDeployment(NamedTuple):
 
 
 class EndpointUse(NamedTuple):
-    """What an endpoint needs.
+    """The versions that an endpoint uses.
 
     :param in_use: full name of each version that serves or rolls out, with words that say so.
     :param served_before: full name of each version that a rollback would go back to, with words that say so. Of several

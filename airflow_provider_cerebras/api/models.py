@@ -146,7 +146,7 @@ class ModelArchitectureList(_Model):
 
 
 class UploadedWeights(_Model):
-    """What to upload.
+    """The request of an upload.
 
     :param weight_uri: ``s3://bucket/prefix`` of the weights.
     :param version_aliases: aliases that the new version is to have from the start.
@@ -170,7 +170,7 @@ class ModelVersionUpload(_Model):
 
 
 class ModelVersionDetails(_Details):
-    """What is known of a version; None: unknown.
+    """The metadata of a version; None: unknown.
 
     :param customer_s3_uri: where its weights were read.
     :param version_aliases: the aliases that it holds.
@@ -326,7 +326,7 @@ class DeploymentRequest(_Model):
 
 
 class DeploymentDetails(_Details):
-    """What a deployment was at the moment of its submission; it does not advance; None: unknown."""
+    """The deployment at the moment of its submission; it does not advance; None: unknown."""
 
     deployment_id: _NameOrUnknown = None
     endpoint_id: _NameOrUnknown = None

@@ -34,7 +34,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class Key(Enum):
-    """Which of the two keys a call takes."""
+    """The key that a call takes."""
 
     MANAGEMENT = "management API key"
     INFERENCE = "inference API key"

@@ -1,4 +1,4 @@
-"""Where the API is and how to talk to it, checked before anything is sent.
+"""The settings of a client, checked before anything is sent.
 
 Each message begins with the name that the user knows: that of the connection's field, or of the environment variable.
 What the environment says is read here alone, so that all of it that cannot be used ends in one clear error.
@@ -53,7 +53,7 @@ def user_agent_of(*products: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientSettings:
-    """Where the API is and how to talk to it.
+    """The settings of a client: base URL, keys, timeouts, retries, TLS and proxy.
 
     The keys and the proxy's URL are kept as strings that do not print themselves.
 

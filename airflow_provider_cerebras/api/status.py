@@ -1,4 +1,4 @@
-"""How far a version or a deployment is, read from an answer: the service's open lists of words become four.
+"""The progress of a version or a deployment: the service's open list of status strings becomes four values.
 
 Rules: "Did the upload succeed?", "Did the deployment succeed?" and "What serves now?". The lists of words are not
 documented, so an unknown word means that the work goes on, and only a word of failure means failure.
@@ -22,14 +22,14 @@ WORDS_OF_FAILURE = frozenset(
     {"failed", "failure", "error", "errored", "cancelled", "canceled", "rejected", "expired", "aborted"}
 )
 WORDS_OF_SUCCESS = frozenset({"done", "complete", "completed", "ready", "succeeded", "success", "active", "live"})
-"""What stands beside ``done: true`` if all went well; ``done`` and ``complete`` are documented."""
+"""The status beside ``done: true`` of a success; ``done`` and ``complete`` are documented."""
 _WORDS_OF_PROGRESS = frozenset({"queued", "pending", "not_started", "in_progress"})
 _DOCUMENTED_WORDS = WORDS_OF_FAILURE | _WORDS_OF_PROGRESS | {"done", "complete"}
 _REASON_NAMES = ("reason", "message", "detail", "error")
 
 
 class Progress(StrEnum):
-    """How far something is."""
+    """The progress of a sync or a rollout."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -39,7 +39,7 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a response says.
+    """The progress that a response shows, with the service's own status and message.
 
     :param progress: how far it is.
     :param words: the service's own words for it, for people.

@@ -1,1 +1,1 @@
-"""What the arguments of operators and sensors take: declared in one table per class, and read before a task begins."""
+"""The types of the arguments of operators and sensors: one table per class, read before a task begins."""

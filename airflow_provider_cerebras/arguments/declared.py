@@ -1,4 +1,4 @@
-"""What makes a class follow the table of its arguments: which are templated, and that all are read before it begins.
+"""A mixin that reads the arguments by the table of a class before a task begins, and derives its template fields.
 
 A class of operators or sensors declares what its arguments are::
 
@@ -41,7 +41,7 @@ class DeclaresArguments:
     """Mixed into operators and sensors, before Airflow's base class."""
 
     arguments: ClassVar[Arguments] = takes()
-    """What each argument takes. A class declares its own; those of its base classes are added."""
+    """The type of each argument. A class declares its own; those of its base classes are added."""
     template_fields: Any
     log: Any
     ui_color: ClassVar[str] = "#fbe4d8"

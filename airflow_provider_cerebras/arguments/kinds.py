@@ -39,7 +39,7 @@ _TEMPLATE = re.compile(r"\{\{|\{%")
 
 
 class Kind(NamedTuple):
-    """What one argument takes.
+    """The type of one argument.
 
     :param takes: what it takes, for the documentation.
     :param read: function of a value and the argument's name, which returns the value as its type or raises a
@@ -354,7 +354,7 @@ def _is_path(value: object) -> bool:
 
 
 def _literal(value: object, opens: str) -> object:
-    """What a text stands for if it begins as a list or a mapping does: rendered templates give these as text."""
+    """Parse a string that begins like a list or a mapping: rendered templates give these as strings."""
     if not isinstance(value, str) or not value.strip().startswith(tuple(opens)):
         return value
     try:

@@ -1,4 +1,4 @@
-"""What a task has made, and of what: the weights, the version, the endpoint where it serves.
+"""The provenance of a task's result: the weights, the version, the endpoint that serves it.
 
 Asset events and lineage tell it on, each in its own form.
 """
@@ -24,7 +24,7 @@ _SECONDS = 5.0
 
 
 class Provenance(NamedTuple):
-    """What was made, as far as it is known.
+    """The provenance of a result, as far as it is known.
 
     :param model_version: full name of the version, by number.
     :param version_aliases: its aliases, without those that this provider keeps there for itself.
@@ -52,7 +52,7 @@ class Provenance(NamedTuple):
 
 
 def of_version(version: ModelVersion) -> Provenance:
-    """What an answer says of a version.
+    """The provenance that a response about a version shows.
 
     :param version: what an upload, a look at one version or the list answered.
     """

@@ -33,7 +33,7 @@ _COMPARISON = ("pass_rate", "fall", "better", "p_value", "max_regression", "conf
 
 
 class ReleaseOutcome(StrEnum):
-    """How a release ended."""
+    """The outcome of a release."""
 
     RELEASED = "released"
     REJECTED = "rejected"
@@ -49,7 +49,7 @@ class ReleaseOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """How one task of a release ended.
+    """The outcome of one task of a release.
 
     :param name: id of the task within the group.
     :param state: its state, in Airflow's word; None: it has none.
@@ -65,7 +65,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person answered who was asked to approve.
+    """The response to a request for approval.
 
     :param option: the answer, such as ``Approve``.
     :param by: name of the person; None: there was no answer in time, and the default was taken.
@@ -79,7 +79,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Record:
-    """What happened in one release.
+    """The record of one release.
 
     :param outcome: how it ended.
     :param endpoint_id: id of the endpoint.

@@ -1,4 +1,4 @@
-"""What a task tells Airflow: what it will return before it waits, and what it has made when it has succeeded."""
+"""Reports of a task to Airflow: its return value before it waits, and its provenance when it has succeeded."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _is_no_failure(error: Exception) -> bool:
 
 
 def _words(error: Exception) -> str:
-    """What may be shown to everybody: no question and no answer, and nothing of code that is not known."""
+    """The message of an error that may be shown to all users: from known code, without questions and answers."""
     if (without := getattr(error, "without_content", None)) is not None:
         return str(without)
     known = isinstance(error, AirflowException) or type(error).__module__.startswith("airflow_provider_cerebras")

@@ -1,4 +1,4 @@
-"""What ``doctor`` reads in Airflow's database: whether a triggerer lives, and how DAGs use the provider."""
+"""The checks of ``doctor`` in Airflow's database: whether a triggerer is alive, and how DAGs use the provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each command reads and prints. No command sends anything but GET."""
+"""The commands: what each reads and prints. All requests are GET."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = dict[str, "JsonValue"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a command has found.
+    """The output of a command.
 
     :param data: all of it, for ``json`` and ``yaml``.
     :param rows: the rows of the table.

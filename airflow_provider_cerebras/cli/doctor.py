@@ -1,4 +1,4 @@
-"""What ``doctor`` checks, from the connection to the DAGs; each line says ok, warning or error, and the remedy."""
+"""The checks of ``doctor``, from the connection to the DAGs; each line says ok, warning or error, and the remedy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_SKEW = 30.0
 
 
 class Level(StrEnum):
-    """How a check went."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"

@@ -1,4 +1,4 @@
-"""Which release made which deployment, from the records that ``cerebras_release(record_uri=...)`` has stored."""
+"""The release of each deployment, from the records that ``cerebras_release(record_uri=...)`` has stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RecordsUnreadable(Exception):
 
 
 class Released(NamedTuple):
-    """What a record says of a deployment.
+    """The release of a deployment, by its record.
 
     :param deployment_id: UUID of the deployment.
     :param model_version: full name of the version, if the record says it.
@@ -33,7 +33,7 @@ class Released(NamedTuple):
     concluded_at: str
 
     def columns(self) -> dict[str, JsonValue]:
-        """What a table shows of it."""
+        """The columns of a table."""
         return {"released_by": self.by, "outcome": self.outcome}
 
 

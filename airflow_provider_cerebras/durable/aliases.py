@@ -28,7 +28,7 @@ _MAX_MOVES = 5
 
 
 class AliasChange(NamedTuple):
-    """What is to become of a version's aliases.
+    """A change of a version's aliases.
 
     :param add: aliases to add to its own.
     :param remove: aliases to take from it.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SETTLING_TIME = 30.0
 """Seconds in which a deployment whose submission has an unknown outcome may appear in the list."""
 MAX_SUBMISSIONS = 3
-"""How often one attempt submits, if the outcome stays unknown each time."""
+"""Submissions of one attempt if the outcome of each stays unknown."""
 _SETTLING_INTERVAL = 2.0
 """Seconds between two polls within the settling time."""
 

@@ -1,4 +1,4 @@
-"""Which generation of a task run is asking: the same over retries, another one after each clear.
+"""The generation of a task run: the same over retries, another one after each clear.
 
 Airflow has no such number. ``max_tries`` moves when a task is cleared and not when it is retried, but a clear sets it
 to ``try_number + retries``, so with ``retries`` edited in between it can repeat an earlier value, or fall below one.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Turn(NamedTuple):
-    """What Airflow says about the attempt that runs.
+    """The attempt that runs, as Airflow describes it.
 
     :param max_tries: number of the last attempt but one that this generation may make.
     :param attempt: number of the attempt, which counts on over clears.
@@ -67,7 +67,7 @@ class Turn(NamedTuple):
 
 
 class Note(NamedTuple):
-    """How things stood at the last attempt that was noted.
+    """The last attempt that was noted.
 
     :param done: whether that attempt came to its end.
     """

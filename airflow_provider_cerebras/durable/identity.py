@@ -1,4 +1,4 @@
-"""Who is asking: a task run, told apart from every other by an alias that only it can compute."""
+"""The identity of a task run: an alias that differs from that of every other task run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kill of a waiting task may do to the version that the task waits for.
+"""The deletion of the version that a killed task waits for, and when it must not happen.
 
 Airflow calls ``on_kill`` for more than a user's kill: on the SIGTERM of an eviction, on ``execution_timeout``, and when
 another triggerer has taken over a trigger. So a version is deleted only on evidence, each part of which is asked for
@@ -45,7 +45,7 @@ _LATER = frozenset({"scheduled", "queued", "running"})
 
 
 class Judgement(Enum):
-    """What the state of a task says about a call of ``on_kill``."""
+    """The reason of a call of ``on_kill``, by the state of the task."""
 
     KILLED = "a user has failed or cleared the task"
     NOT_KILLED = "it was neither failed nor cleared"

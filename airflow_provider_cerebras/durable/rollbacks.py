@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class RolledBack(NamedTuple):
-    """What a rollback has come to.
+    """The result of a rollback.
 
     :param submission: the deployment that serves, or will.
     :param model_version: full name of its version, by number.
@@ -140,7 +140,7 @@ class Rollback:
         return Submission(newest[0].id, newest[0].model, newest[0].created, baseline), baseline
 
     def _recall(self, deployments: Sequence[Deployed]) -> Target | None:
-        """What an earlier attempt has chosen."""
+        """Return the target that an earlier attempt has chosen."""
         noted = self._to or self._task_state.read().get("target")
         if noted:
             return Target(noted)

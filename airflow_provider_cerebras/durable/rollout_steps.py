@@ -1,4 +1,4 @@
-"""What an endpoint's list of deployments proves: which one is ours, which came since, and what served before.
+"""Decisions from an endpoint's list of deployments: which one is ours, which came since, and what served before.
 
 Everything here is pure. The list is in no order that can be relied on, so deployments are ordered by when they were
 submitted; of two of the same second it is not known which is newer. An entry that does not say which deployment it is,
@@ -69,7 +69,7 @@ def read_deployments(endpoint: Endpoint) -> list[Deployed]:
 
 
 class Baseline(NamedTuple):
-    """What was there before a task run submitted anything; only that may it replace.
+    """The deployments from before a task run's first submission; it may replace only those.
 
     :param created: everything that was submitted before this moment was there, Unix seconds.
     :param ids: UUIDs of what else was there: what was submitted in that same second.
@@ -95,7 +95,7 @@ class Baseline(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """What a task run knows of the deployment that it has submitted. It is kept as task state and as XCom.
+    """The deployment that a task run has submitted. It is kept as task state and as XCom.
 
     :param deployment_id: UUID of the deployment.
     :param model_version: full name of its version, by number.
@@ -131,7 +131,7 @@ class Submission(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What to do about a version that is to serve. Neither adopted nor superseded: submit it.
+    """The decision about a version to deploy. Neither adopted nor superseded: submit it.
 
     :param adopted: UUID of the deployment that makes a submission needless.
     :param superseded_by: a later deployment of another client; nothing may be submitted.
@@ -196,7 +196,7 @@ def adopt(
 
 
 class Target(NamedTuple):
-    """What to go back to.
+    """The target of a rollback.
 
     :param model_version: full name of the version, by number.
     :param standing: a deployment of it that has served all the time, so that nothing has to be submitted.
@@ -207,7 +207,7 @@ class Target(NamedTuple):
 
 
 def baseline_of_rollback(deployments: Sequence[Deployed], taken_back: Submission) -> Baseline | None:
-    """What a rollback may replace: the deployment that is taken back, and what is older.
+    """The deployments that a rollback may replace: the one that is taken back, and older ones.
 
     :param deployments: all that are listed.
     :param taken_back: the deployment that is taken back.

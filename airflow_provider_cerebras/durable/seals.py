@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Seal(NamedTuple):
-    """What was under a prefix.
+    """The digest of the objects under a prefix.
 
     :param weight_uri: where the weights are, ``s3://bucket/prefix``.
     :param digest: the digest of the objects.

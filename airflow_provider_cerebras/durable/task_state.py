@@ -1,4 +1,4 @@
-"""What a task run remembers between its attempts, on Airflow 3.3 and later: for people, and as a shortcut.
+"""Notes of a task run that its next attempt reads, on Airflow 3.3 and later: for people, and as a shortcut.
 
 It may be lost or out of date at any time, so every use of it is checked against the service. Below Airflow 3.3 there
 is none.

@@ -1,4 +1,4 @@
-"""What an upload does next: one pure decision from what the service shows.
+"""The next step of an upload: one pure decision from the state of the service.
 
 :func:`decide` is the whole policy; :class:`~.uploads.Upload` carries it out. :func:`mismatch` says whether a version
 that was found is what the task run uploads: only such a version is adopted.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Named tuples, since a frozen dataclass would cost each parse of a DAG's file half a millisecond.
 class UploadRequest(NamedTuple):
-    """What a task wants uploaded.
+    """The upload that a task asks for.
 
     :param org_name: name of the organization.
     :param model_arch_id: id of the architecture.
@@ -59,7 +59,7 @@ class UploadRequest(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What the service shows.
+    """The state of the service, as far as an upload depends on it.
 
     :param mine: the version of this identity, if there is one.
     :param holders: the versions that hold the aliases that the user wants.

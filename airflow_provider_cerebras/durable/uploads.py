@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.log import Log
 
 MAX_DOUBTS = 5
-"""How often a creation may end in an unknown outcome before the task gives up; its retry goes on from there."""
+"""Creations of unknown outcome after which the task gives up; its retry goes on from there."""
 MAX_SAID_ERRORS = 1
 """The same if the response says an error, though its status is that of a success."""
 MAX_REFUSALS = 6
-"""How often an upload whose alias is said to be taken is repeated; the pauses outlast a read lag of 30 s."""
+"""Repetitions of an upload whose alias is reported as taken; the pauses outlast a read lag of 30 s."""
 MAX_REPETITIONS = 10
-"""How often the same change of aliases is made again because it does not show, or because another task undid it."""
+"""Repetitions of a change of aliases that does not show, or that another task undid."""
 _MAX_STEPS = 50
 _LONGEST_PAUSE = 16.0
 

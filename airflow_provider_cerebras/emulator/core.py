@@ -33,7 +33,7 @@ def _s3_reader(url: str) -> ReadWeights:
 
 
 class Emulator:
-    """What all parts of the application share.
+    """The state that all parts of the application share.
 
     :param clock: Gives the machine's time in Unix seconds.
     :raises ModuleNotFoundError: Weights are to be read, and boto3 is not installed.

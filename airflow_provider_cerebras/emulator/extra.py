@@ -1,4 +1,4 @@
-"""What the emulator needs beyond the provider itself, and what to say where it is missing."""
+"""The extra that the emulator needs, and the error where it is missing."""
 
 from __future__ import annotations
 

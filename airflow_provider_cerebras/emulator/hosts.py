@@ -1,4 +1,4 @@
-"""Which names the emulator goes by, and the refusal of all others.
+"""The host names of the emulator; requests for other hosts are refused.
 
 A page from anywhere can let a name of its own stand for 127.0.0.1 and then ask as if it were the emulator's own page
 (DNS rebinding). Such a request carries that name in ``Host``. Addresses are let in: no such page has one.

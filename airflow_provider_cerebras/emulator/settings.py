@@ -1,4 +1,4 @@
-"""What of the emulator can be chosen, with the defaults: the command line and the configuration file are made of it.
+"""The settings of the emulator, with their defaults: the source of the command line and the configuration file.
 
 Each base class of :class:`Settings` is one group of the help.
 """

@@ -51,7 +51,7 @@ class DataSet(NamedTuple):
 
     @property
     def tags(self) -> dict[str, int]:
-        """How many cases each tag has."""
+        """The number of cases of each tag."""
         counts: dict[str, int] = {}
         for case in self.cases:
             for tag in case.tags:
@@ -93,7 +93,7 @@ def _parse(line: str, number: int) -> object:
 
 
 class _NotPlain(ValueError):
-    """What Python's parser takes, and JSON has not or reads in more than one way."""
+    """A value that Python's parser accepts and JSON does not define, or an ambiguous object."""
 
 
 def _refuse_constant(_: str) -> NoReturn:

@@ -26,7 +26,7 @@ _ROUNDING = 1e-9
 
 
 class Subject(NamedTuple):
-    """What two evaluations must have in common to be compared.
+    """The properties that two evaluations must share to be compared.
 
     :param dataset_digest: digest of the data set.
     :param scorers: names of the scorers.
@@ -54,7 +54,7 @@ class Baseline(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What became of each case.
+    """The change of each case against the baseline.
 
     :param baseline: the earlier evaluation.
     :param pass_rate_before: share of the weight that passed then.

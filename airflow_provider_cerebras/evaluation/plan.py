@@ -24,7 +24,7 @@ _MAX_CONCURRENCY = 1000
 
 
 class Plan(NamedTuple):
-    """What is asked, how it is scored, and what is required.
+    """The questions, the scorers and the requirements of an evaluation.
 
     :param endpoint_id: id of the endpoint.
     :param dataset: the cases.

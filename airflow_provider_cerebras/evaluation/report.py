@@ -1,4 +1,4 @@
-"""What an evaluation says: the verdict, a summary that fits XCom whatever the size of the data set, and a report.
+"""The output of an evaluation: the verdict, a summary that fits XCom whatever the size of the data set, and a report.
 
 The summary names no question and no answer. The report, which lies beside the results, shows those that got worse.
 """
@@ -50,7 +50,7 @@ class Evaluation(NamedTuple):
 
     @property
     def system_fingerprint(self) -> str | None:
-        """Which weights answered."""
+        """The version that answered."""
         return next(iter(self.totals.fingerprints), None)
 
     def problems(self) -> list[str]:

@@ -26,7 +26,7 @@ PASSING = 0.5
 """A score of at least this passes."""
 
 ScorerFunction = Callable[["Case", "ChatCompletion"], bool | float]
-"""What a user's scorer looks like."""
+"""The signature of a user's scorer."""
 
 # Compiled by the first answer that is scored, and not by each parse of a DAG.
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?"

@@ -1,4 +1,4 @@
-"""What a comparison of two evaluations of the same cases can tell, and what it cannot.
+"""Statistics of a comparison of two evaluations of the same cases, and their limits.
 
 Only cases whose result changed say anything. If nothing but chance is at work, each of them is as likely to get better
 as to get worse. The one-sided exact sign test gives the probability that chance alone makes as many of them worse.

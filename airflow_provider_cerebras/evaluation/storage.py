@@ -22,7 +22,7 @@ _PART = re.compile(r"results-\d+-\d+\.jsonl")
 
 
 class Folder(Protocol):
-    """What is needed of ``pathlib.Path`` and of Airflow's ``ObjectStoragePath``."""
+    """The methods of ``pathlib.Path`` and of Airflow's ``ObjectStoragePath`` that are used."""
 
     @property
     def name(self) -> str:

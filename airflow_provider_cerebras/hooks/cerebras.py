@@ -364,7 +364,7 @@ class CerebrasHook(BaseHook):
 
 
 def _overridden(hook_class: type[CerebrasHook]) -> str | None:
-    """Which way to read a connection a subclass has made its own; of both, the one that is nearer to the subclass."""
+    """Return the name of the method by which a subclass reads its connection; of two, the more derived one."""
     for base in hook_class.__mro__[: hook_class.__mro__.index(CerebrasHook)]:
         for name in ("aget_connection", "get_connection"):
             if name in vars(base):

@@ -1,4 +1,4 @@
-"""What the fields of an Airflow connection mean, as a pure function from them to client settings."""
+"""The fields of an Airflow connection, and a pure function from them to client settings."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _hidden(extra: object) -> dict[str, object] | None:
 
 
 class ConnectionSettings(NamedTuple):
-    """What a connection holds.
+    """The settings of a connection.
 
     :param client: where the API is and how to talk to it.
     :param org_name: the customer management organization name, if the connection has one.

@@ -1,4 +1,4 @@
-"""What the links share: each is stored before the work begins, so it is there while a task waits and after it failed.
+"""The base of the links: each is stored before the work begins, so it is there while a task waits and after it failed.
 
 Airflow 3 reads the stored URL itself; Airflow 2 asks :meth:`CerebrasLink.get_link` in the webserver.
 """
@@ -22,11 +22,11 @@ class CerebrasLink(BaseOperatorLink):
 
     name: ClassVar[str]
     base_url: ClassVar[str]
-    """What every URL of the link begins with: nothing else is a link, wherever it comes from."""
+    """The prefix of every URL of the link; a stored value without it is not shown."""
 
     @property
     def xcom_key(self) -> str:
-        """Where the URL is stored; Airflow 3 looks there by itself."""
+        """The XCom key of the URL; Airflow 3 reads it by itself."""
         return f"_link_{type(self).__name__}"
 
     @abstractmethod

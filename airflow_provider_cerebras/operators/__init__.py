@@ -1,1 +1,1 @@
-"""What a pipeline does to model versions and endpoints."""
+"""Operators on model versions, weights and endpoints."""

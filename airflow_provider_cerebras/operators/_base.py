@@ -1,4 +1,4 @@
-"""What the operators share: a connection, and the wait for the end of what some of them begin."""
+"""The base classes of the operators: the connection, and the wait of those that wait."""
 
 from __future__ import annotations
 

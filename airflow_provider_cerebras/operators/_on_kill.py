@@ -1,4 +1,4 @@
-"""How an operator that holds a worker finds out what a call of ``on_kill`` means, and does what it asks for.
+"""``on_kill`` of operators that hold a worker: find out why Airflow called it, and act accordingly.
 
 Airflow calls it from a signal handler when a user has failed or cleared the task, but also when a pod is evicted and
 when ``execution_timeout`` has passed; and after the handler has returned, the task may go on.
@@ -20,7 +20,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Kill(NamedTuple):
-    """What Airflow says about a call of ``on_kill``.
+    """The reason of a call of ``on_kill``, as Airflow gives it.
 
     :param reason: why the version must not be deleted; None: a user has failed or cleared the task.
     :param is_clear: whether a user has cleared it.

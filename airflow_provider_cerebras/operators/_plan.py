@@ -1,4 +1,4 @@
-"""What has to be deployed so that endpoints serve what they are to serve. Pure.
+"""The deployments that make endpoints serve their desired versions. Pure.
 
 Nothing is planned over a rollout of another client, over one that cannot be read, or once more after a failure: there a
 person decides.
@@ -23,7 +23,7 @@ Action = Literal["deploy", "none", "hold"]
 
 
 class Line(NamedTuple):
-    """What the plan says of one endpoint.
+    """The plan for one endpoint.
 
     :param endpoint_id: id of the endpoint.
     :param model_version: full name of the version that it is to serve; by number, if that is known.

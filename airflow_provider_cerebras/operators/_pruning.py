@@ -1,4 +1,4 @@
-"""Which model versions may be deleted. Everything here is pure."""
+"""The selection of the model versions that may be deleted. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Selection(NamedTuple):
-    """What is to be done with each version.
+    """The decision about each version.
 
     :param delete: full names of those that may go, oldest first.
     :param keep: full names of those that stay, with the reason.

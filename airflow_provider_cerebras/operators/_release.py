@@ -72,11 +72,11 @@ WEIGHT_URI_KEY = "weight_uri"
 MODEL_VERSION_KEY = "model_version"
 """XCom of a task that deploys or verifies: full name of the version, by number."""
 _SECONDS = 30.0
-"""What finding out what serves may take."""
+"""Seconds for the requests that find out which version serves."""
 
 
 def pull(context: Context, task_id: str, key: str = "return_value") -> Any:
-    """What another task of the same run and map index has left; None: nothing.
+    """Return the XCom of another task of the same run and map index; None: there is none.
 
     :param context: the task's context.
     :param task_id: id of the other task.
@@ -347,7 +347,7 @@ class Conclude(CerebrasOperator):
 
 
 def record_path(record_uri: object, record: Record) -> Any:
-    """Where the JSON of a record lies: for each release, and each clear of the task that concludes it, another place.
+    """Return the path of a record's JSON: one for each release, and for each clear of the task that concludes it.
 
     :param record_uri: the folder of all records.
     :param record: the record.

@@ -1,4 +1,4 @@
-"""What the operators that roll out share: the endpoint, what earlier attempts have left, and the wait."""
+"""The base of the operators that roll out: the endpoint, the notes of earlier attempts, and the wait."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
         return self._go_on(rolled_back.submission, context)
 
     def _taken_back(self, context: Context) -> Submission | None:
-        """What is known of the deployment to take back; None: the newest one."""
+        """The deployment to take back; None: the newest one."""
         return None if self.deployment_id is None else Submission(self.deployment_id)
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:

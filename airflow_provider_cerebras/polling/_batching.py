@@ -1,4 +1,4 @@
-"""What those who share a poll ask for, and what of a response is new to them. Pure."""
+"""The call that serves all waiters of a collection, and the changes that a response brings to each. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Everything:
 
 _EVERYTHING = _Everything()
 NOTHING: Container[object] = frozenset()
-"""What :func:`changes` returns, this very object, if nothing has changed."""
+"""The object that :func:`changes` returns if nothing has changed."""
 
 
 def what_to_ask(pollers: Sequence[Poller[Any]]) -> Call[Any]:

@@ -1,4 +1,4 @@
-"""How the rollout of a deployment is followed."""
+"""The poller of a deployment's rollout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often to poll: seldom enough for the service, often enough for those who wait. Pure, but for the jitter."""
+"""The interval between polls: it grows with the time already waited. Pure, but for the jitter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a wait logs: how it begins, how it stands from time to time, and where polls fail.
+"""The log lines of a wait: its begin, its state from time to time, and outages.
 
 A wait of hours is neither silent nor a flood. There are at most :data:`MAX_LINES_PER_HOUR` lines an hour, whatever the
 service does, and a poll that changes nothing costs nothing here.

@@ -1,4 +1,4 @@
-"""How a wait ended, and its form as the payload of a trigger's event."""
+"""The outcome of a wait, and its form as the payload of a trigger's event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a wait ended."""
+    """The outcome of a wait."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""What a waiter concludes from each response. The decision is made here only, whichever client sends the request.
+"""The decision of a waiter after each response. It is made here only, whichever client sends the request.
 
 A :class:`Poller` is given each response, or the error in its place, and says whether the wait has ended. It does no I/O
 and reads no clock, so triggers, blocking operators and sensors share it and cannot drift apart.
@@ -135,7 +135,7 @@ class Poller(ABC, Generic[AnswerT]):
 
     @abstractmethod
     def _judge(self, response: Any) -> Verdict | Exception:
-        """What a response says of what is followed here, or why that is not known."""
+        """Return the progress that a response shows, or why it is not known."""
 
     @abstractmethod
     def _on_verdict(self, verdict: Verdict, now: float) -> Outcome | None:

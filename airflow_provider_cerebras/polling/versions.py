@@ -1,4 +1,4 @@
-"""How the sync of a model version is followed."""
+"""The poller of a model version's sync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sensors share: one way to look and one way to end, in poke, reschedule and deferrable mode."""
+"""The base of the sensors: one way to poll and one way to end, in poke, reschedule and deferrable mode."""
 
 from __future__ import annotations
 

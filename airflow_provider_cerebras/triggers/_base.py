@@ -1,4 +1,4 @@
-"""What the triggers share: they wait until something ends, and send one event that says how."""
+"""The base of the triggers that wait: each sends one event with the outcome."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WaitTrigger(BaseTrigger):
     def _ids(self) -> dict[str, str]: ...
 
     def _along(self) -> dict[str, str]:
-        """What else the event tells the task, which knows only what its arguments say when it goes on."""
+        """Return what else the event carries to the task, which knows only its arguments when it goes on."""
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What has changed about the versions of an architecture since an earlier poll: one is ready, or an alias has moved.
+"""Changes of the versions of an architecture since an earlier poll: one is ready, or an alias has moved.
 
 Pure. What was seen before is plain JSON, so it can be kept anywhere; comparing the same list with it finds no change.
 The service is polled now and then, so what is found are differences between states: of an alias that moved twice

@@ -1,4 +1,4 @@
-"""What has changed on an endpoint since an earlier poll: another version serves, or a rollout has begun or failed.
+"""Changes on an endpoint since an earlier poll: another version serves, or a rollout has begun or failed.
 
 Pure. What was seen before is plain JSON, so it can be kept anywhere; comparing the same response with it finds no
 change. The endpoint is polled now and then, so what is found are differences between states.
@@ -79,7 +79,7 @@ class _Rollout(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What is kept.
+    """The state that is kept from poll to poll.
 
     :param rollouts: the deployments that have been seen, by UUID.
     :param before: what was submitted before this moment is nothing new, Unix seconds.
@@ -210,7 +210,7 @@ def _numbered(model: str | None) -> str | None:
 
 
 def _first(seen: JsonValue, entries: Sequence[Entry]) -> JsonValue:
-    """What is there at the first poll, which is no change. Where that is not known, the next poll is the first."""
+    """Return the state at the first poll, which is no change. If it is not known, the next poll is the first."""
     if any(entry.id is None for entry in entries):
         return seen
     if not entries:

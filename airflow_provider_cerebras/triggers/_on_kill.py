@@ -1,4 +1,4 @@
-"""How a trigger finds out what a call of ``on_kill`` means, and does what it asks for.
+"""``on_kill`` of a trigger: find out why Airflow called it, and act accordingly.
 
 Airflow calls it for each trigger that its triggerer must not run any more. That is so when a user has ended or cleared
 the task, but also when the triggerer was silent for longer than ``[triggerer] triggerer_health_check_threshold`` and

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Collection(Generic[RowsT]):
-    """What is polled.
+    """The collection that is polled.
 
     :param call: the request.
     :param subject: what it is about, for people.
@@ -64,7 +64,7 @@ def deployments_of(endpoint_id: str) -> Collection[DeploymentRows]:
 
 @dataclass(frozen=True)
 class Snapshot(Generic[RowsT]):
-    """What is polled as it is now.
+    """The current state of the collection.
 
     :param rows: the versions or the deployments.
     :param to_keep: what to do when all events that came of this snapshot are stored.

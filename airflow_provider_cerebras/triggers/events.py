@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.triggers._snapshots import Snapshot
 
 _DESCRIPTION_SECONDS = 10.0
-"""What it may take to find out about a version, with the making of a client. The event is sent all the same."""
+"""Seconds to find out about a version, with the making of a client. The event is sent in any case."""
 
 
 class CerebrasModelVersionEventTrigger(WatchTrigger[ModelVersionRows, Change]):

@@ -26,7 +26,7 @@ _MOST_KEYS = 500
 
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
-    """What S3 says about a bucket.
+    """The configuration of a bucket.
 
     :param policy: the text of its policy; None: it has none, or it cannot be read.
     :param policy_problem: why its policy cannot be read; empty: it can.

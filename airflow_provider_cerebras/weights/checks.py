@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_provider_cerebras.api.names import shown
 
 CHECKS = ("files", "index", "config", "values", "bucket")
-"""What can be checked. ``values`` needs ``sample_values``, ``bucket`` a role."""
+"""The names of the checks. ``values`` needs ``sample_values``, ``bucket`` a role."""
 
 
 def validate_checks(checks: list[object], argument: str = "checks") -> list[str]:

@@ -1,4 +1,4 @@
-"""What the checks work on: a listing and the first bytes of some objects, and which bytes those are.
+"""The input of the checks: a listing and the first bytes of some objects, and which bytes those are.
 
 The reader asks :func:`wanted` what to read, reads it, and asks again, until nothing is wanted any more. All decisions
 are here and in the checks, so they can be tested without S3.
@@ -23,14 +23,14 @@ ADAPTER_CONFIG = "adapter_config.json"
 SAFETENSORS = ".safetensors"
 INDEX = ".safetensors.index.json"
 FIRST_BYTES = 32 * 1024
-"""What is read of a safetensors file at first; most headers are in it as a whole."""
+"""Bytes of a safetensors file that are read at first; they hold most headers as a whole."""
 SMALL_BYTES = 1024
-"""What is no larger may be a Git LFS pointer or an error in place of a file."""
+"""The size up to which an object may be a Git LFS pointer or an error in place of a file."""
 MAX_CONFIG_BYTES = 4 << 20
 MAX_INDEX_BYTES = 64 << 20
 MAX_READ_HEADER_BYTES = 32 << 20
 MAX_BYTES_IN_ALL = 512 << 20
-"""What is kept of all objects together. Headers beyond it are not checked."""
+"""Bytes that are kept of all objects together. Headers beyond it are not checked."""
 
 TOKENIZER = re.compile(
     r"tokenizer\.(json|model)|vocab\.(json|txt)|tekken\.json|spiece\.model|sentencepiece\.bpe\.model|.*\.tiktoken"
@@ -39,7 +39,7 @@ TOKENIZER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is known of the weights.
+    """The listing of the weights, and the first bytes of some objects.
 
     :param listing: the objects.
     :param beginnings: the first bytes of objects, by key.
@@ -87,7 +87,7 @@ def weight_map_of(content: bytes) -> dict[str, str]:
 
 
 def wanted(description: Description) -> dict[str, int]:
-    """How many first bytes are wanted of which objects, beyond those that are there; nothing: the description is whole.
+    """Return the number of first bytes to read of each object that are not there yet; empty: all are there.
 
     :param description: what is known so far.
     """
@@ -112,7 +112,7 @@ def lacks_something(description: Description) -> bool:
 
 
 def _needs(description: Description) -> Iterator[tuple[StoredObject, int]]:
-    """What each object is to be read of, in the order of importance."""
+    """Return the bytes to read of each object, in the order of importance."""
     for each in description.listing.objects:
         if each.in_root and each.size and (limit := _whole_up_to(each.key)) and each.size <= limit:
             yield each, each.size

@@ -1,4 +1,4 @@
-"""What follows from what is known of the weights: all findings, and the report. Nothing is read here."""
+"""All checks over a description of the weights: findings, and the report. Nothing is read here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ``model_type`` of a configuration an architecture of the service stands for.
+"""The ``model_type`` of the configurations of each architecture of the service.
 
 The service does not publish the table, so it holds what the names of well-known architectures say. What it does not
 know is a warning, never an error.

@@ -201,7 +201,7 @@ def _headers(description: Description, keys: Iterable[str]) -> tuple[dict[str, H
 
 
 def unread(description: Description, key: str) -> Finding | None:
-    """What kept an object from being read; None: it could be read.
+    """Return the finding about an object that could not be read; None: it could be read.
 
     :param description: what is known of the weights.
     :param key: key of the object.
@@ -222,7 +222,7 @@ def _archived(objects: Iterable[StoredObject], description: Description) -> Iter
 
 
 def _beside(objects: Iterable[StoredObject]) -> Iterator[Finding]:
-    """What would be copied along."""
+    """Find the objects that would be copied along."""
     folders: dict[str, list[StoredObject]] = defaultdict(list)
     for each in objects:
         if each.in_root and _ends(each.key, OTHER_FORMATS):
@@ -255,7 +255,7 @@ def _surplus(model: Model) -> Iterator[Finding]:
 
 
 def _without_index(keys: set[str], headers: Mapping[str, Header]) -> tuple[set[str], list[Finding]]:
-    """Which files the model is made of where no index says it.
+    """Select the files of the model where there is no index.
 
     Complete sets of shards come first, then single files, then what is left of other sets. What holds tensors that are
     in the model already is no part of it.

@@ -1,4 +1,4 @@
-"""What a check finds: a level, a code, the object and the tensor it is about, and what to do.
+"""The findings of a check: level, code, object, tensor, and remedy.
 
 ``KINDS`` holds every code once, with its level, its meaning and its remedy; the table in the documentation is made
 from it. What is certainly broken is an error. What is unusual, or undocumented, is a warning.
@@ -19,7 +19,7 @@ _MAX_NAME = 200
 
 
 class Level(StrEnum):
-    """How bad a finding is: ``error`` fails the check, ``warning`` and ``ok`` do not."""
+    """The level of a finding: ``error`` fails the check, ``warning`` and ``ok`` do not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -27,7 +27,7 @@ class Level(StrEnum):
 
 
 class Kind(NamedTuple):
-    """What findings of one code have in common.
+    """The level, meaning and remedy of all findings of one code.
 
     :param level: how bad they are.
     :param meaning: what is wrong.

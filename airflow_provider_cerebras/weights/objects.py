@@ -1,4 +1,4 @@
-"""What a listing of S3 says about the weights: the objects under a prefix, their sizes and their ETags."""
+"""The listing of the weights in S3: the objects under a prefix, their sizes and their ETags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Location(NamedTuple):
-    """Where weights are.
+    """The location of weights.
 
     :param bucket: the bucket.
     :param path: the part of the URI after the bucket, without a slash at its end.
@@ -32,7 +32,7 @@ class Location(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """What the keys of all objects begin with. It ends with a slash, so ``run`` does not include ``run-2``."""
+        """The prefix of the keys of all objects. It ends with a slash, so ``run`` does not include ``run-2``."""
         return f"{self.path}/"
 
     @property

@@ -16,7 +16,7 @@ from airflow_provider_cerebras.weights.objects import Location
 ON_THE_BUCKET = ("s3:ListBucket", "s3:GetBucketLocation")
 ON_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion")
 ACTIONS = (*ON_OBJECTS, *ON_THE_BUCKET)
-"""What the service needs, as its documentation says."""
+"""The actions that the service needs, by its documentation."""
 
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):(role|user)/[\w+=,.@/-]{1,600}")
 # A Deny under these conditions is meant for connections that the service does not make.
@@ -61,7 +61,7 @@ class Role(NamedTuple):
 
 
 class Effect(Enum):
-    """What a policy says about one action on one resource, from what counts most to what counts least."""
+    """The verdict of a policy on one action and resource, from the strongest to the weakest."""
 
     DENIED = "denied"
     MAY_BE_DENIED = "denied under a condition"
@@ -72,7 +72,7 @@ class Effect(Enum):
 
 
 class Verdict(NamedTuple):
-    """What a policy says, and which statement decides it.
+    """The verdict of a policy, and the statement that decides it.
 
     :param effect: what it says.
     :param statement: the statement's ``Sid`` or its number; empty: none decides.

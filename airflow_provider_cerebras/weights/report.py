@@ -1,4 +1,4 @@
-"""What a check says: its findings, and what the weights consist of."""
+"""The report of a check: its findings, and the contents of the weights."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _OTHER_FILES = {
 
 
 class Tensor(NamedTuple):
-    """Where one tensor lies.
+    """The dtype, shape and place of one tensor.
 
     :param dtype: the type of its elements, as the format calls it.
     :param shape: its shape.
@@ -71,7 +71,7 @@ class Tensor(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a header says.
+    """The contents of a header.
 
     :param tensors: the tensors by name.
     :param data_begin: the byte of the object that the tensors' bytes are counted from.
@@ -106,7 +106,7 @@ def looks_like(beginning: bytes) -> str | None:
 
 
 def bytes_wanted(beginning: bytes, size: int) -> int:
-    """How many of an object's first bytes its header takes, or would take as far as it is worth reading.
+    """Return the number of an object's first bytes that its header takes, as far as it is worth reading.
 
     :param beginning: its first bytes, at least eight if it has so many.
     :param size: its size in bytes.

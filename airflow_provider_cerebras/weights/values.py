@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
 
 def samples_of(model: Model) -> list[Sample]:
-    """What to read: the beginnings of a few tensors of each shard, spread over it.
+    """Return the ranges to read: the beginnings of a few tensors of each shard, spread over it.
 
     :param model: the files that the model is made of.
     """
@@ -84,7 +84,7 @@ def examine_values(contents: Mapping[Sample, bytes]) -> Iterator[Finding]:
 
 
 def _not_finite(dtype: str, content: bytes) -> tuple[int, int]:
-    """How many values are not finite, of how many."""
+    """The number of values, and of those that are not finite."""
     code, exponent = _NOT_FINITE[dtype]
     values = array(code)
     values.frombytes(content[: len(content) // values.itemsize * values.itemsize])

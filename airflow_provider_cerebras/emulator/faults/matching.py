@@ -1,4 +1,4 @@
-"""Which requests a fault rule is about."""
+"""The requests that a fault rule matches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RequestDetails:
-    """What of a request a rule can ask about.
+    """The parts of a request that a rule can match.
 
     :param operation: None for a request that is none of the calls.
     :param path: Decoded path.

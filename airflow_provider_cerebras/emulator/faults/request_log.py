@@ -26,7 +26,7 @@ CAPACITY = 100_000
 
 
 class Stage(StrEnum):
-    """How far a request got."""
+    """The stage of a request."""
 
     RECEIVED = "received"
     WORKED = "worked"

@@ -16,7 +16,7 @@ from airflow_provider_cerebras.emulator.faults.matching import RequestDetails, c
 
 
 class FaultRule(BaseModel):
-    """What goes wrong, and with which requests.
+    """A fault, and the requests that it hits.
 
     For a request to match, all of ``operation``, ``path_contains``, ``organization``, ``request_headers`` and
     ``request_body`` must be so. Of those that match, the first ``skip`` pass; then each is hit by ``probability``, and

@@ -1,4 +1,4 @@
-"""What model versions answer, where a test has a say in it: so that one version can be better than another."""
+"""Answers of model versions that a test chooses, so that one version can be better than another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class VersionAnswers(BaseModel):
-    """What one version answers."""
+    """The answers of one version."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 

@@ -1,4 +1,4 @@
-"""What the service refuses, and in which words."""
+"""The errors of the service, and their messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ServiceError(Exception):
 
 
 class NotFound(ServiceError):
-    """What was asked for does not exist."""
+    """The resource does not exist."""
 
 
 class ForeignOrganization(ServiceError):

@@ -1,4 +1,4 @@
-"""What an organization has: its keys, its architectures and its endpoints. The configuration file is made of these."""
+"""An organization's keys, architectures and endpoints, of which the configuration file is made."""
 
 from __future__ import annotations
 

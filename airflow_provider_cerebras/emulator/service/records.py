@@ -1,4 +1,4 @@
-"""How what the service has becomes records that are kept, and how it comes back from them."""
+"""Records of the service's state for the store, and the state from records."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def version(record: Record, weights: Future[str]) -> ModelVersion:
 
 
 def of_weights(uid: str, weights: Future[str]) -> Record:
-    """What reading a version's weights came to, which is known by now.
+    """The result of reading a version's weights, which is known by now.
 
     :param uid: The version's.
     """
@@ -98,7 +98,7 @@ def of_weights(uid: str, weights: Future[str]) -> Record:
 
 
 def weights(record: Record) -> Future[str]:
-    """What reading a version's weights came to."""
+    """The result of reading a version's weights."""
     body = _body(record)
     future: Future[str] = Future()
     if "error" in body:
@@ -152,7 +152,7 @@ def deployment(record: Record, endpoints: Mapping[str, Endpoint], versions: Mapp
 
 
 def gone(record: Record) -> Record:
-    """That something is not to be kept any more."""
+    """A record that deletes another one."""
     return Record(record.kind, record.key, None)
 
 

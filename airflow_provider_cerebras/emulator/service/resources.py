@@ -1,4 +1,4 @@
-"""What the service has: versions, aliases, endpoints and rollouts, and where each stands at a moment.
+"""The resources of the service: versions, aliases, endpoints and rollouts, and their state at a moment.
 
 Progress is never stored: it follows from the clock at each request.
 """

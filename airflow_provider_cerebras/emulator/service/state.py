@@ -23,7 +23,7 @@ KeyKind = Literal["management", "inference"]
 
 
 class Key(NamedTuple):
-    """What an API key opens."""
+    """The organization and the kind of an API key."""
 
     org_name: str
     kind: KeyKind
@@ -64,7 +64,7 @@ def judged_as(behaviour: Behaviour, model_arch_id: str) -> str | None:
 
 
 def take_up(store: Store, read_weights: ReadWeights, behaviour: Behaviour) -> ServiceState:
-    """What is kept in a store.
+    """Return the state that a store holds.
 
     :param read_weights: Starts to read the weights at an S3 URI; it is asked for those that were not read to their end.
     """

@@ -1,4 +1,4 @@
-"""Where the service's state is kept, so that it survives a restart: nowhere, or in an SQLite file.
+"""Stores of the service's state: none, or an SQLite file that survives a restart.
 
 What is written is in the file before the request that asked for it is answered: an emulator that is killed between
 two answers has forgotten neither. Against a power failure the file is sound, but may lack the last changes.
@@ -21,7 +21,7 @@ APPLICATION_ID = 0x43455245
 """Marks the file as the emulator's in SQLite's header ("CERE")."""
 
 SCHEMA_VERSION = 1
-"""Of the records as a whole; a file of another one is refused."""
+"""The version of the file's format; a file of another one is refused."""
 
 
 class StateError(Exception):

@@ -1,4 +1,4 @@
-"""What weights must be like, file by file: pure checks. ``s3_weights`` reads the files."""
+"""Pure checks of weights, file by file. ``s3_weights`` reads the files."""
 
 from __future__ import annotations
 
