@@ -114,7 +114,7 @@ class WaitTimeout(AirflowException):
 
 
 class RequestRefused(AirflowFailException):
-    """The service gave an answer that stays the same however often it is asked (400, 401, 403, 404, 422)."""
+    """The service gave a response that a repetition does not change (400, 401, 403, 404, 422)."""
 
 
 class UnexpectedTriggerEvent(AirflowException):
@@ -154,7 +154,7 @@ def read_event(event: object, *ids: str) -> Outcome:
 
 @contextmanager
 def permanent_errors_fail() -> Iterator[None]:
-    """Fail the task at once on answers that stay the same however often they are asked for.
+    """Fail the task at once on responses that a repetition does not change.
 
     :raises RequestRefused: in place of a permanent error of the API.
     """

@@ -156,7 +156,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 class RedactingFilter(logging.Filter):
-    """Takes keys out of what httpcore logs at DEBUG: header fields of answers, whatever a service repeats there."""
+    """Takes keys out of what httpcore logs at DEBUG: header fields of responses, whatever a service repeats there."""
 
     secrets: frozenset[str] = frozenset()
 

@@ -198,7 +198,7 @@ class Responses:
     def no_answer(self, call: Call[AnswerT], why: str) -> CerebrasError:
         if not call.may_be_resent:
             return self.unknown(call, why)
-        return CerebrasTransportError(f"{call.method} {self.url(call)} got no whole answer: {why}.")
+        return CerebrasTransportError(f"{call.method} {self.url(call)} got no complete response: {why}.")
 
     def unknown(self, call: Call[AnswerT], why: str, *, retry_after: float | None = None) -> OutcomeUnknown:
         error = OutcomeUnknown(
@@ -218,7 +218,7 @@ class Responses:
         words = in_one_line(self._redactor.text(words)).rstrip(".")
         if was_sent and not call.may_be_resent:
             return self.unknown(call, words)
-        return CerebrasTransportError(f"{call.method} {self.url(call)} got no answer: {words}.")
+        return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {words}.")
 
     def not_connected(self, call: Call[AnswerT], words: str) -> CerebrasError:
         """Make the error of a request that found no connection: where to, and what to look into.
@@ -227,7 +227,7 @@ class Responses:
         :param words: what the network says.
         """
         why = self._unreachable(in_one_line(self._redactor.text(words)))
-        return CerebrasTransportError(f"{call.method} {self.url(call)} got no answer: {why}")
+        return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {why}")
 
     def _unreachable(self, words: str) -> str:
         url = urlsplit(self.settings.base_url)

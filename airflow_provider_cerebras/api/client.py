@@ -1,4 +1,4 @@
-"""Sends a :class:`~airflow_provider_cerebras.api.operations.Call` and returns what it answers, sync or async.
+"""Sends a :class:`~airflow_provider_cerebras.api.operations.Call` and returns its result, sync or async.
 
 Everything that decides is shared by both clients; they differ in how bytes travel and in how they sleep. No other
 module imports httpx.
@@ -60,7 +60,7 @@ __all__ = [
 AnswerT = TypeVar("AnswerT")
 
 _MAX_CONNECT_TIMEOUT = 10.0
-# Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow answer.
+# Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow response.
 _CONNECTIONS_FOR_POLLING = 2
 # Longer than any pause between two polls, so that each does not open a connection of its own.
 _KEEPALIVE_EXPIRY = 300.0
@@ -78,7 +78,7 @@ _NOT_SENT = (
     httpx.LocalProtocolError,
 )
 _CANNOT_CONNECT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
-# What a request can end in that is not an answer.
+# The errors that a request can end in without a response.
 _BROKEN = (httpx.HTTPError, TimeoutError, BodyRefused)
 
 _redaction = RedactingFilter()
@@ -87,10 +87,10 @@ for _name in ("connection", "http11", "proxy", "socks"):
 
 
 class Timed(NamedTuple, Generic[AnswerT]):
-    """An answer, and how long the service took for it.
+    """A result, and how long the service took for it.
 
-    :param answer: the answer.
-    :param seconds: from the request to the end of the response, of the attempt that was answered; earlier attempts and
+    :param answer: the result.
+    :param seconds: from the request to the end of the response, of the attempt that succeeded; earlier attempts and
         the pauses after them are not in it.
     """
 
@@ -99,7 +99,7 @@ class Timed(NamedTuple, Generic[AnswerT]):
 
 
 class _Ready:
-    """A request that is sent again and again, and the last body that it was answered with, if it held no secret.
+    """A request that is sent again and again, and the last body of its responses, if it held no secret.
 
     :param request: the request; a transport changes nothing in it.
     """
@@ -189,7 +189,7 @@ class _BaseClient:
         return last
 
     def _broken(self, call: Call[AnswerT], error: Exception, seconds: float) -> CerebrasError:
-        """Make our own error of what a request ended in without an answer."""
+        """Make our own error of the end of a request without a response."""
         if isinstance(error, BodyRefused):
             return self._responses.unreadable(call, f"the response {error}")
         if isinstance(error, TimeoutError):
@@ -214,7 +214,7 @@ def _close_own(pools: Mapping[int, httpx.BaseTransport]) -> None:
 
 
 class CerebrasClient(_BaseClient):
-    """Sends calls and waits for the answer.
+    """Sends calls and waits for the responses.
 
     Several threads may use one client, and so may a process that was forked: it gets connections of its own.
 
@@ -257,7 +257,7 @@ class CerebrasClient(_BaseClient):
         return self.send_timed(call, within=within).answer
 
     def send_timed(self, call: Call[AnswerT], *, within: float | None = None) -> Timed[AnswerT]:
-        """Send a call like :meth:`send`, and say how long the attempt took that was answered.
+        """Send a call like :meth:`send`, and return how long the successful attempt took.
 
         :param call: what to send.
         :param within: see :meth:`send`.
@@ -381,7 +381,7 @@ class AsyncCerebrasClient(_BaseClient):
         return (await self.send_timed(call, within=within)).answer
 
     async def send_timed(self, call: Call[AnswerT], *, within: float | None = None) -> Timed[AnswerT]:
-        """Send a call, and say how long the answer took; see :meth:`CerebrasClient.send_timed`."""
+        """Send a call, and return how long the response took; see :meth:`CerebrasClient.send_timed`."""
         attempts = self._attempts(call, within)
         async for attempt in AsyncRetrying(**attempts.policy(), sleep=self._sleep):
             with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):

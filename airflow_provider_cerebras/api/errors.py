@@ -3,7 +3,7 @@
 ::
 
     CerebrasError
-      CerebrasAPIError           the service answered, and not with success
+      CerebrasAPIError           the service responded, and not with success
         BadRequest               400, 422
         Unauthorized             401
         Forbidden                403
@@ -11,9 +11,9 @@
         Conflict                 409
         RateLimited              429
         ServerError              5xx
-      CerebrasTransportError     no answer came, and sending again does no harm
+      CerebrasTransportError     no response came, and sending again does no harm
       OutcomeUnknown             a request that must not be sent twice may or may not have been acted on
-      UnexpectedResponse         an answer that cannot be understood
+      UnexpectedResponse         a response that cannot be understood
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CerebrasError(Exception):
 
 
 class CerebrasAPIError(CerebrasError):
-    """The service answered with an error.
+    """The service responded with an error.
 
     :param message: the service's words, without markup and without keys.
     :param status_code: HTTP status.
@@ -125,7 +125,7 @@ class ServerError(CerebrasAPIError):
 
 
 class CerebrasTransportError(CerebrasError):
-    """No answer came. The request was harmless to send again, or cannot have been acted on."""
+    """No response came. The request was harmless to send again, or cannot have been acted on."""
 
 
 class OutcomeUnknown(CerebrasError):
@@ -141,7 +141,7 @@ class OutcomeUnknown(CerebrasError):
 
 
 class UnexpectedResponse(CerebrasError):
-    """An answer that is no error and that cannot be understood: a redirect, a body that is not as documented."""
+    """A response that is no error and cannot be understood: a redirect, a body that is not as documented."""
 
 
 _CLASSES: Mapping[int, type[CerebrasAPIError]] = {

@@ -1,6 +1,6 @@
-"""Requests and answers of the API as pydantic models.
+"""Requests and responses of the API as pydantic models.
 
-The API is in Private Preview: an answer may gain fields, leave out or null optional ones, use status words that
+The API is in Private Preview: a response may gain fields, leave out or null optional ones, use status words that
 are not documented, and give a field another type than documented. All of that is read; only what the
 calls cannot do without is required. A field that is absent, null or of another type is None, which says *unknown* and
 never *empty*. A wait can go on with that; code that deletes or overwrites reads by :mod:`.evidence`, which raises.
@@ -69,7 +69,7 @@ class _Model(BaseModel):
 
 
 class _Details(_Model):
-    """A part of an answer in which no field can be relied on; a part that is no object says nothing."""
+    """A part of a response in which no field can be relied on; a part that is no object says nothing."""
 
     _unreadable: frozenset[str] = PrivateAttr(frozenset())
 
@@ -97,7 +97,7 @@ class _Details(_Model):
 
 def _rows_by(key: str, listed: object) -> dict[str | None, Any]:
     if not isinstance(listed, list):
-        raise ValueError("must be a list")  # noqa: TRY004  pydantic takes it for a wrong answer
+        raise ValueError("must be a list")  # noqa: TRY004  pydantic takes it for a wrong response
     rows: dict[str | None, Any] = {}
     for row in listed:
         name = row.get(key) if isinstance(row, dict) else None
@@ -106,7 +106,7 @@ def _rows_by(key: str, listed: object) -> dict[str | None, Any]:
 
 
 class Listing(_Model):
-    """An answer with many rows, of which only those that are asked for become models.
+    """A response with many rows, of which only those that are asked for become models.
 
     :param rows: each by what names it; by None, one that does not say which it is.
     """
@@ -114,12 +114,12 @@ class Listing(_Model):
     rows: dict[str | None, Any]
 
     def take_over(self, before: Listing) -> set[str | None]:
-        """Keep the rows of an earlier answer where they are the same, and return the keys of all others.
+        """Keep the rows of an earlier response where they are the same, and return the keys of all others.
 
         So there are few new objects that live on. Many new ones set off a full run of Python's garbage
         collector, which takes a tenth of a second or more on a triggerer.
 
-        :param before: an earlier answer to the same call.
+        :param before: an earlier response to the same call.
         """
         changed = self.rows.keys() ^ before.rows.keys()
         for key, row in before.rows.items():

@@ -1,4 +1,4 @@
-"""Each call of the API, described once: method, path, body, what it answers, whether it is idempotent.
+"""Each call of the API, described once: method, path, body, result, and whether it is idempotent.
 
 A function here makes a :class:`Call`, which is plain data; :mod:`airflow_provider_cerebras.api.client` sends it, sync
 or async. Arguments are checked here, so a call that cannot be right is never made.
@@ -46,11 +46,11 @@ class Call(Generic[AnswerT]):
 
     :param method: HTTP method.
     :param path: path from the base URL on, percent-encoded.
-    :param answer: model of a successful answer's body; None where any 2xx will do, whatever its body.
+    :param answer: model of a successful response's body; None where any 2xx will do, whatever its body.
     :param body: the request's body, if it has one.
     :param may_be_resent: whether sending it twice does no more than sending it once.
     :param key: the key that it takes.
-    :param check: makes sure that an answer is about what was asked for, and leaves out of a list what is not; see
+    :param check: makes sure that a response is about what was asked for, and leaves out of a list what is not; see
         :mod:`._subjects`.
     """
 
@@ -115,7 +115,7 @@ def update_model_version_aliases(
 
 
 def delete_model_version(model_version: str) -> Call[None]:
-    """(6) Delete a version. The documentation contradicts itself on the answer, so its body is not read."""
+    """(6) Delete a version. The documentation contradicts itself on the response, so its body is not read."""
     return Call("DELETE", _version(model_version), None)
 
 
@@ -149,7 +149,7 @@ def chat_completion(
 ) -> Call[models.ChatCompletion]:
     """Ask an endpoint through the inference API. It is a POST, but one that creates nothing: it is idempotent."""
     if params.get("stream"):
-        raise InvalidValue("stream: a streamed answer is not supported.")
+        raise InvalidValue("stream: a streamed response is not supported.")
     if not messages:
         raise InvalidValue("messages: must hold at least one message.")
     body = models.ChatRequest.model_validate(

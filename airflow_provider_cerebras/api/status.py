@@ -75,7 +75,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     An entry that is not listed is ``Progress.LOST``: whether it waits in a queue, was superseded or was never
     there is not known from one answer, only from several (see ``polling/pollers.py``).
 
-    :param endpoint: what a look at the endpoint answered.
+    :param endpoint: the endpoint, as a response shows it.
     :param deployment_id: UUID of the deployment.
     """
     entry = next((entry for entry in endpoint.deployed_models or () if entry.id == deployment_id), None)
@@ -104,7 +104,7 @@ def serving_model(endpoint: Endpoint) -> DeployedModel | None:
 
     For messages and records. What deletes or rolls back reads by :mod:`.evidence`.
 
-    :param endpoint: what a look at the endpoint answered.
+    :param endpoint: the endpoint, as a response shows it.
     """
     complete = [
         entry for entry in endpoint.deployed_models or () if classify_entry(entry).progress is Progress.SUCCEEDED

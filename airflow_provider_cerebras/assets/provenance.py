@@ -54,7 +54,7 @@ class Provenance(NamedTuple):
 def of_version(version: ModelVersion) -> Provenance:
     """The provenance that a response about a version shows.
 
-    :param version: what an upload, a look at one version or the list answered.
+    :param version: a version, as the response to an upload, a GET or a list shows it.
     """
     held = version.details.version_aliases
     return Provenance(
@@ -67,19 +67,19 @@ def of_version(version: ModelVersion) -> Provenance:
 def is_marked_by_airflow(version: ModelVersion) -> bool:
     """Tell whether a version has an alias that this provider sets: a task has uploaded it, or is rolling back to it.
 
-    :param version: what an upload, a look at one version or the list answered.
+    :param version: a version, as the response to an upload, a GET or a list shows it.
     """
     return any(is_own(alias) for alias in version.details.version_aliases or ())
 
 
 def trace_version(client: CerebrasClient, model_version: str, *, log: Log) -> Provenance:
-    """Ask for a version. The task has done its work by then, so it does not fail if there is no answer.
+    """Ask for a version. The task has done its work by then, so it does not fail if there is no response.
 
     Calls ``GET /orgs/{org_name}/models/{model_arch_id}/versions/{version_id}``.
 
     :param client: whom to ask.
     :param model_version: full name, by number.
-    :param log: where it says that there was no answer.
+    :param log: where it logs that there was no response.
     """
     try:
         return of_version(client.send(operations.get_model_version(model_version), within=_SECONDS))
@@ -98,7 +98,7 @@ def trace_deployment(
     :param client: whom to ask.
     :param endpoint_id: id of the endpoint.
     :param deployment_id: UUID of the deployment; default: the one that serves.
-    :param log: where it says that there was no answer.
+    :param log: where it logs that there was no response.
     """
     made = Provenance()
     try:

@@ -50,7 +50,7 @@ def find_uses(client: CerebrasClient, org_name: str, *, once: bool = False) -> U
 
     :param client: the client to send with.
     :param org_name: name of the organization.
-    :param once: whether no request is sent again, since what the others have answered is old after the pause.
+    :param once: whether no request is sent again, since the responses to the others are old after the pause.
     :raises UnexpectedResponse: if a response leaves open what an endpoint needs.
     :raises CerebrasError: if a request failed.
     """

@@ -116,7 +116,7 @@ def retire(client: CerebrasClient, model_version: str, identity: Identity, *, lo
 def claims_on(version: ModelVersion, base: str) -> tuple[str, ...]:
     """The claims that attempts of a task run have on a version.
 
-    :param version: what the service answered.
+    :param version: the version, as a response shows it.
     :param base: the base of the task run's identity.
     """
     matches = filter(None, map(OWN_ALIAS.fullmatch, known_aliases(version) or ()))

@@ -60,7 +60,7 @@ def take_seal(weight_uri: str, aws_conn_id: str, weights_digest: str | None = No
     :param weights_digest: digest that they must have; None: any.
     :raises WeightsChanged: if they have another one.
     :raises WeightsNotFound: if nothing is there.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     from airflow_provider_cerebras.weights import WeightsNotFound, digest_of
 
@@ -84,7 +84,7 @@ def check_seal(seal: Seal, aws_conn_id: str, model_version: str) -> None:
     :param aws_conn_id: id of the AWS connection.
     :param model_version: full name of the version that was made of them.
     :raises WeightsChanged: if something else is there now.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     from airflow_provider_cerebras.weights import digest_of
     from airflow_provider_cerebras.weights.changes import describe_changes
@@ -118,7 +118,7 @@ def check_version(
     :param log: where it says what it did.
     :raises UnexpectedResponse: if the service does not say where the weights are.
     :raises WeightsChanged: if something else is there now.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     version = client.send(operations.get_model_version(model_version))
     weight_uri = version.details.customer_s3_uri

@@ -167,7 +167,7 @@ def _after_failure(request: UploadRequest, observed: Observed, failed: ModelVers
 def known_aliases(version: ModelVersion) -> tuple[str, ...] | None:
     """The aliases that a version holds; None: the response does not say, which is not the same as none.
 
-    :param version: what the service answered.
+    :param version: the version, as a response shows it.
     """
     aliases = version.details.version_aliases
     return None if aliases is None else tuple(aliases)

@@ -229,7 +229,7 @@ class Upload:
             return self._observe()
         self._made = version.name
         self._task_state.update(model_version=version.name)
-        # The answer need not repeat the aliases, but it is to a request that set them.
+        # The response need not repeat the aliases, but it is to a request that set them.
         details = version.details.model_copy(update={"version_aliases": list(step.aliases)})
         made = version.model_copy(update={"response": details})
         return Observed(made, {**observed.holders, **dict.fromkeys(step.aliases, made)}, just_made=True)

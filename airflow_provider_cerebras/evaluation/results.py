@@ -26,7 +26,7 @@ class Result(NamedTuple):
 
     :param case_id: id of the case.
     :param repeat: which of the repeats, counted from 0.
-    :param answer: the answer.
+    :param answer: the result.
     :param scores: by scorer; None is a missing score.
     :param latency: seconds from the request to the whole answer.
     :param completion_tokens: length of the answer in tokens, if the service counted them.

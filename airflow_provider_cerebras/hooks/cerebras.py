@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 class CerebrasHook(BaseHook):
     """Talk to the Cerebras Management API, and to the inference API of its endpoints.
 
-    Each method sends one call of the API and returns its answer as a pydantic model. What may be sent twice is sent
+    Each method sends one call of the API and returns its result as a pydantic model. What may be sent twice is sent
     again on passing errors; see :mod:`airflow_provider_cerebras.api.client`.
 
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
@@ -115,7 +115,7 @@ class CerebrasHook(BaseHook):
     def _not_found(self) -> ConnectionNotFound:
         return ConnectionNotFound(
             f"Connection {self.cerebras_conn_id!r} was not found on host {platform.node()}: it is not defined where "
-            "this runs, or the secrets backend that holds it does not answer."
+            "this runs, or the secrets backend that holds it does not respond."
         )
 
     @property
@@ -350,7 +350,7 @@ class CerebrasHook(BaseHook):
         *,
         within: float | None = None,
     ) -> Timed[models.ChatCompletion]:
-        """Ask an endpoint like :meth:`chat_completion`, and say how long the service took for the answer.
+        """Ask an endpoint like :meth:`chat_completion`, and return how long the service took.
 
         :param endpoint_id: id of the endpoint.
         :param messages: the chat so far, each message with ``role`` and ``content``.

@@ -120,7 +120,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :raises WaitTimeout: if the sync had not ended after ``timeout``.
     :raises WeightsChanged: if the weights have another digest than ``weights_digest``, and nothing was sent then; or if
         they are others after the sync than before the upload, so that the version may hold a mixture.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
 
     arguments = takes(

@@ -53,7 +53,7 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
         ``aws_default``; None: AWS's own search for credentials. (templated)
     :raises WeightsRejected: if something is certainly broken.
     :raises WeightsChanged: if the weights have another digest than ``weights_digest``.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
 
     arguments = takes(

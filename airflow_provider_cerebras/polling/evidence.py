@@ -1,6 +1,6 @@
 """The number of responses, and the time, after which a refusal or an absence ends a wait.
 
-One response proves little: a replica lags behind, a page of a list is missing, a gateway answers in place of the API.
+One response proves little: a replica lags behind, a page of a list is missing, a gateway responds in place of the API.
 Three in a row over a minute are not one of those.
 """
 

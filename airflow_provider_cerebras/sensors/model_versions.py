@@ -38,7 +38,7 @@ class CerebrasModelVersionSensor(WaitSensor):
     :raises ModelVersionLost: if the service does not know the version.
     :raises WeightsChanged: if the weights have another digest than ``weights_digest``, so that the version may hold a
         mixture.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     :raises RequestRefused: if asking can never succeed, because of the key, the organization or the name.
     :raises AirflowSensorTimeout: after ``timeout`` seconds.
     """

@@ -47,7 +47,7 @@ def check_weights(
     :param aws_conn_id: id of the AWS connection; default: ``aws_default``; None: AWS's own search for credentials.
     :raises ValueError: if an argument has another form.
     :raises S3ExtraMissing: if the Amazon provider is not installed.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     validate_identifier(model_arch_id, "model_arch_id")
     role = None if reader_role_arn is None else Role.parse(reader_role_arn)

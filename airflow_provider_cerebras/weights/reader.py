@@ -69,7 +69,7 @@ class S3Reader:
         """List all objects under the prefix, by one listing (1,000 objects a request).
 
         :raises WeightsNotFound: if the bucket does not exist.
-        :raises WeightsUnreadable: if S3 does not answer, or refuses.
+        :raises WeightsUnreadable: if S3 does not respond, or refuses.
         """
         bucket, prefix = self.location.bucket, self.location.prefix
         found = []
@@ -83,7 +83,7 @@ class S3Reader:
         """Read what the checks need to know of the objects that are listed.
 
         :param listing: the objects.
-        :raises WeightsUnreadable: if S3 does not answer, or refuses.
+        :raises WeightsUnreadable: if S3 does not respond, or refuses.
         """
         if not listing.objects:
             listing = replace(listing, is_object=self._is_object())
@@ -99,7 +99,7 @@ class S3Reader:
 
         :param listing: the objects.
         :param samples: which bytes of them.
-        :raises WeightsUnreadable: if S3 does not answer, or refuses.
+        :raises WeightsUnreadable: if S3 does not respond, or refuses.
         """
         objects = {each.key: each for each in listing.objects}
 
@@ -115,7 +115,7 @@ class S3Reader:
         """Ask what keeps a role from reading the bucket. What may not be asked stays unknown.
 
         :param role: the role.
-        :raises WeightsUnreadable: if S3 does not answer.
+        :raises WeightsUnreadable: if S3 does not respond.
         """
         policy = self._ask("get_bucket_policy")
         encryption = self._ask("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {})
@@ -265,7 +265,7 @@ def weights_digest(weight_uri: str, aws_conn_id: str | None = "aws_default") -> 
     :raises ValueError: if ``weight_uri`` has another form.
     :raises S3ExtraMissing: if the Amazon provider is not installed.
     :raises WeightsNotFound: if the bucket does not exist, or there is no object under the prefix.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     listing = list_weights(weight_uri, aws_conn_id)
     if not listing.objects:
@@ -282,7 +282,7 @@ def list_weights(weight_uri: str, aws_conn_id: str | None = "aws_default") -> Li
     :raises ValueError: if ``weight_uri`` has another form.
     :raises S3ExtraMissing: if the Amazon provider is not installed.
     :raises WeightsNotFound: if the bucket does not exist. A prefix without objects gives an empty listing.
-    :raises WeightsUnreadable: if S3 does not answer, or refuses.
+    :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     return S3Reader(weight_uri, aws_conn_id).list_objects()
 

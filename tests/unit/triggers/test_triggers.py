@@ -213,7 +213,7 @@ class TestBoth:
         event = run(make(cerebras_conn_id="nowhere", deadline=time.time() - 1))
         assert event["status"] == "timeout"
         assert "'nowhere'" in event["message"]
-        assert "or the secrets backend that holds it does not answer" in event["message"]
+        assert "or the secrets backend that holds it does not respond" in event["message"]
 
     def test_unreachable_where_the_connection_cannot_be_used(
         self, service: Service, make: Callable[..., WaitTrigger], monkeypatch: pytest.MonkeyPatch, no_span: None
