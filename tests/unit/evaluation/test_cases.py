@@ -60,13 +60,17 @@ def test_a_bad_line_is_refused_with_its_number(change: dict[str, Any], words: st
         read_rows([row(1), {**row(2), **change}])
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "nonsense", '"a string"', "[]", '{"id": NaN}', '{"id": "a", "id": "b"}', "9" * 5000, "[" * 100_000]
-)
+@pytest.mark.parametrize("line", ["{", "nonsense", '"a string"', "[]", '{"id": NaN}', "9" * 5000, "[" * 100_000])
 def test_a_line_that_is_no_object_is_refused_with_its_number_and_not_repeated(line: str) -> None:
     with pytest.raises(ValueError, match=r"^dataset: line 2: ") as refused:
         read_jsonl(f"{json.dumps(row(1))}\n{line}\n")
     assert len(str(refused.value)) < 150
+
+
+def test_a_key_that_is_there_twice_is_refused() -> None:
+    twice = json.dumps(row(1))[:-1] + ', "expected": "something else"}'
+    with pytest.raises(ValueError, match=r"^dataset: line 1: is not JSON \(an object has a key twice\)"):
+        read_jsonl(twice)
 
 
 def test_an_id_that_is_used_twice_is_refused_with_both_lines() -> None:
