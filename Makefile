@@ -68,7 +68,7 @@ arguments: .venv/.test  ## write docs/arguments.md from what operators and senso
 registry: .venv/.test  ## write .airflow-registry.yaml from the provider info and the docstrings
 	.venv/bin/python scripts/registry.py
 
-drills: | $(UV)  ## kill what a real Airflow is made of: the crash matrix, and in the middle of releases (20 minutes)
+drills: | $(UV)  ## kill what a real Airflow is made of: the crash matrix, and in the middle of releases (an hour)
 	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session drills -- $(DRILLS)
 
 matrix:  ## write docs/crash-matrix.md from what the drills have found

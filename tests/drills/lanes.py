@@ -84,7 +84,7 @@ def results(request: pytest.FixtureRequest, airflows: Airflows) -> dict[tuple[Ex
     for executor in dict.fromkeys(executor for executor, _ in wanted):
         stack = airflows.get(executor)
         results = perform_all(stack, [drill for on, drill in wanted if on is executor])
-        save_results(HOME / "releases.json", stack.version, executor, results)
+        save_results(HOME / f"releases-{stack.version}.json", stack.version, executor, results)
         found |= {(executor, name): result for name, result in results.items()}
     return found
 

@@ -54,6 +54,22 @@ class Service(EmulatorClient):
         """Let what is under way be at its end."""
         self._control("POST", "/clock", {"advance": HELD_SECONDS})
 
+    def have(self, stack: Stack, *uris: str) -> list[str]:
+        """Upload as another client would, and return the versions when all of them are synced.
+
+        :param stack: by which to wait.
+        :param uris: the weights of each; really read.
+        """
+        versions = [self.upload(uri) for uri in uris]
+
+        def are_done() -> bool:
+            self.complete()
+            there = self.versions()
+            return all(there[version].done for version in versions)
+
+        stack.wait_until("versions to be synced", are_done, timeout=STEP_SECONDS)
+        return versions
+
     def replace_key(self, management_key: str) -> None:
         """Take another management key from now on, and no more the one that was."""
         self._control("PUT", f"/organizations/{self.org}/keys", {"management_keys": [management_key]})

@@ -13,8 +13,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.drills.pruning import prune
 from tests.drills.release import BUCKET, ENDED, STEP_SECONDS, Field, Release, put_weights
 from tests.drills.stack import CEREBRAS, Executor, release_connection
+from tests.drills.two_releases import ORDERS, two_releases
+from tests.drills.waiting import BLOCKS, WAITS, WOKEN, be_blocked, wake_many_after_success
+from tests.drills.watchers import ROUNDS, rotate_at_service_first, take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +48,7 @@ class ReleaseDrill:
     :param alone: whether it disturbs others, and so has Airflow to itself.
     :param executors: what it runs on.
     :param quick: whether it is short enough for each change of the code.
+    :param on_2: whether it runs on Airflow 2, too. Others act by the REST API of Airflow 3, or by what only 3.3 has.
     """
 
     number: int
@@ -53,6 +58,14 @@ class ReleaseDrill:
     alone: bool = True
     executors: tuple[Executor, ...] = (Executor.LOCAL,)
     quick: bool = False
+    on_2: bool = False
+
+    def runs_on(self, airflow: str, executor: Executor) -> bool:
+        """Whether it runs on a version of Airflow with an executor."""
+        release = tuple(map(int, airflow.split(".")[:2]))
+        if release < (3, 0):
+            return self.on_2 and executor is Executor.LOCAL
+        return release >= (3, 3) and executor in self.executors
 
     def __str__(self) -> str:
         return self.name
@@ -109,32 +122,6 @@ def stall_triggerer(field: Field, name: str) -> Figures:
             lambda: kept in stack.log_of(release.dag_id, name, "release.upload", held.tries),
         )
         return release.conclude()
-
-
-def wake_after_success(field: Field, name: str) -> Figures:
-    """The triggerer that holds the wait stands still until the release is over, and only then learns of it."""
-    with field.release(name, "release_delete_on_kill") as release:
-        release.start()
-        stack = release.stack
-        held = release.wait_until_deferred("upload")
-        assert held.triggerer is not None
-
-        def is_taken_over() -> bool:
-            look = release.task("upload")
-            return look is not None and look.triggerer not in {None, held.triggerer}
-
-        with stack.stalled_triggerer(held.triggerer):
-            release.wait_until("another triggerer", is_taken_over)
-            release.wait_until_polled("upload")
-            figures = release.conclude()
-        kept = f"{release.service.version_name(1)} is not deleted, although delete_on_kill is set: its task is success"
-        stack.wait_until(
-            f"{name}: the call of on_kill",
-            lambda: kept in stack.log_of(release.dag_id, name, "release.upload", held.tries),
-            timeout=STEP_SECONDS,
-        )
-        assert not release.service.requests("delete_model_version")
-        return figures
 
 
 def _told_deadline(log: str) -> int | None:
@@ -472,13 +459,6 @@ RELEASE_DRILLS = [
     ),
     ReleaseDrill(
         1,
-        "triggerer-woken-after-success",
-        "The triggerer that holds the wait for an upload with `delete_on_kill=True` stands still (SIGSTOP) until the "
-        "whole release is over, and goes on. It is told that its trigger was killed, and deletes nothing.",
-        wake_after_success,
-    ),
-    ReleaseDrill(
-        1,
         "triggerer-stalled",
         "The triggerer that holds the wait for an upload with `delete_on_kill=True` stands still (SIGSTOP) until the "
         "other one has taken over, and goes on. It is told that its trigger was killed, and deletes nothing.",
@@ -494,6 +474,7 @@ RELEASE_DRILLS = [
             partial(kill_worker, which=which),
             alone=False,
             quick=True,
+            on_2=True,
         )
         for which, text in _KILLED.items()
     ),
@@ -512,6 +493,7 @@ RELEASE_DRILLS = [
         "(with the LocalExecutor the task dies with it), and is started again.",
         kill_scheduler,
         executors=BOTH,
+        on_2=True,
     ),
     ReleaseDrill(
         4,
@@ -519,6 +501,7 @@ RELEASE_DRILLS = [
         f"The service drops all connections for {OUTAGE_SECONDS} s, answers 429 with `Retry-After`, and is back.",
         be_down,
         alone=False,
+        on_2=True,
     ),
     ReleaseDrill(5, "postgres-restarted", "PostgreSQL restarts during the wait for the sync.", restart_postgres),
     ReleaseDrill(
@@ -529,6 +512,7 @@ RELEASE_DRILLS = [
         restart_triggerers,
         executors=BOTH,
         quick=True,
+        on_2=True,
     ),
     *(
         ReleaseDrill(
@@ -558,4 +542,56 @@ RELEASE_DRILLS = [
         alone=False,
     ),
     ReleaseDrill(9, "many-waits", f"{MANY_WAITS} mapped sensors wait beside the release.", wait_for_many),
+    *(
+        ReleaseDrill(
+            10,
+            f"two-releases-{name}",
+            f"Release A and then release B on one endpoint, begun before A's rollout is over. {order.text}.",
+            partial(two_releases, order=order),
+            alone=False,
+            on_2=True,
+        )
+        for name, order in ORDERS.items()
+    ),
+    ReleaseDrill(
+        11,
+        "triggerer-woken-after-success-20",
+        f"A triggerer holds {WOKEN} waits for uploads with `delete_on_kill=True`, and stands still (SIGSTOP) until the "
+        "other one has brought all of them to success. It goes on, is told that each trigger was killed, and deletes "
+        "nothing.",
+        wake_many_after_success,
+    ),
+    ReleaseDrill(
+        12,
+        "prune-against-deploy",
+        "Others deploy versions that a prune has chosen to delete, while it deletes other ones. What is deployed stays "
+        "(the service would delete it).",
+        prune,
+        alone=False,
+    ),
+    ReleaseDrill(
+        13,
+        "watchers-taken-over",
+        f"The triggerer of a watcher of a model and one of an endpoint stands still (SIGSTOP) until the other one has "
+        f"taken over, and goes on, {ROUNDS} times, each time some seconds after the last event. Each version "
+        "that becomes ready, and each that comes to serve, makes one event.",
+        take_over,
+    ),
+    ReleaseDrill(
+        14,
+        "key-rotated-at-service-first",
+        "The management key is replaced at the service and, after some refusals, in the connection by which watchers "
+        "and 20 deferred waits poll. All of them go on.",
+        rotate_at_service_first,
+    ),
+    *(
+        ReleaseDrill(
+            15,
+            f"blocked-{name}",
+            f"A CDN answers {BLOCKS} polls with 403 and HTML, in the middle of a wait: {kind}, {mode}.",
+            partial(be_blocked, kind=kind, mode=mode),
+            alone=False,
+        )
+        for name, (kind, mode) in WAITS.items()
+    ),
 ]

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 
     from tests.drills.postgres import PostgresFiles
 
+CHECKOUT = Path(__file__).parents[2]
 DAGS = Path(__file__).with_name("dags")
 EMULATORS = Path(__file__).with_name("emulators.py")
 LANES = 12
 RELEASE_LANES = 14
+TAKEN_OVER, ROTATED = "taken_over", "rotated"
+"""The connections that watchers poll by."""
 CELERY_WORKERS = 2
 COMPONENT_SECONDS = 120
 IMPATIENT_SECONDS = 2
@@ -145,15 +149,18 @@ class Stack(Processes):
         self._lock = threading.Lock()
         self._local = threading.local()
         self._logical_date = datetime.now(UTC)
-        emulator_ports = _free_ports(LANES if executor is Executor.LOCAL else 0)
-        api_port, worker_log_port, trigger_log_port, self._s3_port, self._redis_port = _free_ports(5)
+        # At once, or two of them could be the same.
+        ports = iter(_free_ports(5 + LANES + RELEASE_LANES + 2))
+        api_port, worker_log_port, trigger_log_port, self._s3_port, self._redis_port = islice(ports, 5)
+        emulator_ports = list(islice(ports, LANES if executor is Executor.LOCAL else 0))
         self.lanes = [
             Lane(f"http://127.0.0.1:{port}", f"lane_{number}", f"lane_{number}_impatient")
             for number, port in enumerate(emulator_ports)
         ]
         self.release_lanes = [
-            ReleaseLane(port, f"release_{number}") for number, port in enumerate(_free_ports(RELEASE_LANES))
+            ReleaseLane(port, f"release_{number}") for number, port in enumerate(islice(ports, RELEASE_LANES))
         ]
+        self.watched = {name: ReleaseLane(port, name) for name, port in zip((TAKEN_OVER, ROTATED), ports, strict=False)}
         self._emulator_ports = emulator_ports
         self.s3_url = f"http://127.0.0.1:{self._s3_port}"
         self.rest = AirflowRest(f"http://127.0.0.1:{api_port}")
@@ -163,7 +170,12 @@ class Stack(Processes):
             **(_celery_settings(postgres, self._redis_port) if executor is Executor.CELERY else {}),
             **{name: _connection(lane, timeout) for lane in self.lanes for name, timeout in _connections(lane)},
             **{f"AIRFLOW_CONN_{lane.connection.upper()}": release_connection(lane) for lane in self.release_lanes},
+            # The other one is in the metadata database, where a drill can change it.
+            f"AIRFLOW_CONN_{TAKEN_OVER.upper()}": release_connection(self.watched[TAKEN_OVER]),
+            # Whatever else is installed, it is this checkout that is drilled.
+            "PYTHONPATH": str(CHECKOUT),
             "DRILL_SIGNALS": str(self.signals),
+            "DRILL_WATCHED": " ".join(self.watched),
         }
         super().__init__(home / "logs", self.environment)
 
@@ -172,8 +184,7 @@ class Stack(Processes):
         self.start("postgres", *self._postgres.command)
         if self.lanes:
             self.start("emulators", sys.executable, str(EMULATORS), *_durations(), *map(str, self._emulator_ports))
-        if self.is_3:
-            self.start("s3", *_module("moto.server"), "--port", str(self._s3_port))
+        self.start("s3", *_module("moto.server"), "--port", str(self._s3_port))
         self.wait_until("PostgreSQL", self._can_connect, timeout=30)
         self.run("migration", *_module("airflow"), "db", "migrate")
         if self.is_3:
@@ -191,10 +202,10 @@ class Stack(Processes):
         if self.is_3:
             self.wait_until("Airflow", self.rest.is_up, timeout=COMPONENT_SECONDS)
             self.rest.log_in()
-            self.wait_until("the S3 stand-in", lambda: _answers(self.s3_url), timeout=60)
         else:
             # There is no api-server; the runs are made with Airflow's own code, which reads its settings once.
             os.environ.update({name: value for name, value in self.environment.items() if "AIRFLOW" in name})
+        self.wait_until("the S3 stand-in", lambda: _answers(self.s3_url), timeout=60)
         self.wait_until("the DAGs", self._has_dags, timeout=COMPONENT_SECONDS)
 
     def start_scheduler(self) -> None:
@@ -406,7 +417,8 @@ class Stack(Processes):
         rows = self.query(
             "SELECT value FROM xcom WHERE run_id = %s AND task_id = %s AND key = 'return_value'", run_id, task_id
         )
-        return json.loads(rows[0][0]) if rows and isinstance(rows[0][0], str) else rows[0][0] if rows else None
+        value = rows[0][0] if rows else None
+        return json.loads(value) if isinstance(value, str) else _plain(value)
 
     def log_of(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> str:
         """Read the log of an attempt, as Airflow's API gives it."""
@@ -417,12 +429,25 @@ class Stack(Processes):
     def log_file(
         self, dag_id: str, run_id: str, task_id: str = "task", attempt: int = 1, map_index: int | None = None
     ) -> str:
-        """Read what an attempt has logged up to now, from the file."""
+        """Read what an attempt and its triggers have logged up to now, from the files."""
         folder = self._home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         if map_index is not None:
             folder /= f"map_index={map_index}"
-        path = folder / f"attempt={attempt}.log"
-        return path.read_text() if path.exists() else ""
+        return "".join(path.read_text() for path in sorted(folder.glob(f"attempt={attempt}.log*")))
+
+    def triggerer_log(self, job: int) -> str:
+        """Read what a triggerer has logged itself: that of triggers that are over, too."""
+        return self._log(self._triggerers[job]).read_text()
+
+    def own_failures(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
+        """Which attempts of a task have failed by an exception, and not because Airflow called them failed."""
+        found = []
+        for look in self.look_at_task(run_id, task_id):
+            index = look.map_index if look.map_index >= 0 else None
+            logs = [self.log_file(dag_id, run_id, task_id, number, index) for number in range(1, look.tries + 1)]
+            assert any(logs), f"{run_id}: no log of {task_id} {index} was found"
+            found += [log for log in logs if "Task failed with exception" in log]
+        return found
 
     def look(self, run_id: str) -> TaskRun:
         """Read how far a run has come."""
@@ -481,7 +506,7 @@ class Stack(Processes):
         if errors := self.query("SELECT stacktrace FROM import_error"):
             raise Failure("\n".join(["Airflow cannot import a DAG:", *(trace for (trace,) in errors)]))
         # The DAGs of a file come together.
-        wanted = {"deploy_deferrable", "release"}
+        wanted = {"deploy_deferrable", "release", "release_version"}
         return wanted <= {dag_id for (dag_id,) in self.query("SELECT dag_id FROM serialized_dag")}
 
 
@@ -508,7 +533,8 @@ def wait_for_end(pid: int, *, seconds: float = 10) -> None:
 
 
 def _deadline(kwargs: str | None) -> float | None:
-    deadline = json.loads(kwargs)["deadline"] if kwargs else None
+    # Airflow 2 encrypts them.
+    deadline = json.loads(kwargs)["deadline"] if kwargs and kwargs.startswith("{") else None
     return None if deadline is None else float(deadline)
 
 

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from tests.drills.releasing import Result
     from tests.drills.stack import Executor
 
-# They act by the REST API of Airflow 3, and triggers learn of a kill on 3.3 and later.
-IS_3_3 = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
+AIRFLOW = version("apache-airflow")
 
 
 @pytest.mark.parametrize(
@@ -24,8 +23,8 @@ IS_3_3 = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
         pytest.param(executor, drill, id=f"{executor}-{drill}", marks=[pytest.mark.quick] if _is_quick else [])
         for drill in RELEASE_DRILLS
         for executor in drill.executors
-        if IS_3_3
-        for _is_quick in [drill.quick and executor == "LocalExecutor"]
+        if drill.runs_on(AIRFLOW, executor)
+        for _is_quick in [drill.quick and executor == "LocalExecutor" and AIRFLOW >= "3"]
     ],
 )
 def test_release(executor: Executor, drill: ReleaseDrill, results: dict[tuple[Executor, str], Result]) -> None:
