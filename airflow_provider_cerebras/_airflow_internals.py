@@ -1,6 +1,6 @@
 """Private names of Airflow that this package uses, each in one place.
 
-Where one of these is gone or fails, the caller is told that the answer is not known, which is logged; and what is not
+Where one of these is gone or fails, the caller learns that the state is unknown, which is logged; and what is not
 known is not acted on. ``tests/unit/test_airflow_internals.py`` says on a new Airflow which of them is gone.
 """
 
@@ -76,8 +76,8 @@ def ask_task_state_in_time(key: TaskKey, seconds: float = _ASKING_TAKES) -> str 
     The handler may have interrupted this very process while it held a lock that asking needs. So another thread asks.
 
     :param key: which task.
-    :param seconds: how long to wait for the answer.
-    :raises TaskStateUnknown: if no answer came in time, or as above.
+    :param seconds: how long to wait for the result.
+    :raises TaskStateUnknown: if no result came in time, or as above.
     """
     return _in_time(lambda: ask_task_state(key), seconds)
 
@@ -130,7 +130,7 @@ def ask_task_states(key: TaskKey, task_ids: Sequence[str]) -> dict[str, str | No
     This blocks.
 
     :param key: the task that asks.
-    :param task_ids: ids of the tasks; one that Airflow does not know is not in the answer.
+    :param task_ids: ids of the tasks; the result lacks those that Airflow does not know.
     :raises TaskStateUnknown: if Airflow cannot be asked.
     """
     try:

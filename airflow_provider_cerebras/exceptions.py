@@ -27,7 +27,7 @@ class ConnectionUnusable(AirflowFailException, ValueError):
 
 
 class ModelVersionFailed(AirflowFailException):
-    """The service could not take the weights over; the message carries its words."""
+    """The service could not copy the weights; the message repeats the service's."""
 
 
 class WeightsRejected(AirflowFailException):
@@ -43,7 +43,7 @@ class AliasInUse(AirflowFailException):
 
 
 class IdentityInUse(AirflowFailException):
-    """A version carries the alias that stands for this task run, but is not what it uploads; the message names both."""
+    """A version carries the alias that stands for this task run, but is not its version; the message names both."""
 
 
 class AliasesUnsettled(AirflowException):
@@ -55,7 +55,7 @@ class ModelVersionLost(AirflowException):
 
 
 class DeploymentFailed(AirflowFailException):
-    """The rollout failed; the message carries the service's words."""
+    """The rollout failed; the message repeats the service's."""
 
 
 class DeploymentLost(AirflowFailException):

@@ -32,9 +32,9 @@ _DONE_BEFORE = timedelta(seconds=1)
 class Subject:
     """A kind of thing that is made at the service and waited for.
 
-    :param name: what it is called in the names of its metrics.
+    :param name: its name in the names of its metrics.
     :param duration: the last part of the name of the timer for how long it takes.
-    :param tag: name of the tag that tells where it belongs.
+    :param tag: name of the tag for the thing that it belongs to.
     """
 
     name: str

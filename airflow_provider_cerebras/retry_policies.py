@@ -1,6 +1,6 @@
 """When Airflow retries a task, and whether it does, by what the service said (Airflow 3.3 and later).
 
-Below that, :mod:`airflow_provider_cerebras.exceptions` alone says what is not worth a retry, and ``Retry-After`` is
+Below that, :mod:`airflow_provider_cerebras.exceptions` alone marks errors as not worth a retry, and ``Retry-After`` is
 honoured within an attempt only.
 """
 
@@ -38,7 +38,7 @@ class CerebrasRetryPolicy(RetryPolicy):
     """Retry a task when the service has asked for it, and not at all where a retry cannot help.
 
     An error for which the service has named a time (``Retry-After``) is retried after that time, in place of
-    ``retry_delay``. Answers that stay the same (400, 401, 403, 404, 422), a connection that is not defined or cannot be
+    ``retry_delay``. Lasting responses (400, 401, 403, 404, 422), a connection that is not defined or cannot be
     used, and names and values that the service could never take fail the task at once. In this provider's own
     operators they do so anyway; with this, also where a task of your own uses the hook. Everything else is left to
     ``retry_delay``, and ``retries`` bounds it all.
@@ -61,9 +61,9 @@ class CerebrasRetryPolicy(RetryPolicy):
         """Decide on one failure; Airflow calls this on the worker.
 
         :param exception: what the attempt ended in.
-        :param try_number: not looked at: what the service said counts, not how often.
-        :param max_tries: not looked at: Airflow itself ends the retries.
-        :param context: not looked at.
+        :param try_number: not used: what the service said counts, not how often.
+        :param max_tries: not used: Airflow itself ends the retries.
+        :param context: not used.
         """
         errors = [error for error in _causes(exception) if isinstance(error, (CerebrasError, *_FINAL))]
         if errors and isinstance(errors[0], (*PERMANENT, *_FINAL)):

@@ -22,7 +22,7 @@ ATTRIBUTES = {
 def set_attributes(**values: object) -> None:
     """Set attributes of the current span.
 
-    :param values: values by the keys of :data:`ATTRIBUTES`; other keys, and what is no string, are left out.
+    :param values: values by the keys of :data:`ATTRIBUTES`; other keys, and values that are no strings, are left out.
     """
     # A span can only be there if the process has imported this.
     trace = sys.modules.get("opentelemetry.trace")

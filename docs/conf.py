@@ -43,7 +43,7 @@ nitpick_ignore = [("py:exc", "AirflowSensorTimeout"), ("py:exc", "ConnectionNotF
 # A docstring may send its readers to a module that users have no need of.
 nitpick_ignore_regex = [
     ("py:mod", r".*"),
-    ("py:class", r"(?!airflow_provider_cerebras).*|.*\.AnswerT|.*\._redaction\..*"),
+    ("py:class", r"(?!airflow_provider_cerebras).*|.*\.ResponseT|.*\._redaction\..*"),
 ]
 
 

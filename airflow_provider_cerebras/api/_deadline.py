@@ -1,6 +1,6 @@
-"""A deadline for everything that a thread reads from, writes to and looks up on the network.
+"""A deadline for all network operations of a thread: reads, writes and name resolution.
 
-httpx bounds each read, of which a response may take any number, and no look-up of a name. Here each operation is given
+httpx bounds each read, of which a response may take any number, and no name resolution. Here each operation is given
 what is left of the time of its thread. So there is neither a timer nor a second thread for a request, and a request
 that is late ends in its own thread and touches no connection of another.
 """

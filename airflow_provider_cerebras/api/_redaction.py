@@ -1,7 +1,7 @@
 """Keeps keys and passwords out of what people read: a string that does not show itself, and its removal from texts.
 
 A service, a proxy or a library may repeat a key in another form than it was sent: escaped as in JSON or HTML,
-percent-encoded, or in base64. A text that was cut, or that broke off, may end in the middle of one. So redaction comes
+percent-encoded, or in base64. A string that was cut may end in the middle of one. So redaction comes
 before anything is cut, and a key that is cut already is taken out up to the end.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 _LEAST_PART = 4
-"""Characters of a key that a text may end with by chance."""
+"""Number of characters of a key with which a string may end by chance."""
 _LEAST_CORE = 8
 # What text has of these as a rule, such as the escape of a quotation mark or of a letter with an accent, is not meant.
 _ESCAPES = re.compile(rb"\\(?:[uU](?:0000)?00[2-7]|x[2-7]|/|\\)|%[2-7]|&")
@@ -38,7 +38,7 @@ class Secret(str):
     __slots__ = ()
 
     def __new__(cls, value: str) -> Self:
-        # Of one that is hidden already the string, and not what it shows.
+        # If the value is hidden already, take its string, not its masked form.
         return super().__new__(cls, value[:])
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class Secret(str):
 
     @classmethod
     def of(cls, value: str | None) -> Self | None:
-        """Hide a string; what is empty or None is None.
+        """Hide a string; return None for an empty string or None.
 
         :param value: the string.
         """
@@ -75,7 +75,7 @@ class Redactor:
         self._forms = sorted({form for secret in revealed for form in _forms(secret)}, key=len, reverse=True)
         self._cores = sorted({core for secret in revealed for core in _base64_cores(secret)}, key=len, reverse=True)
         self._characters = [[re.compile(_any_form(char)) for char in secret] for secret in revealed]
-        # Apart, for a pattern that begins with one and the same character is looked for much faster.
+        # Apart, because a search is much faster if the pattern begins with a fixed character.
         self._escaped = [
             re.compile(first + b"".join(map(_any_form, secret[1:])))
             for secret in revealed
@@ -87,7 +87,7 @@ class Redactor:
         return f"{type(self).__name__}()"
 
     def text(self, text: str, *, cut_off: bool = False) -> str:
-        """Take the secrets out of a text.
+        """Take the secrets out of a string.
 
         :param text: the text.
         :param cut_off: whether it may end in the middle of a secret.
@@ -111,7 +111,7 @@ class Redactor:
         return self._without_part(body) if cut_off else body
 
     def _substitute(self, pattern: re.Pattern[bytes], body: bytes) -> bytes:
-        # In windows, for no other thread runs while a pattern is looked for.
+        # In windows, because no other thread runs during a search for a pattern.
         kept, begin = [], 0
         while begin < len(body):
             end = begin + _WINDOW
@@ -147,7 +147,7 @@ def redactor_of(secrets: tuple[str, ...]) -> Redactor:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Take secrets out of a text.
+    """Take secrets out of a string.
 
     :param text: the text.
     :param secrets: what must not be in it; empty ones are passed over.
@@ -227,7 +227,7 @@ def _any_form(byte: int) -> bytes:
 
 
 def _is_part(characters: list[re.Pattern[bytes]], body: bytes, position: int) -> bool:
-    """Tell whether a body shows from a position to its end the beginning of a secret."""
+    """Return whether a body shows from a position to its end the beginning of a secret."""
     for number, character in enumerate(characters):
         if position == len(body):
             return number >= _LEAST_PART

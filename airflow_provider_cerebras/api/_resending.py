@@ -40,7 +40,7 @@ class Policy(TypedDict):
 class Attempts:
     """The attempts of one call.
 
-    :param call: what is sent.
+    :param call: the call to send.
     :param max_retries: how often it is sent again at most.
     :param within: seconds that all attempts and pauses may take; None: any.
     :param total_timeout: seconds that one attempt may take.
@@ -92,10 +92,10 @@ class Attempts:
 
 
 def may_be_sent_again(call: Call[Any], error: BaseException) -> bool:
-    """Tell whether sending a call again is allowed and may help.
+    """Return whether sending a call again is allowed and may help.
 
     :param call: what was sent.
-    :param error: what it ended in.
+    :param error: the error that it ended in.
     """
     # A transport error stands only for what cannot have been acted on or may be again; the rest is OutcomeUnknown.
     if isinstance(error, CerebrasTransportError | RateLimited):

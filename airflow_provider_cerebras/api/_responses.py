@@ -32,7 +32,7 @@ from airflow_provider_cerebras.api.settings import ClientSettings, address_of_pr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-AnswerT = TypeVar("AnswerT")
+ResponseT = TypeVar("ResponseT")
 
 
 class Received:
@@ -60,7 +60,7 @@ class Received:
         self.body = Body(headers)
 
     def add(self, piece: bytes) -> bool:
-        """Take a piece of the body, and tell whether more is wanted."""
+        """Take a piece of the body, and return whether more is wanted."""
         self.body.add(piece)
         self._size += len(piece)
         if self.is_decided and self._size > MAX_ERROR_BYTES:
@@ -69,7 +69,7 @@ class Received:
         return True
 
     def is_like(self, body: bytes) -> bool:
-        """Tell whether it is a success with this very body, so that what was found out about that holds for it, too.
+        """Return whether it is a success with the same body, so that the earlier result of parsing holds.
 
         :param body: one that came in whole.
         """
@@ -77,7 +77,7 @@ class Received:
 
     @property
     def is_decided(self) -> bool:
-        """Whether the status says all that counts; the body has words for people at most."""
+        """Whether the status suffices; the body holds at most a message."""
         return self.status >= 300 or (self.status >= 200 and self._call.answer is None)
 
     @property
@@ -121,7 +121,7 @@ class Responses:
         """
         return f"{self.settings.base_url}{call.path}"
 
-    def conclude(self, call: Call[AnswerT], received: Received) -> bytes:
+    def conclude(self, call: Call[ResponseT], received: Received) -> bytes:
         """Return the body of a successful response, without keys, or raise what the response stands for."""
         url = self.url(call)
         if received.status >= 400:
@@ -131,7 +131,7 @@ class Responses:
         if call.answer is None:
             return b""
         try:
-            # The service's words go into errors, logs and events, be it the reason of a failure that repeats a key.
+            # Errors, logs and events repeat the service's messages, and a message may repeat a key.
             body = self._redactor.body(received.body.complete())
             if body and received.ends_with_connection and _is_cut_off(body):
                 raise self.no_answer(call, "the connection ended before the response did")
@@ -139,14 +139,14 @@ class Responses:
             raise self.unreadable(call, f"the response {refusal}") from None
         return body
 
-    def _refusal(self, call: Call[AnswerT], received: Received) -> CerebrasError:
-        words, is_cut_off = received.body.beginning()
+    def _refusal(self, call: Call[ResponseT], received: Received) -> CerebrasError:
+        detail, is_cut_off = received.body.beginning()
         error = error_from_response(
             method=call.method,
             url=self.url(call),
             status_code=received.status,
             headers=received.headers,
-            body=words,
+            body=detail,
             secrets=self.secrets,
             cut_off=is_cut_off or received.is_cut_off,
             key_field="password" if call.key is Key.MANAGEMENT else "extra.inference_api_key",
@@ -156,7 +156,7 @@ class Responses:
             return self.unknown(call, str(error), retry_after=error.retry_after)
         return error
 
-    def read(self, call: Call[AnswerT], body: bytes) -> AnswerT:
+    def read(self, call: Call[ResponseT], body: bytes) -> ResponseT:
         """Read the body of a successful response.
 
         :param call: what was sent.
@@ -165,42 +165,42 @@ class Responses:
         :raises OutcomeUnknown: likewise, for a call that must not be sent twice.
         """
         if call.answer is None:
-            return cast("AnswerT", None)
+            return cast("ResponseT", None)
         body = body.removeprefix(codecs.BOM_UTF8)
         try:
             check_values(body)
-            # The class is a pydantic model; AnswerT is not bound to one, since None is an answer too.
+            # The class is a pydantic model; ResponseT is not bound to one, since None is a response too.
             answer: BaseModel = cast("Any", call.answer).model_validate_json(body)
         except BodyRefused as refusal:
             raise self.unreadable(call, f"the response {refusal}") from None
         except ValidationError as error:
-            if words := message_in(body):
-                raise self._error_in_success(call, words) from None
+            if detail := message_in(body):
+                raise self._error_in_success(call, detail) from None
             raise self.unreadable(call, f"the response is not as documented: {_problems(error)}") from None
-        if not answer.model_fields_set - {"error"} and (words := message_in(body)):
-            raise self._error_in_success(call, words)
+        if not answer.model_fields_set - {"error"} and (detail := message_in(body)):
+            raise self._error_in_success(call, detail)
         try:
-            return call.check(cast("AnswerT", answer)) if call.check else cast("AnswerT", answer)
+            return call.check(cast("ResponseT", answer)) if call.check else cast("ResponseT", answer)
         except AnotherSubject as another:
             raise self.unreadable(call, f"the response {another}") from None
 
-    def _error_in_success(self, call: Call[AnswerT], words: str) -> CerebrasError:
-        error = self.unreadable(call, f"the response is an error in spite of its status: {words}")
+    def _error_in_success(self, call: Call[ResponseT], detail: str) -> CerebrasError:
+        error = self.unreadable(call, f"the response is an error in spite of its status: {detail}")
         if isinstance(error, OutcomeUnknown):
             error.is_error_in_success = True
         return error
 
-    def unreadable(self, call: Call[AnswerT], why: str) -> CerebrasError:
+    def unreadable(self, call: Call[ResponseT], why: str) -> CerebrasError:
         if not call.may_be_resent:
             return self.unknown(call, why)
         return UnexpectedResponse(f"{call.method} {self.url(call)} got no readable response: {why.rstrip('.')}.")
 
-    def no_answer(self, call: Call[AnswerT], why: str) -> CerebrasError:
+    def no_answer(self, call: Call[ResponseT], why: str) -> CerebrasError:
         if not call.may_be_resent:
             return self.unknown(call, why)
         return CerebrasTransportError(f"{call.method} {self.url(call)} got no complete response: {why}.")
 
-    def unknown(self, call: Call[AnswerT], why: str, *, retry_after: float | None = None) -> OutcomeUnknown:
+    def unknown(self, call: Call[ResponseT], why: str, *, retry_after: float | None = None) -> OutcomeUnknown:
         error = OutcomeUnknown(
             f"It is not known whether {call.method} {self.url(call)} was acted on: {why.rstrip('.')}. "
             "It was not sent again, because that could do the same thing twice."
@@ -208,44 +208,44 @@ class Responses:
         error.retry_after = retry_after
         return error
 
-    def broken(self, call: Call[AnswerT], words: str, *, was_sent: bool) -> CerebrasError:
+    def broken(self, call: Call[ResponseT], detail: str, *, was_sent: bool) -> CerebrasError:
         """Make the error of a request that broke off.
 
         :param call: what was sent.
-        :param words: what the network says.
+        :param detail: the network's message.
         :param was_sent: whether the service may have got the request.
         """
-        words = in_one_line(self._redactor.text(words)).rstrip(".")
+        detail = in_one_line(self._redactor.text(detail)).rstrip(".")
         if was_sent and not call.may_be_resent:
-            return self.unknown(call, words)
-        return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {words}.")
+            return self.unknown(call, detail)
+        return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {detail}.")
 
-    def not_connected(self, call: Call[AnswerT], words: str) -> CerebrasError:
-        """Make the error of a request that found no connection: where to, and what to look into.
+    def not_connected(self, call: Call[ResponseT], detail: str) -> CerebrasError:
+        """Make the error of a request that found no connection: the address, and what to check.
 
         :param call: what was to be sent.
-        :param words: what the network says.
+        :param detail: the network's message.
         """
-        why = self._unreachable(in_one_line(self._redactor.text(words)))
+        why = self._unreachable(in_one_line(self._redactor.text(detail)))
         return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {why}")
 
-    def _unreachable(self, words: str) -> str:
+    def _unreachable(self, detail: str) -> str:
         url = urlsplit(self.settings.base_url)
         where, named = url.netloc if url.port else f"{url.netloc} port {443 if url.scheme == 'https' else 80}", "host"
         if self.proxy is not None:
             where = f"the proxy {address_of_proxy(self.proxy)}"
             named = "extra.proxy" if self.settings.proxy else "the environment's proxy"
-        if "CERTIFICATE_VERIFY_FAILED" in words:
-            return f"cannot connect to {where} ({words}). {self.settings.authorities}"
+        if "CERTIFICATE_VERIFY_FAILED" in detail:
+            return f"cannot connect to {where} ({detail}). {self.settings.authorities}"
         of = f" (field {named} of connection {self.settings.connection!r})" if self.settings.connection else ""
         return (
-            f"cannot connect to {where} ({words}). Check that the address{of} is right, that the service runs there, "
+            f"cannot connect to {where} ({detail}). Check that the address{of} is right, that the service runs there, "
             "and that firewall and proxy let this machine through."
         )
 
 
 def _is_cut_off(body: bytes) -> bool:
-    """Tell whether a body would be JSON if it went on."""
+    """Return whether a body would be JSON if it went on."""
     try:
         check_values(body)
         from_json(body.removeprefix(codecs.BOM_UTF8))

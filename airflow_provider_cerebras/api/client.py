@@ -12,8 +12,8 @@ A service that means harm gets no more of us than :mod:`~airflow_provider_cerebr
 allow. Redirects are not followed, so a key goes where the connection says and nowhere else.
 
 Requests are handed to a transport of httpx: what its client does beside that (redirects, cookies, authentication,
-a line of log for each request) is not wanted here, and costs more than the rest of a poll. What is polled is sent as a
-request that was built once, and a body like the last one is recognised before anything looks into it.
+a line of log for each request) is not wanted here, and costs more than the rest of a poll. A poll is sent as a
+request that was built once, and a body like the last one is recognised before it is parsed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = [
     "may_be_sent_again",
 ]
 
-AnswerT = TypeVar("AnswerT")
+ResponseT = TypeVar("ResponseT")
 
 _MAX_CONNECT_TIMEOUT = 10.0
 # Of an asynchronous client, however much it is asked at the same time: enough to go on beside a slow response.
@@ -86,7 +86,7 @@ for _name in ("connection", "http11", "proxy", "socks"):
     logging.getLogger(f"httpcore.{_name}").addFilter(_redaction)
 
 
-class Timed(NamedTuple, Generic[AnswerT]):
+class Timed(NamedTuple, Generic[ResponseT]):
     """A result, and how long the service took for it.
 
     :param answer: the result.
@@ -94,7 +94,7 @@ class Timed(NamedTuple, Generic[AnswerT]):
         the pauses after them are not in it.
     """
 
-    answer: AnswerT
+    answer: ResponseT
     seconds: float
 
 
@@ -128,7 +128,7 @@ class _BaseClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.base_url!r})"
 
-    def _request(self, call: Call[AnswerT]) -> httpx.Request:
+    def _request(self, call: Call[ResponseT]) -> httpx.Request:
         self._check_open()
         key = self.settings.management_key if call.key is Key.MANAGEMENT else self.settings.inference_key
         if not key:
@@ -169,7 +169,7 @@ class _BaseClient:
         if self._is_closed:
             raise RuntimeError("Cannot send a request, as the client has been closed.")
 
-    def read(self, call: Call[AnswerT], body: bytes) -> AnswerT:
+    def read(self, call: Call[ResponseT], body: bytes) -> ResponseT:
         """Read the body of a successful response.
 
         :param call: what was sent.
@@ -179,7 +179,7 @@ class _BaseClient:
         """
         return self._responses.read(call, body)
 
-    def _conclude(self, call: Call[AnswerT], received: Received, ready: _Ready | None) -> bytes:
+    def _conclude(self, call: Call[ResponseT], received: Received, ready: _Ready | None) -> bytes:
         if ready is None:
             return self._responses.conclude(call, received)
         last = ready.last
@@ -188,16 +188,16 @@ class _BaseClient:
             ready.last = last if received.is_like(last) else None
         return last
 
-    def _broken(self, call: Call[AnswerT], error: Exception, seconds: float) -> CerebrasError:
+    def _broken(self, call: Call[ResponseT], error: Exception, seconds: float) -> CerebrasError:
         """Make our own error of the end of a request without a response."""
         if isinstance(error, BodyRefused):
             return self._responses.unreadable(call, f"the response {error}")
         if isinstance(error, TimeoutError):
             return self._responses.no_answer(call, f"it was not complete after {seconds:g} s")
-        words = f"{type(error).__name__}: {error}".removesuffix(": ")
+        detail = f"{type(error).__name__}: {error}".removesuffix(": ")
         if isinstance(error, _CANNOT_CONNECT):
-            return self._responses.not_connected(call, words)
-        return self._responses.broken(call, words, was_sent=not isinstance(error, _NOT_SENT))
+            return self._responses.not_connected(call, detail)
+        return self._responses.broken(call, detail, was_sent=not isinstance(error, _NOT_SENT))
 
     def _attempts(self, call: Call[Any], within: float | None) -> Attempts:
         return Attempts(
@@ -241,13 +241,13 @@ class CerebrasClient(_BaseClient):
         self._transport = transport
         self._sleep = sleep
         self._deadline = Deadline()
-        # Of each process: what is sent on a connection that two processes have is answered to either.
+        # One for each process: if two processes share a connection, either may receive the other's response.
         self._pools = {os.getpid(): self._new_pool()}
         if transport is None:
             # Code that forgets to close it, as a task with a hook does, must leave no open socket behind.
             weakref.finalize(self, _close_own, self._pools)
 
-    def send(self, call: Call[AnswerT], *, within: float | None = None) -> AnswerT:
+    def send(self, call: Call[ResponseT], *, within: float | None = None) -> ResponseT:
         """Send a call, again where that is allowed and may help.
 
         :param call: what to send, from :mod:`~airflow_provider_cerebras.api.operations`.
@@ -256,7 +256,7 @@ class CerebrasClient(_BaseClient):
         """
         return self.send_timed(call, within=within).answer
 
-    def send_timed(self, call: Call[AnswerT], *, within: float | None = None) -> Timed[AnswerT]:
+    def send_timed(self, call: Call[ResponseT], *, within: float | None = None) -> Timed[ResponseT]:
         """Send a call like :meth:`send`, and return how long the successful attempt took.
 
         :param call: what to send.
@@ -268,21 +268,21 @@ class CerebrasClient(_BaseClient):
             with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):
                 body, seconds = self._fetch(call, attempts.time_for(attempt.retry_state))
                 return Timed(self.read(call, body), seconds)
-        return cast("Timed[AnswerT]", Timed(None, 0.0))
+        return cast("Timed[ResponseT]", Timed(None, 0.0))
 
-    def send_once(self, call: Call[AnswerT]) -> AnswerT:
+    def send_once(self, call: Call[ResponseT]) -> ResponseT:
         """Send a call exactly once, for those who repeat it on their own terms.
 
         :param call: what to send.
-        :raises CerebrasError: what it ended in.
+        :raises CerebrasError: the error that it ended in.
         """
         return self.read(call, self.fetch_once(call))
 
-    def fetch_once(self, call: Call[AnswerT]) -> bytes:
+    def fetch_once(self, call: Call[ResponseT]) -> bytes:
         """Send a call exactly once, and return the body of a successful response for :meth:`read`."""
         return self._fetch(call, self.settings.total_timeout, self._ready_for(call))[0]
 
-    def _fetch(self, call: Call[AnswerT], seconds: float, ready: _Ready | None = None) -> tuple[bytes, float]:
+    def _fetch(self, call: Call[ResponseT], seconds: float, ready: _Ready | None = None) -> tuple[bytes, float]:
         request = self._request(call) if ready is None else ready.request
         transport = self._pool()
         received = Received(call)
@@ -301,7 +301,7 @@ class CerebrasClient(_BaseClient):
         else:
             took = time.monotonic() - began
             return self._conclude(call, received, ready), took
-        # Outside: neither the cause's words nor its local variables belong into a traceback.
+        # Outside: neither the cause's message nor its local variables belong in a traceback.
         raise broken
 
     @contextmanager
@@ -376,34 +376,34 @@ class AsyncCerebrasClient(_BaseClient):
         """
         return cls(settings, verify=await asyncio.to_thread(settings.ssl_context))
 
-    async def send(self, call: Call[AnswerT], *, within: float | None = None) -> AnswerT:
+    async def send(self, call: Call[ResponseT], *, within: float | None = None) -> ResponseT:
         """Send a call, again where that is allowed and may help; see :meth:`CerebrasClient.send`."""
         return (await self.send_timed(call, within=within)).answer
 
-    async def send_timed(self, call: Call[AnswerT], *, within: float | None = None) -> Timed[AnswerT]:
+    async def send_timed(self, call: Call[ResponseT], *, within: float | None = None) -> Timed[ResponseT]:
         """Send a call, and return how long the response took; see :meth:`CerebrasClient.send_timed`."""
         attempts = self._attempts(call, within)
         async for attempt in AsyncRetrying(**attempts.policy(), sleep=self._sleep):
             with attempt, _deleted_by_earlier_attempt(call, attempt.retry_state):
                 body, seconds = await self._fetch(call, attempts.time_for(attempt.retry_state))
                 return Timed(await self.read_async(call, body), seconds)
-        return cast("Timed[AnswerT]", Timed(None, 0.0))
+        return cast("Timed[ResponseT]", Timed(None, 0.0))
 
-    async def send_once(self, call: Call[AnswerT]) -> AnswerT:
+    async def send_once(self, call: Call[ResponseT]) -> ResponseT:
         """Send a call exactly once; see :meth:`CerebrasClient.send_once`."""
         return await self.read_async(call, await self.fetch_once(call))
 
-    async def fetch_once(self, call: Call[AnswerT]) -> bytes:
+    async def fetch_once(self, call: Call[ResponseT]) -> bytes:
         """Send a call exactly once, and return the body of a successful response for :meth:`read`."""
         return (await self._fetch(call, self.settings.total_timeout, self._ready_for(call)))[0]
 
-    async def read_async(self, call: Call[AnswerT], body: bytes) -> AnswerT:
+    async def read_async(self, call: Call[ResponseT], body: bytes) -> ResponseT:
         """Read the body of a successful response, in a thread if it is large; see :meth:`read`."""
         if len(body) <= _LARGE:
             return self.read(call, body)
         return await asyncio.to_thread(self.read, call, body)
 
-    async def _fetch(self, call: Call[AnswerT], seconds: float, ready: _Ready | None = None) -> tuple[bytes, float]:
+    async def _fetch(self, call: Call[ResponseT], seconds: float, ready: _Ready | None = None) -> tuple[bytes, float]:
         request = self._request(call) if ready is None else ready.request
         received = Received(call)
         broken: CerebrasError | None = None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MAX_MESSAGE_LENGTH = 500
-"""Characters of the service's words that a message repeats."""
+"""Number of characters of the service's message that an error repeats."""
 _ERROR_KEYS = ("detail", "error", "message")
 
 
@@ -49,13 +49,13 @@ class CerebrasError(Exception):
 class CerebrasAPIError(CerebrasError):
     """The service responded with an error.
 
-    :param message: the service's words, without markup and without keys.
+    :param message: the service's message, without markup and without keys.
     :param status_code: HTTP status.
     :param method: HTTP method of the request.
     :param url: URL of the request; it never holds a secret.
     :param request_id: the service's id of the request, if it gave one; its support will ask for it.
     :param retry_after: seconds that the service asked us to wait, if it did.
-    :param hint: what the user can look into.
+    :param hint: what the user can check.
     :param is_from_api: whether the body is one that the API sends (a JSON object with ``detail``, ``error`` or
         ``message``). If not, something in front of the service sent it, or the base URL is wrong, so it says nothing
         about what was asked for.
@@ -129,7 +129,7 @@ class CerebrasTransportError(CerebrasError):
 
 
 class OutcomeUnknown(CerebrasError):
-    """A request that creates something may have been acted on: look before sending it again.
+    """A request that creates something has an unknown outcome: check the service before sending it again.
 
     ``retry_after`` is the seconds that the service asked for, if it did.
 
@@ -154,7 +154,7 @@ _CLASSES: Mapping[int, type[CerebrasAPIError]] = {
     429: RateLimited,
 }
 PERMANENT = (BadRequest, Unauthorized, Forbidden, NotFound)
-"""Answers that stay the same however often the request is sent."""
+"""Responses that stay the same however often the request is sent."""
 
 _HINTS: Mapping[int, str] = {
     401: (
@@ -226,7 +226,7 @@ def error_from_response(
 
 
 def is_api_error(headers: Mapping[str, str], body: bytes) -> bool:
-    """Tell whether the API itself sent an error response, and not a gateway, a CDN or another service.
+    """Return whether the API itself sent an error response, and not a gateway, a CDN or another service.
 
     :param headers: the response's header fields, compared without case or with names in lower case.
     :param body: the response's body.
@@ -241,7 +241,7 @@ def is_api_error(headers: Mapping[str, str], body: bytes) -> bool:
 
 
 def read_message(body: bytes, secrets: Iterable[str] = (), *, cut_off: bool = False) -> str:
-    """Find the words for people in the body of an error, whatever shape it has.
+    """Find the message in the body of an error, whatever its shape.
 
     Tried in this order: ``detail`` (a string, or FastAPI's list), ``error.message`` or ``error``, ``message``, the text
     itself without markup. One line, at most :data:`MAX_MESSAGE_LENGTH` characters, of the first 64 KiB.
@@ -274,9 +274,9 @@ def message_in(body: bytes) -> str | None:
 
 
 def in_one_line(text: str) -> str:
-    """Make of the service's words what can stand in a line of a log and forge no other.
+    """Make the service's message fit for one line of a log, so that it can forge no other line.
 
-    :param text: the words.
+    :param text: the message.
     :return: its printable characters, at most :data:`MAX_MESSAGE_LENGTH`.
     """
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -24,7 +24,7 @@ _GOES_ON = re.compile(r"^next|_next|^has_?more|truncated|incomplete|cursor", re.
 
 
 class KnownDeployment(NamedTuple):
-    """A deployment of which all is known that decides.
+    """A deployment whose deciding fields are all known.
 
     :param id: the deployment's UUID; None: not said.
     :param model_version: full name of the version, by number.
@@ -41,8 +41,8 @@ class KnownDeployment(NamedTuple):
 class EndpointUse(NamedTuple):
     """The versions that an endpoint uses.
 
-    :param in_use: full name of each version that serves or rolls out, with words that say so.
-    :param served_before: full name of each version that a rollback would go back to, with words that say so. Of several
+    :param in_use: full name of each version that serves or rolls out, with the reason.
+    :param served_before: full name of each version that a rollback would go back to, with the reason. Of several
         that were deployed in the same second, each may be meant.
     """
 
@@ -81,10 +81,10 @@ def held_aliases(version: ModelVersion) -> tuple[str, ...]:
 
 
 def check_is_whole(response: EndpointList | Endpoint | Listing, subject: str) -> None:
-    """Make sure that a list does not say that it goes on elsewhere. What is not in it could be anything then.
+    """Make sure that a list has no further page. Otherwise, a missing entry could still exist.
 
     :param response: the response with the list.
-    :param subject: what it lists, for the message.
+    :param subject: the listed things, for the message.
     :raises UnexpectedResponse: if a field that is not documented says so.
     """
     for field, value in (response.model_extra or {}).items():
@@ -113,7 +113,7 @@ def listed_endpoint_ids(listed: EndpointList, org_name: str) -> tuple[str, ...]:
 
 
 def listed_deployments(endpoint: Endpoint) -> Sequence[DeployedModel]:
-    """Return all deployments of an endpoint, of each of which much may be unknown.
+    """Return all deployments of an endpoint; fields of each may be unknown.
 
     :param endpoint: a response about an endpoint.
     :raises UnexpectedResponse: if the response has no list of them, or the list goes on elsewhere.
@@ -139,7 +139,7 @@ def known_deployments(endpoint: Endpoint) -> list[KnownDeployment]:
 
 
 def use_of(endpoint: Endpoint) -> EndpointUse:
-    """Tell which versions an endpoint needs: what serves, what rolls out, and what served before.
+    """Return which versions an endpoint needs: what serves, what rolls out, and what served before.
 
     :param endpoint: a response about an endpoint.
     :raises UnexpectedResponse: see :func:`known_deployments`.

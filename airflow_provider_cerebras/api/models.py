@@ -1,6 +1,6 @@
 """Requests and responses of the API as pydantic models.
 
-The API is in Private Preview: a response may gain fields, leave out or null optional ones, use status words that
+The API is in Private Preview: a response may gain fields, leave out or null optional ones, use status values that
 are not documented, and give a field another type than documented. All of that is read; only what the
 calls cannot do without is required. A field that is absent, null or of another type is None, which says *unknown* and
 never *empty*. A wait can go on with that; code that deletes or overwrites reads by :mod:`.evidence`, which raises.
@@ -40,7 +40,7 @@ ItemT = TypeVar("ItemT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _MAX_NAME_LENGTH = 2048
-# A list that may be absent or null is empty. One mistake in it tells enough; to tell of a million takes a minute.
+# A list that is absent or null is empty. One mistake in it is reported; to report a million takes a minute.
 _ListOrNull = Annotated[list[ItemT], FailFast(), BeforeValidator(lambda value: [] if value is None else value)]
 # Names and ids go into paths, logs and links, where what cannot be seen could pass for something else.
 _Name = Annotated[str, StringConstraints(pattern=r"\A[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*\z", max_length=_MAX_NAME_LENGTH)]
@@ -88,7 +88,7 @@ class _Details(_Model):
         return model
 
     def is_unreadable(self, field: str) -> bool:
-        """Tell whether a field came with a value that is not of the documented type. It is None then, too.
+        """Return whether a field came with a value that is not of the documented type. It is None then, too.
 
         :param field: name of the field.
         """
@@ -106,7 +106,7 @@ def _rows_by(key: str, listed: object) -> dict[str | None, Any]:
 
 
 class Listing(_Model):
-    """A response with many rows, of which only those that are asked for become models.
+    """A response with many rows; only the requested rows become models.
 
     :param rows: each by what names it; by None, one that does not say which it is.
     """
@@ -150,7 +150,7 @@ class UploadedWeights(_Model):
 
     :param weight_uri: ``s3://bucket/prefix`` of the weights.
     :param version_aliases: aliases that the new version is to have from the start.
-    :param system_fingerprint_suffix: text that inference answers carry in ``system_fingerprint``.
+    :param system_fingerprint_suffix: string that inference responses carry in ``system_fingerprint``.
     """
 
     weight_uri: str
@@ -293,7 +293,7 @@ class DeployedModel(_Details):
 class Endpoint(_Model):
     """An endpoint with the deployments on it, in no order that can be relied on; times in Unix seconds.
 
-    None: unknown. An entry of ``deployed_models`` that is no object is a deployment of which nothing is known.
+    None: unknown. An entry of ``deployed_models`` that is no object is an unknown deployment.
     """
 
     name: _Name
@@ -339,7 +339,7 @@ class DeploymentDetails(_Details):
 
 
 class Deployment(_Model):
-    """Answer to a deployment.
+    """Response to a deployment.
 
     :param name: the deployment's UUID.
     """
@@ -364,7 +364,7 @@ class ChatChoice(_Model):
 
 
 class ChatCompletion(_Model):
-    """Answer of the inference API.
+    """Response of the inference API.
 
     :param choices: the model's answers.
     :param system_fingerprint: names the weights that answered; ends with the version's suffix.

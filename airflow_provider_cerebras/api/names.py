@@ -1,4 +1,4 @@
-"""The grammar of names: what a model version, an alias, an id and a weight URI look like.
+"""The grammar of names: model versions, aliases, ids and weight URIs.
 
 Checked before anything is sent. Every function here is pure; its error names the argument and the rule.
 Rules: the "Management API" pages of the Cerebras documentation (aliases, version names) and S3's URI form.
@@ -29,7 +29,7 @@ class InvalidValue(ValueError, TypeError):
 
 
 def is_alias(text: str) -> bool:
-    """Tell whether a text is a well-formed alias: 2 to 128 characters that can never look like a number.
+    """Return whether a string is a well-formed alias: 2 to 128 characters that are never read as a number.
 
     :param text: the text.
     """
@@ -124,7 +124,7 @@ def _shown_uri(weight_uri: object) -> str:
 
 
 def validate_suffix(suffix: object, argument: str = "system_fingerprint_suffix") -> str | None:
-    """Return ``suffix`` if it is a text that can be seen; None if it is empty.
+    """Return ``suffix`` if it is a string of printable characters; None if it is empty.
 
     :param suffix: the text as given by the user.
     :param argument: the name of the argument that it came in, for the message.

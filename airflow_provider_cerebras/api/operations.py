@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, JsonValue
 
-AnswerT = TypeVar("AnswerT")
+ResponseT = TypeVar("ResponseT")
 
 
 class Key(Enum):
@@ -41,7 +41,7 @@ class Key(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[AnswerT]):
+class Call(Generic[ResponseT]):
     """One request to be sent.
 
     :param method: HTTP method.
@@ -50,18 +50,18 @@ class Call(Generic[AnswerT]):
     :param body: the request's body, if it has one.
     :param may_be_resent: whether sending it twice does no more than sending it once.
     :param key: the key that it takes.
-    :param check: makes sure that a response is about what was asked for, and leaves out of a list what is not; see
+    :param check: checks that a response is about the requested thing, and removes other rows from a list; see
         :mod:`._subjects`.
     """
 
     method: str
     path: str
-    answer: type[AnswerT] | None
+    answer: type[ResponseT] | None
     body: BaseModel | None = None
     may_be_resent: bool = True
     key: Key = Key.MANAGEMENT
-    # The path says what is asked for, so two calls that differ in nothing else are the same one.
-    check: Callable[[AnswerT], AnswerT] | None = field(default=None, compare=False, repr=False)
+    # The path identifies the call: two calls with the same path and method are the same call.
+    check: Callable[[ResponseT], ResponseT] | None = field(default=None, compare=False, repr=False)
 
 
 def list_model_architectures(org_name: str) -> Call[models.ModelArchitectureList]:

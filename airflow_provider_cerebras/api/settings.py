@@ -225,7 +225,7 @@ def checked_base_url(base_url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine.
+    """Return whether a host is this machine.
 
     :param host: a name, or an address without brackets.
     """
@@ -236,11 +236,11 @@ def is_loopback(host: str) -> bool:
 
 
 def is_excepted(base_url: str, no_proxy: str) -> bool:
-    """Tell whether ``NO_PROXY`` takes a service out.
+    """Return whether ``NO_PROXY`` takes a service out.
 
     :param base_url: base URL of the service.
     :param no_proxy: names, which stand for all below them as well; addresses; networks; ``*``; each may have a scheme
-        and a port. What is none of these takes nothing out.
+        and a port. Any other entry takes nothing out.
     """
     url = urlsplit(base_url)
     host, port = url.hostname or "", url.port or {"https": 443, "http": 80}[url.scheme]

@@ -1,6 +1,6 @@
 """The progress of a version or a deployment: the service's open list of status strings becomes four values.
 
-Rules: "Did the upload succeed?", "Did the deployment succeed?" and "What serves now?". The lists of words are not
+Rules: "Did the upload succeed?", "Did the deployment succeed?" and "What serves now?". The lists of values are not
 documented, so an unknown word means that the work goes on, and only a word of failure means failure.
 """
 
@@ -42,8 +42,8 @@ class Verdict:
     """The progress that a response shows, with the service's own status and message.
 
     :param progress: how far it is.
-    :param words: the service's own words for it, for people.
-    :param is_documented: whether those words are ones that this provider knows.
+    :param words: the service's own status text, for messages.
+    :param is_documented: whether this provider knows that text.
     """
 
     progress: Progress
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def classify_version(version: ModelVersion) -> Verdict:
-    """Tell how far the sync of a version is.
+    """Return how far the sync of a version is.
 
     :param version: the response to an upload or to a request for one version, or a row of the list.
     """
@@ -65,15 +65,15 @@ def classify_version(version: ModelVersion) -> Verdict:
     )
     if has_error or _is_failure(word) or (version.done and word and not succeeded):
         return Verdict(Progress.FAILED, _with_reasons(words, version, details), documented)
-    # What is done in a way that cannot be read goes on: a poll may still tell.
+    # A version that is done with an unreadable result stays pending: a later poll may be readable.
     return Verdict(Progress.SUCCEEDED if succeeded else Progress.PENDING, words, documented)
 
 
 def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
-    """Tell how far a deployment is.
+    """Return how far a deployment is.
 
     An entry that is not listed is ``Progress.LOST``: whether it waits in a queue, was superseded or was never
-    there is not known from one answer, only from several (see ``polling/pollers.py``).
+    there is not known from one response, only from several (see ``polling/pollers.py``).
 
     :param endpoint: the endpoint, as a response shows it.
     :param deployment_id: UUID of the deployment.
@@ -83,7 +83,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
 
 
 def classify_entry(entry: DeployedModel | None) -> Verdict:
-    """Tell how far a deployment is by its entry.
+    """Return how far a deployment is by its entry.
 
     :param entry: what its endpoint lists, or None if it does not list it; see :func:`classify_deployment`.
     """
@@ -117,7 +117,7 @@ def _is_failure(word: str | None) -> bool:
 
 
 def _words(model: DeployedModel | ModelVersionDetails, field: str, word: str | None) -> tuple[str, bool]:
-    """Say what a status field holds, and tell whether that is documented."""
+    """Return the text of a status field, and whether it is documented."""
     if model.is_unreadable(field):
         return f"{field} is not a string, so it is unknown", False
     if not word:
@@ -141,7 +141,7 @@ def _with_reasons(words: str, *models: BaseModel) -> str:
 
 
 def _says_something(error: object) -> bool:
-    """Whether an error holds anything: a code of 0 without words does not."""
+    """Whether an error holds anything: a code of 0 without a message does not."""
     if isinstance(error, dict):
         return any(map(_says_something, error.values()))
     return bool(error)

@@ -65,7 +65,7 @@ def of_version(version: ModelVersion) -> Provenance:
 
 
 def is_marked_by_airflow(version: ModelVersion) -> bool:
-    """Tell whether a version has an alias that this provider sets: a task has uploaded it, or is rolling back to it.
+    """Return whether a version has an alias that this provider sets: a task has uploaded it, or is rolling back to it.
 
     :param version: a version, as the response to an upload, a GET or a list shows it.
     """

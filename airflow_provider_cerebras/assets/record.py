@@ -268,7 +268,7 @@ class Record:
 
 
 def judge(steps: Sequence[Step], *, rejected: bool, deployment_id: str | None) -> ReleaseOutcome:
-    """Tell how a release ended.
+    """Return how a release ended.
 
     :param steps: its tasks, in their order.
     :param rejected: whether a person rejected it.

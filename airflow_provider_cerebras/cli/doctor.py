@@ -140,7 +140,7 @@ def _clock(date: str | None, now: datetime) -> Line:
 
 
 def _remedy_of_key(settings: ClientSettings, org_name: str) -> str:
-    """Tell whether the other key of the connection is the management key."""
+    """Return whether the other key of the connection is the management key."""
     if settings.inference_key and settings.inference_key != settings.management_key:
         swapped = replace(settings, management_key=settings.inference_key, inference_key=None)
         try:

@@ -45,7 +45,7 @@ class AliasEditor:
     """Changes the alias lists of versions, and makes sure that the changes last.
 
     :param client: the client to send with.
-    :param log: where it says what it did.
+    :param log: logger for its actions.
     :param sleep: spends the seconds of a pause.
     :param clock: a clock that only goes forward, in seconds; it measures how long requests take.
     """
@@ -182,7 +182,7 @@ class _Edit:
         return False
 
     def write(self, held: tuple[str, ...]) -> bool:
-        """Write the list once, from what was just read, and tell whether the service accepted it."""
+        """Write the list once, from what was just read, and return whether the service accepted it."""
         if self._writes >= _MAX_WRITES:
             raise AliasesUnsettled(self._not_in_place(held))
         if self.was_accepted:
@@ -196,7 +196,7 @@ class _Edit:
         self.wanted = [alias for alias in dict.fromkeys((*held, *self._add)) if alias not in self._remove]
         call = operations.update_model_version_aliases(self._name, self.wanted)
         try:
-            # Once: what is sent again after a pause would be an old list.
+            # Once: a repetition after a pause would send an old list.
             self._client.send_once(call)
         except (BadRequest, Conflict):
             self._refusals += 1

@@ -81,7 +81,7 @@ def find_version(client: CerebrasClient, model_version: str) -> ModelVersion | N
 
     :param client: the client to send with.
     :param model_version: full name, by number or alias.
-    :raises NotFound: if something other than the API answered 404, which says nothing about the version.
+    :raises NotFound: if a 404 is not from the API, which says nothing about the version.
     """
     try:
         return client.send(operations.get_model_version(model_version))
@@ -141,7 +141,7 @@ def promote(
     :param client: the client to send with.
     :param model_version: full name of the version that is to have it, by number or alias.
     :param alias: the alias.
-    :param log: where it says what it did.
+    :param log: logger for its actions.
     :param sleep: spends the seconds of a pause.
     :param clock: a clock that only goes forward, in seconds.
     :return: full name of the version, by number.
@@ -207,8 +207,8 @@ def change_aliases(
 
     :param client: the client to send with.
     :param model_version: full name, by number or alias.
-    :param change: what is to become of them.
-    :param log: where it says what it did.
+    :param change: makes the new list from the old one.
+    :param log: logger for its actions.
     :param sleep: spends the seconds of a pause.
     :param clock: a clock that only goes forward, in seconds.
     :return: full name of the version, by number, and the user's aliases of it.

@@ -1,11 +1,11 @@
-"""Deletions: what must stay is looked up right before each request that could delete it.
+"""Deletions: the versions to keep are fetched right before each deletion.
 
 A version can come into use while a task runs, and while a refused request waits to be sent again. So each DELETE is
 sent once, and the reasons to keep the version are fetched anew before the next. What cannot be known raises, and
 nothing is deleted then. Between the last response and the DELETE lies one request; nothing can close that gap.
 
-That a version is gone is known only when the list of versions lacks it too: which words the API has for a 404 is not
-documented, so one of a gateway that has lost its route can look the same.
+A version is known to be gone only when the list of versions lacks it too: the body of the API's 404 is not
+documented, so a 404 of a gateway without a route can be the same.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MAX_BACKOFF = 30.0
 
 
 class Uses(NamedTuple):
-    """The versions that the endpoints of an organization need, by full name, each with words that say why.
+    """The versions that the endpoints of an organization need, by full name, each with the reasons.
 
-    The names are in lower case, for whether the service tells it from upper case is not documented.
+    The names are in lower case, because it is not documented whether the service distinguishes case.
 
     :param in_use: versions that serve or roll out.
     :param served_before: versions that a rollback would go back to.
@@ -139,7 +139,7 @@ def _await_absence(client: CerebrasClient, model_version: str, sleep: Callable[[
 
 
 def _send(client: CerebrasClient, call: Call[None]) -> bool:
-    """Send it, and tell whether it was acted on; otherwise the version may have been deleted meanwhile."""
+    """Send it, and return whether the service did it; if not, the version may have been deleted meanwhile."""
     try:
         client.send_once(call)
     except NotFound as error:

@@ -1,7 +1,7 @@
 """One rollout for each task run. A deployment carries nothing of ours, so the state that is wanted decides.
 
 If the newest deployment of the endpoint is of our version and serves or rolls out, there is nothing to submit. After a
-submission in doubt, an entry of our version that was not there before is ours. A retry replaces only what was there
+submission of unknown outcome, a new entry of our version is ours. A retry replaces only what was there
 before the first attempt: whatever came since belongs to another client, and stays.
 """
 
@@ -47,7 +47,7 @@ class Rollout:
 
     :param client: the client.
     :param endpoint_id: id of the endpoint.
-    :param log: where it logs what it found and did.
+    :param log: logger for its findings and actions.
     :param sleep: how to spend the seconds of the settling time.
     :param clock: a clock that only goes forward, in seconds.
     """
@@ -78,7 +78,7 @@ class Rollout:
         """Submit a version once, or find what came of a submission of unknown outcome.
 
         :param model_version: full name of the version, by number.
-        :param listed: what was listed just before; None: do not look after a submission of unknown outcome.
+        :param listed: what was listed just before; None: do not check after a submission of unknown outcome.
         :raises OutcomeUnknown: if the outcome was unknown too often.
         :raises DeploymentLost: if the outcome is unknown and another client has deployed meanwhile.
         """
@@ -97,7 +97,7 @@ class Rollout:
                     return Submission(found.id, model_version, found.created, seen=True)
                 if unknown == MAX_SUBMISSIONS or error.is_error_in_success:
                     raise
-                # The look has taken the settling time already.
+                # The check has taken the settling time already.
                 if (left := min(error.retry_after or 0.0, MAX_RETRY_AFTER) - SETTLING_TIME) > 0:
                     self._sleep(left)
             else:
@@ -143,7 +143,7 @@ class Deploy:
 
     :param rollout: how to submit to the endpoint.
     :param model_version: full name of the version, by number.
-    :param durable: whether to look before submitting; False submits once, whatever is there.
+    :param durable: whether to check before submitting; False submits once without a check.
     :param task_state: notes of earlier attempts.
     :param run_started: for a retry: when the DAG run began, in Unix seconds. Where there are no notes, what was
         submitted before that was there before the first attempt. None: this is the first attempt.
@@ -169,7 +169,7 @@ class Deploy:
 
         :raises OutcomeUnknown: if the outcome was unknown too often.
         :raises DeploymentLost: if another client has deployed since the first attempt.
-        :raises CerebrasError: if a request failed in another way, or what is deployed cannot be read.
+        :raises CerebrasError: if a request failed in another way, or the list of deployments cannot be read.
         """
         if not self._durable:
             return self._rollout.submit(self._model_version, listed=None)

@@ -179,7 +179,7 @@ def choose(turn: Turn, note: Note | None, highest: Callable[[], int]) -> Chosen:
 
 
 def continues(turn: Turn, note: Note) -> bool:
-    """Tell whether an attempt is of the generation of the attempt that was noted: a retry of it.
+    """Return whether an attempt is of the generation of the attempt that was noted: a retry of it.
 
     :param turn: what Airflow says about it.
     :param note: how things stood then.
@@ -211,7 +211,7 @@ def highest_generation(client: CerebrasClient, org_name: str, model_arch_id: str
         if version is None:
             raise UnexpectedResponse(f"{subject} has an entry that does not say which one it is. Nothing was uploaded.")
         if known_aliases(version) is None:
-            # What is overlooked here would be adopted after a clear.
+            # A version that is missed here would be adopted after a clear.
             version = find_version(client, str(numbered_name(version)))
         if version is not None:
             highest = max(highest, *identity.generations(held_aliases(version)), -1)
@@ -219,5 +219,5 @@ def highest_generation(client: CerebrasClient, org_name: str, model_arch_id: str
 
 
 def _after(highest: int, turn: Turn) -> int:
-    # As before this package looked at more than max_tries, so that an upgrade in between changes nothing.
+    # As when this package used only max_tries, so that an upgrade in between changes nothing.
     return max(turn.max_tries, highest + 1)

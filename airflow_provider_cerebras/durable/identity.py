@@ -24,7 +24,7 @@ _WEIGHTS = re.compile(r"weights-[0-9a-f]{40}")
 
 
 def is_own(alias: str) -> bool:
-    """Tell whether an alias is one that this package makes.
+    """Return whether an alias is one that this package makes.
 
     :param alias: the alias.
     """
@@ -65,7 +65,7 @@ def refuse_reserved(aliases: Iterable[str], argument: str) -> None:
 class Identity:
     """The identity of what a task run makes or chooses.
 
-    The number of the attempt is not part of it, so a retry has the identity of what it repeats. The generation is:
+    The number of the attempt is not part of it, so a retry has the identity of the first attempt. The generation is:
     it moves when a user clears the task, because the weights behind an unchanged URI may have changed since, and to
     serve stale ones silently is worse than to have a second version.
 
@@ -94,7 +94,7 @@ class Identity:
         return f"{self.alias}-0"
 
     def owns(self, alias: str) -> bool:
-        """Tell whether an alias is the identity or a claim of this generation."""
+        """Return whether an alias is the identity or a claim of this generation."""
         return alias == self.alias or alias.startswith(f"{self.alias}-")
 
     def claimants(self, aliases: Sequence[str]) -> list[int]:
@@ -153,7 +153,7 @@ def identify_evaluation(context: Context, *subject: str) -> Identity:
     """Make the identity of the running task's evaluation.
 
     :param context: the task's context.
-    :param subject: what is evaluated, and with what.
+    :param subject: the evaluated thing and its inputs.
     """
     return _identity(context, ["evaluation"], list(subject))
 

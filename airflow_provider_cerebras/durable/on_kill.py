@@ -67,7 +67,7 @@ def judge(state: str | None, *, was_deferred: bool, cleared: bool) -> Judgement:
 
 
 def may_delete(claim: str | None, aliases: Sequence[str]) -> bool:
-    """Tell whether the attempt that is killed may delete the version.
+    """Return whether the attempt that is killed may delete the version.
 
     :param claim: alias by which it has claimed the version; None: its upload is not durable, so no attempt can have
         adopted the version.
@@ -84,7 +84,7 @@ def may_delete(claim: str | None, aliases: Sequence[str]) -> bool:
 
 
 def was_cleared(claim: str | None, aliases: Iterable[Sequence[str]]) -> bool:
-    """Tell whether a task waits for another version by now, since a user has cleared it.
+    """Return whether a task waits for another version by now, since a user has cleared it.
 
     :param claim: alias by which the attempt has claimed its version; None: its upload is not durable, so it cannot be
         told.
@@ -103,7 +103,7 @@ def retire(client: CerebrasClient, model_version: str, identity: Identity, *, lo
     :param client: how to reach the service.
     :param model_version: full name of the version, by number.
     :param identity: the identity that it carries.
-    :param log: where it says what it did.
+    :param log: logger for its actions.
     """
     version = find_version(client, model_version)
     held = (known_aliases(version) or ()) if version is not None else ()
@@ -199,7 +199,7 @@ def _use(endpoint: Endpoint, model_version: str) -> str | None:
         listed = deployed_name(entry)
         if listed is None:
             return f"endpoint {endpoint.name} lists a deployment of which it is not known which version it is."
-        # Whether the service tells upper case from lower is not documented.
+        # It is not documented whether the service distinguishes case.
         if str(listed).casefold() == model_version.casefold():
             return f"endpoint {endpoint.name} lists it (state {entry.state})."
     return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 SUBMISSION_KEY = "cerebras_submission"
-"""XCom of a task that deploys: what it knows of its deployment, for a task that takes it back."""
+"""XCom of a task that deploys: its deployment, for a task that rolls it back."""
 VERDICT_KEY = "cerebras_verdict"
 """XCom of a task that has found that a rollout failed, or that what serves is not as it must be.
 
@@ -37,7 +37,7 @@ class Deployed(NamedTuple):
     :param model: full name of the version, by number.
     :param created: when it was submitted, Unix seconds of the service's clock.
     :param progress: how far it is.
-    :param state: the service's own words for it, for people.
+    :param state: the service's own status text, for messages.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Baseline(NamedTuple):
         return cls(math.floor(moment))
 
     def covers(self, deployment: Deployed) -> bool:
-        """Tell whether a deployment was there."""
+        """Return whether a deployment was there."""
         return deployment.created < self.created or deployment.id in self.ids
 
 
@@ -160,7 +160,7 @@ def decide(
     """
     listed = {each.id for each in deployments}
     queued = submitted if submitted is not None and submitted.deployment_id not in listed else None
-    # What is known to be ours came since, whatever the service's clock says.
+    # A deployment of ours came since, whatever the service's clock says.
     own = submitted.deployment_id if submitted is not None else None
     since = [each for each in deployments if not baseline.covers(each) or each.id == own]
     newest = _newest(since or deployments)
@@ -182,7 +182,7 @@ def decide(
 def adopt(
     deployment_id: str, model_version: str, deployments: Sequence[Deployed], submitted: Submission | None
 ) -> Submission:
-    """Return what is known of a deployment that makes a submission needless.
+    """Return the known facts of a deployment that makes a submission needless.
 
     :param deployment_id: UUID of the deployment, as :func:`decide` has found it.
     :param model_version: full name of its version, by number.
@@ -218,7 +218,7 @@ def baseline_of_rollback(deployments: Sequence[Deployed], taken_back: Submission
     there = taken_back.baseline
     if created is None:
         return there
-    # Only what is of the same second is in doubt, whatever our clock says.
+    # Only a deployment of the same second is unclear, whatever our clock says.
     older = {each.id for each in deployments if each.created == created and there is not None and there.covers(each)}
     return Baseline(created, frozenset({*older, taken_back.deployment_id}))
 
@@ -256,7 +256,7 @@ def find_target(deployments: Sequence[Deployed], taken_back: Submission, baselin
 
 
 def _is_own(deployment: Deployed, taken_back: Submission) -> bool:
-    """Whether the task run that submitted a deployment has submitted this one too, in doubt."""
+    """Whether the task run that submitted a deployment may have submitted this one too."""
     return (
         deployment.model == taken_back.model_version
         and taken_back.baseline is not None

@@ -115,7 +115,7 @@ def check_version(
     :param model_version: full name of the version, which is synced.
     :param weights_digest: digest from before the upload.
     :param aws_conn_id: id of the AWS connection.
-    :param log: where it says what it did.
+    :param log: logger for its actions.
     :raises UnexpectedResponse: if the service does not say where the weights are.
     :raises WeightsChanged: if something else is there now.
     :raises WeightsUnreadable: if S3 does not respond, or refuses.
@@ -140,7 +140,7 @@ def disown(client: CerebrasClient, model_version: str, alias: str, *, log: Log) 
     :param client: how to reach the service.
     :param model_version: full name of the version, by number.
     :param alias: the alias of the weights.
-    :param log: where it says what it did.
+    :param log: logger for its actions.
     """
     try:
         version = find_version(client, model_version)

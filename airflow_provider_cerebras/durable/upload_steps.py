@@ -115,10 +115,10 @@ Step = Create | ChangeAliases | MoveAlias | Refuse | Finish
 
 
 def decide(request: UploadRequest, observed: Observed) -> Step:
-    """Say what is to be done next.
+    """Return the next step.
 
-    :param request: what is wanted.
-    :param observed: what is there; ``mine`` has no :func:`mismatch`.
+    :param request: the wanted upload.
+    :param observed: the observed state; ``mine`` has no :func:`mismatch`.
     """
     mine = observed.mine or observed.same
     if mine is not None and classify_version(mine).progress is Progress.FAILED:
@@ -177,8 +177,8 @@ class Mismatch(NamedTuple):
     """Why a version that was found is not adopted.
 
     :param field: what differs.
-    :param wanted: what it would have to be.
-    :param found: what it is; None: the response does not say, so it may be the right one.
+    :param wanted: the required value.
+    :param found: the value found; None: the response lacks it, so it may be the right one.
     """
 
     field: str
@@ -187,9 +187,9 @@ class Mismatch(NamedTuple):
 
 
 def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -> Mismatch | None:
-    """Tell whether a version that was found is what the request uploads. Any client can give a version our alias.
+    """Return whether a found version is the one that the request uploads. Any client can give a version our alias.
 
-    :param request: what is wanted.
+    :param request: the wanted upload.
     :param version: what was found.
     :param by_alias: whether it was found by the identity alias, which it must carry then.
     """
@@ -215,11 +215,11 @@ def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -
 
 
 def is_same(request: UploadRequest, version: ModelVersion) -> bool:
-    """Tell whether a version that was found by the alias of the weights is proved to be one that may be adopted.
+    """Return whether a version that was found by the alias of the weights is proved to be one that may be adopted.
 
     Where its weights lay does not count: the same bytes may be at several places.
 
-    :param request: what is wanted.
+    :param request: the wanted upload.
     :param version: what was found.
     """
     name = _parsed(version.name)
@@ -233,9 +233,9 @@ def is_same(request: UploadRequest, version: ModelVersion) -> bool:
 
 
 def is_older(request: UploadRequest, found: ModelVersion) -> bool:
-    """Tell whether a version with our identity was made before this task run began, in a run of the same id.
+    """Return whether a version with our identity was made before this task run began, in a run of the same id.
 
-    :param request: what is wanted.
+    :param request: the wanted upload.
     :param found: what was found by the identity alias.
     """
     identity = request.identity
@@ -257,9 +257,9 @@ def retirement(identity: Identity, found: ModelVersion, reason: str) -> ChangeAl
 
 
 def is_noted_version(request: UploadRequest, version: ModelVersion) -> bool:
-    """Tell whether a version that only a note names is what this request has made; the note may be stale.
+    """Return whether a version that only a note names is what this request has made; the note may be stale.
 
-    :param request: what is wanted.
+    :param request: the wanted upload.
     :param version: what was found.
     """
     aliases = known_aliases(version)

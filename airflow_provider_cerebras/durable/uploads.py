@@ -1,7 +1,7 @@
-"""One model version for each task run: look, decide, do, and look again until nothing is left to do.
+"""One model version for each task run: read the state, decide, act, and repeat until nothing is left to do.
 
-:mod:`.upload_steps` is the whole policy, and pure. :class:`Upload` does what it says. It may be killed at any instant:
-the next attempt looks, and goes on from what is there.
+:mod:`.upload_steps` is the whole policy, and pure. :class:`Upload` carries it out. It may be killed at any instant:
+the next attempt reads the state and goes on from it.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Upload:
     """Makes sure that the version exists that a task wants, and that there is one of it.
 
     :param client: how to reach the service.
-    :param request: what is wanted.
+    :param request: the wanted upload.
     :param task_state: notes of earlier attempts.
-    :param log: where it says what it found and did.
+    :param log: logger for its findings and actions.
     :param sleep: how to spend the seconds of a back-off.
     :param begin: called once, before anything is made: from then on, what carries the identity alias is of this run.
     """
@@ -169,7 +169,7 @@ class Upload:
             else:
                 self._move_alias(step)
         except (BadRequest, Conflict, NotFound) as error:
-            self._doubt(error)  # another client took an alias or deleted a version in between; the next look shows it
+            self._doubt(error)  # another client took an alias or deleted a version in between; the next read shows it
         return self._observe()
 
     def _change_aliases(self, step: ChangeAliases) -> None:
@@ -210,7 +210,7 @@ class Upload:
             version = self._client.send(call)
         except OutcomeUnknown as error:
             if request.identity is None and request.weights_alias is None:
-                raise  # nothing tells whether a version that is found then is ours
+                raise  # a version that is found then cannot be known to be ours
             self._in_doubt = True
             self._doubt(error)
             return self._observe()
@@ -256,7 +256,7 @@ class Upload:
         self._sleep(_pause(self._refusals))
 
     def _doubt(self, error: CerebrasError) -> None:
-        """Wait longer each time before the next look, and as long as the service asks for; give up in the end."""
+        """Wait longer each time before the next read, at least as long as the service asks for; give up in the end."""
         self._doubts += 1
         said_error = isinstance(error, OutcomeUnknown) and error.is_error_in_success
         if self._doubts > (MAX_SAID_ERRORS if said_error else MAX_DOUBTS):
@@ -272,7 +272,7 @@ class Upload:
         for holder in holders.values():
             numbered_name(holder)  # its list may be written
         if mine is None and request.identity is not None:
-            # Another attempt may have made it between the looks, and what it gave the version must stay there.
+            # Another attempt may have made it between the reads, and the aliases that it gave the version must stay.
             alias = request.identity.alias
             mine = next((holder for holder in holders.values() if alias in (known_aliases(holder) or ())), None)
         if mine is not None and mine.name == self._older:

@@ -101,7 +101,7 @@ class CerebrasHook(BaseHook):
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Fail the task at once on what is wrong with the connection: a retry would read the same."""
+        """Fail the task at once if the connection is wrong: a retry would read the same."""
         try:
             yield
         except ConnectionUnusable:
@@ -217,7 +217,7 @@ class CerebrasHook(BaseHook):
             return AsyncCerebrasClient(settings, verify=settings.ssl_context(), max_connections=max_connections)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the organization's architectures, and say in plain words what came of it."""
+        """Request the organization's architectures, and return the result with a message."""
         try:
             org_name = self.org_name
             with self._new_client(named=False) as client:
@@ -252,7 +252,7 @@ class CerebrasHook(BaseHook):
         :param model_arch_id: id of the architecture that the weights belong to.
         :param weight_uri: ``s3://bucket/prefix`` of the weights.
         :param version_aliases: aliases that the new version is to have.
-        :param system_fingerprint_suffix: text that inference answers must carry in ``system_fingerprint``.
+        :param system_fingerprint_suffix: string that inference responses must carry in ``system_fingerprint``.
         :raises OutcomeUnknown: if it is not known whether a version was made.
         """
         version = self._client.send(

@@ -34,7 +34,7 @@ _CONN_ID = re.compile(r"(?!.*//)(?!(?:.*/)?\.{1,2}(?:/|$))[\w!():./-]{1,250}")
 
 
 def fingerprint(base_url: str) -> str:
-    """Return what tells one service from another, and is no secret: 12 hex digits of the base URL's SHA-256.
+    """Return a value that distinguishes services and is no secret: 12 hex digits of the base URL's SHA-256.
 
     :param base_url: where the API is.
     """
@@ -42,7 +42,7 @@ def fingerprint(base_url: str) -> str:
 
 
 def _boolean_word(value: object) -> object:
-    # Forms and environment variables give words.
+    # Forms and environment variables give strings.
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -129,7 +129,7 @@ def validate_conn_id(conn_id: object) -> str:
 
 @contextmanager
 def connection_named(conn_id: str) -> Iterator[None]:
-    """Put the connection's id in front of what is wrong with one of its fields, or with the environment.
+    """Put the connection's id in front of an error about one of its fields or the environment.
 
     :param conn_id: id of the connection.
     :raises ValueError: in place of one that begins with the field's name.

@@ -1,4 +1,4 @@
-"""Links on the page of a task: from Airflow to where a person would look next."""
+"""Links on the page of a task: from Airflow to the page that a person needs next."""
 
 from airflow_provider_cerebras.links.console import CerebrasConsoleLink
 from airflow_provider_cerebras.links.weights import CerebrasWeightsLink

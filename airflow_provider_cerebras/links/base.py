@@ -67,7 +67,7 @@ class CerebrasLink(BaseOperatorLink):
 def _store(ti: Any, key: str, url: str) -> None:
     """Store a URL so that Airflow's server finds it as it is, also where XComs are kept elsewhere.
 
-    The server of Airflow 3 reads what is in the database, which with an XCom backend of the user's own can be a path.
+    The server of Airflow 3 reads the value in the database, which with an XCom backend of the user's own can be a path.
     Airflow itself stores links past the backend as well, but only when the task has ended.
     """
     from airflow.providers.common.compat.sdk import XCom

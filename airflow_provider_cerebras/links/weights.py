@@ -18,7 +18,7 @@ class CerebrasWeightsLink(CerebrasLink):
     base_url = S3_CONSOLE_URL
 
     def url(self, task: Any) -> str:
-        """Return the URL of ``task.weight_uri``, or an empty text for what is not of the form ``s3://bucket/prefix``."""
+        """Return the URL of ``task.weight_uri``, or an empty string for any other form than ``s3://bucket/prefix``."""
         try:
             bucket, prefix = split_weight_uri(task.weight_uri)
         except ValueError:

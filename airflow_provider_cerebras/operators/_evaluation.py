@@ -58,7 +58,7 @@ async def answer_open_questions(
     Whatever ends it, results that have come in are stored.
 
     :param client: with as many connections as requests at once. It is closed.
-    :param plan: what is asked, and how.
+    :param plan: the questions and how they are asked.
     :param totals: the results so far.
     :param store: where results are stored, if they are.
     :param tell: takes a line about the progress, from time to time.
@@ -97,7 +97,7 @@ def answer_in_thread(
     exception would be swallowed, or break what is half done. Here, it ends the wait; what was answered is stored first.
 
     :param client: see :func:`answer_open_questions`, like all that follow.
-    :param plan: what is asked, and how.
+    :param plan: the questions and how they are asked.
     :param totals: the results so far.
     :param store: where results are stored, if they are.
     :param tell: takes a line about the progress; called in the thread of the caller.

@@ -112,7 +112,7 @@ class RolloutOperator(WaitingOperator):
         )
 
     def _trigger(self, poller: Poller[Any], *, cause: str | None = None) -> CerebrasDeploymentTrigger:
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG should pay.
+        # Imported here: its imports from Airflow take 5 ms, which not every parse of a DAG should pay.
         from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
         following = cast("DeploymentPoller", poller)

@@ -42,7 +42,7 @@ class Verification:
     :param settle_timeout: seconds in which a check that fails is repeated.
     :param chat_params: further fields of the requests.
     :param log_content: whether logs and errors may repeat questions and answers.
-    :param log: where it logs what it found.
+    :param log: logger for its findings.
     """
 
     def __init__(

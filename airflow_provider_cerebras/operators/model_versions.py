@@ -337,7 +337,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
                 "delete_on_kill deletes nothing from here on: below Airflow 3.3, a triggerer is not told when a user "
                 "fails or clears a deferred task."
             )
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG should pay.
+        # Imported here: its imports from Airflow take 5 ms, which not every parse of a DAG should pay.
         from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
         return CerebrasModelVersionTrigger(

@@ -24,7 +24,7 @@ NOTHING: Container[object] = frozenset()
 
 
 def what_to_ask(pollers: Sequence[Poller[Any]]) -> Call[Any]:
-    """The call that answers for all: their own, if it is the same for all, else the one for their whole collection.
+    """The call whose response serves all pollers: their own, if they share it, else that of their whole collection.
 
     :param pollers: at least one, all of the same collection.
     """
@@ -33,7 +33,7 @@ def what_to_ask(pollers: Sequence[Poller[Any]]) -> Call[Any]:
 
 
 def changes(before: object, after: object) -> Container[object]:
-    """The keys of what is not as it was; see :meth:`~airflow_provider_cerebras.polling.pollers.Poller.is_affected`.
+    """The keys of the changed rows; see :meth:`~airflow_provider_cerebras.polling.pollers.Poller.is_affected`.
 
     :param before: the last usable response; None before the first.
     :param after: the response now, the same object if nothing at all has changed; or an exception. Rows that are as

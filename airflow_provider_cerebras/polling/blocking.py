@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
 
-AnswerT = TypeVar("AnswerT")
+ResponseT = TypeVar("ResponseT")
 
 
 class BlockingWait:
@@ -36,7 +36,7 @@ class BlockingWait:
         self,
         client: CerebrasClient,
         reconnect: Callable[[], CerebrasClient],
-        poller: Poller[AnswerT],
+        poller: Poller[ResponseT],
         *,
         poll_interval: float,
         log: Log,
@@ -74,7 +74,7 @@ class BlockingWait:
             )
         return outcome
 
-    def _fetch(self, call: Call[AnswerT]) -> AnswerT | Exception:
+    def _fetch(self, call: Call[ResponseT]) -> ResponseT | Exception:
         try:
             response = self._client.send_once(call)
         except CerebrasError as error:
@@ -86,7 +86,7 @@ class BlockingWait:
         self._reconnection.on_response()
         return response
 
-    def _fetch_by_new_client(self, call: Call[AnswerT], error: CerebrasError) -> AnswerT | Exception:
+    def _fetch_by_new_client(self, call: Call[ResponseT], error: CerebrasError) -> ResponseT | Exception:
         before = self._client.settings
         try:
             self._client = self._reconnect()

@@ -32,7 +32,7 @@ class Streak:
         self.since = 0.0
 
     def add(self, now: float) -> bool:
-        """Count one more, and tell whether they are enough.
+        """Count one more, and return whether they are enough.
 
         :param now: in Unix seconds.
         """

@@ -31,11 +31,11 @@ class Log(Protocol):
         """Log what a person may want to know."""
 
     def warning(self, message: str, /, *args: object) -> object:
-        """Log what a person may have to look into."""
+        """Log a problem that a person may have to check."""
 
 
 class WaitLog:
-    """The log of one wait. It applies each response to the poller, for only so can it tell what has changed.
+    """The log of one wait. It applies each response to the poller, because only then can it see the change.
 
     :param log: where the lines go.
     :param poller: who waits.
@@ -57,7 +57,7 @@ class WaitLog:
         self.next_report = math.inf
 
     def begin(self, now: float) -> None:
-        """Log what is waited for, until when, and how often it is polled.
+        """Log the subject of the wait, its deadline and its poll interval.
 
         :param now: in Unix seconds.
         """
@@ -83,7 +83,7 @@ class WaitLog:
         self._progress_since = now
 
     def apply(self, response: object, now: float) -> Outcome | None:
-        """Apply a response to the poller, log what it changed, and count how the wait ended.
+        """Apply a response to the poller, log the change, and count the outcome of the wait.
 
         :param response: see :meth:`Poller.apply`.
         :param now: see :meth:`Poller.apply`.
@@ -158,7 +158,7 @@ class WaitLog:
 
     def _end(self, outcome: Outcome, now: float) -> None:
         poller = self._poller
-        # What is no success is raised by the task, whose error says the same.
+        # The task raises an error for any other outcome, with the same message.
         if outcome.status is Status.SUCCEEDED:
             self._log.info("%s", outcome.message)
             poller.metrics.took(now - poller.started, poller.belongs_to)

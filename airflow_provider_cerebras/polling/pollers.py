@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.api.operations import Call
     from airflow_provider_cerebras.metrics import Subject
 
-AnswerT = TypeVar("AnswerT")
+ResponseT = TypeVar("ResponseT")
 
 
 class NotListedError(Exception):
     """The response for a whole collection does not settle how far one of it is, so that one is polled by itself."""
 
 
-class Poller(ABC, Generic[AnswerT]):
+class Poller(ABC, Generic[ResponseT]):
     """Follows one thing until it ends.
 
     :param deadline: when to give up, in Unix seconds; None: never.
@@ -44,10 +44,10 @@ class Poller(ABC, Generic[AnswerT]):
     :param is_first: whether nothing was sent by this connection before on behalf of the task. Then a refusal of the
         first poll ends the wait, so that a wrong key fails at once.
     :ivar call: what to send for the next poll.
-    :ivar collection: names what is polled; pollers with the same one can be given the same responses.
+    :ivar collection: name of the polled collection; pollers of the same collection can share responses.
     :ivar collective: what to send for one poll on behalf of all that follow the collection.
-    :ivar key: names what is followed among the rows of the response to ``collective``.
-    :ivar ids: what is followed.
+    :ivar key: key of the followed row in the response to ``collective``.
+    :ivar ids: ids of the followed thing.
     :ivar metrics: how what is followed is counted, and ``belongs_to``, under which tag.
     :ivar settled: whether the same response once more would change nothing, but for the deadline.
     :ivar needs_own_call: whether the response to ``collective`` did not settle it, so that ``call`` has to be sent.
@@ -56,7 +56,7 @@ class Poller(ABC, Generic[AnswerT]):
     :ivar retry_after: seconds that the service asked us to wait before the next poll.
     """
 
-    call: Call[AnswerT]
+    call: Call[ResponseT]
     collection: Hashable
     collective: Call[Any]
     subject: str
@@ -98,7 +98,7 @@ class Poller(ABC, Generic[AnswerT]):
     def is_affected(self, changed: Container[object], now: float) -> bool:
         """Whether a response may mean anything to a poller that was given all others; if not, it need not be applied.
 
-        :param changed: the keys of what is not as it was in the last usable response.
+        :param changed: keys of the rows that differ from the last usable response.
         :param now: see :meth:`apply`.
         """
         return not self.settled or self.key in changed or (self.deadline is not None and now >= self.deadline)
@@ -106,7 +106,7 @@ class Poller(ABC, Generic[AnswerT]):
     def on_response(self, verdict: Verdict, now: float) -> Outcome | None:
         """Conclude from a usable response.
 
-        :param verdict: what it says.
+        :param verdict: the verdict on the response.
         :param now: see :meth:`apply`.
         """
         self.failures, self.retry_after = 0, 0.0
@@ -118,7 +118,7 @@ class Poller(ABC, Generic[AnswerT]):
     def on_error(self, error: Exception, now: float) -> Outcome | None:
         """Conclude from a poll without a usable response.
 
-        :param error: what it ended in.
+        :param error: the error that it ended in.
         :param now: see :meth:`apply`.
         """
         # Each of them counts.
@@ -201,7 +201,7 @@ def conclude(poller: Poller[Any], verdict: Verdict, *, succeeded: str, failed: s
 
     :param poller: who waits.
     :param verdict: what the response says.
-    :param succeeded: message of a success; words that are not documented are added to it.
+    :param succeeded: message of a success; a status that is not documented is added to it.
     :param failed: message of a failure.
     """
     if verdict.progress is Progress.SUCCEEDED:

@@ -40,7 +40,7 @@ class Reconnection:
     def on_error(self, error: Exception, now: float) -> bool:
         """Note that a poll failed.
 
-        :param error: what it ended in.
+        :param error: the error that it ended in.
         :param now: in Unix seconds.
         :return: whether the connection has to be read again.
         """

@@ -1,7 +1,7 @@
 """One poll for all who wait for the same thing.
 
 The waiters of one event loop that follow something of the same *collection* (the versions of an architecture, or an
-endpoint) with the same connection share one poll, so requests grow with what is followed and not with how many tasks
+endpoint) with the same connection share one poll, so requests grow with the followed things and not with how many tasks
 follow it. All polls of a connection share one client. What a response means to a waiter is decided in :mod:`.pollers`.
 
 A worker has one waiter only; :mod:`.blocking` waits there.
@@ -205,7 +205,7 @@ class _Poll:
             self._failures = failures
 
     async def _fetch(self, call: Call[Any], *, keep: bool = True) -> object:
-        """Return the response to a call, or what it ended in; a body like the last one is not parsed again."""
+        """Return the response to a call, or its error; a body like the last one is not parsed again."""
         poller = self.waiters[0].poller if self.waiters else None
         if poller is not None:
             poller.metrics.count("polls", poller.belongs_to)
@@ -255,7 +255,7 @@ class _Waiter:
     poll_interval: float
     log: WaitLog
     ended: asyncio.Future[Outcome]
-    # Airflow tells by the context whose log a line belongs to.
+    # Airflow finds the log of a line by the context.
     context: Context = field(default_factory=copy_context)
 
     def apply(self, response: object, now: float) -> None:

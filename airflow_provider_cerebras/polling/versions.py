@@ -69,7 +69,7 @@ class ModelVersionPoller(Poller[ModelVersion]):
         version = self._find_in(response) if isinstance(response, ModelVersionRows) else response
         if isinstance(version, Exception):
             return version
-        # The service answers with the number, whatever alias was asked for. From then on the number is followed,
+        # The response names the number, whatever alias was requested. From then on the number is followed,
         # so an alias that moves cannot change what is waited for.
         if version.name != self.key:
             if not self._is_ours(version.name):

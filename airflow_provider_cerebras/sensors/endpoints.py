@@ -63,7 +63,7 @@ class CerebrasDeploymentSensor(WaitSensor):
         )
 
     def _trigger(self, poller: Poller[Any]) -> CerebrasDeploymentTrigger:
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG should pay.
+        # Imported here: its imports from Airflow take 5 ms, which not every parse of a DAG should pay.
         from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
         return CerebrasDeploymentTrigger(

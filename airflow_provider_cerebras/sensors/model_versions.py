@@ -75,7 +75,7 @@ class CerebrasModelVersionSensor(WaitSensor):
         return ModelVersionPoller(self.model_version, deadline=deadline, started=started, is_first=is_first)
 
     def _trigger(self, poller: Poller[Any]) -> CerebrasModelVersionTrigger:
-        # What it needs of Airflow takes 5 ms, which not every parse of a DAG should pay.
+        # Imported here: its imports from Airflow take 5 ms, which not every parse of a DAG should pay.
         from airflow_provider_cerebras.triggers.model_versions import CerebrasModelVersionTrigger
 
         return CerebrasModelVersionTrigger(

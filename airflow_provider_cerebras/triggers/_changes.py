@@ -1,7 +1,7 @@
 """Changes of the versions of an architecture since an earlier poll: one is ready, or an alias has moved.
 
 Pure. What was seen before is plain JSON, so it can be kept anywhere; comparing the same list with it finds no change.
-The service is polled now and then, so what is found are differences between states: of an alias that moved twice
+The service is polled now and then, so the changes are differences between states: of an alias that moved twice
 between two polls, the first move is not seen.
 
 One list proves little (see :mod:`airflow_provider_cerebras.polling.evidence`): a list that lacks a version forgets
@@ -50,10 +50,10 @@ ChangeT_co = TypeVar("ChangeT_co", covariant=True)
 
 
 class ChangeDetector(Protocol[RowsT_contra, ChangeT_co]):
-    """Compares what is listed with what was seen before."""
+    """Compares a list with the state that was seen before."""
 
     def compare(self, seen: JsonValue, rows: RowsT_contra, now: float) -> tuple[Sequence[ChangeT_co], JsonValue]:
-        """Return the changes, oldest first, and what is to be kept for the next time.
+        """Return the changes, oldest first, and the state to keep for the next time.
 
         :param seen: what was returned last time to be kept; None, or what was never returned: there was no last time,
             so nothing is a change.
@@ -62,10 +62,10 @@ class ChangeDetector(Protocol[RowsT_contra, ChangeT_co]):
         """
 
     def merge(self, stored: JsonValue, seen: JsonValue) -> JsonValue:
-        """Return what is to be kept where two triggerers have seen different things.
+        """Return the state to keep where two triggerers have seen different things.
 
         :param stored: what the other one has kept.
-        :param seen: what is to be kept here.
+        :param seen: the state to keep here.
         """
 
 

@@ -1,7 +1,7 @@
 """Changes on an endpoint since an earlier poll: another version serves, or a rollout has begun or failed.
 
 Pure. What was seen before is plain JSON, so it can be kept anywhere; comparing the same response with it finds no
-change. The endpoint is polled now and then, so what is found are differences between states.
+change. The endpoint is polled now and then, so the changes are differences between states.
 
 A field that cannot be read is unknown, and no change follows from it: not from an entry that lacks what an event says,
 and not from a list in which such an entry may be what serves. What serves may go back to an older deployment for a
@@ -124,7 +124,7 @@ class EndpointChanges:
     """Finds what has changed on an endpoint.
 
     Kept are the deployments that have been seen, and what serves. Of those that are not listed any more, the newest
-    :data:`MAX_UNLISTED` are kept; what is older than those is nothing new.
+    :data:`MAX_UNLISTED` are kept; an older one is not new.
 
     :param endpoint_id: id of the endpoint.
     :param events: what to find.

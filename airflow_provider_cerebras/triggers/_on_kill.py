@@ -49,8 +49,8 @@ async def delete_if_killed(
 ) -> str | None:
     """Delete the version that a deferred task waited for, if it is known that a user has ended the task.
 
-    A task that was cleared runs again at once, and looks like one whose wait has ended until it makes a version. So for
-    a minute that is looked for.
+    A cleared task runs again at once, and until it makes a version, it cannot be distinguished from one whose wait
+    has ended. So the function watches for a minute.
 
     :param client: how to reach the service.
     :param key: which task.

@@ -1,4 +1,4 @@
-"""The snapshots as a stream of Airflow's that tells which events are stored. It needs Airflow 3.3."""
+"""The snapshots as a shared stream of Airflow, which reports the stored events. It needs Airflow 3.3."""
 
 from __future__ import annotations
 

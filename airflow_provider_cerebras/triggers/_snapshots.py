@@ -31,7 +31,7 @@ class Collection(Generic[RowsT]):
     """The collection that is polled.
 
     :param call: the request.
-    :param subject: what it is about, for people.
+    :param subject: name of the collection, for messages.
     :param metrics: how it is counted.
     :param belongs_to: under which tag.
     """
@@ -82,7 +82,7 @@ class Snapshot(Generic[RowsT]):
 
 
 class _RowsPoller(Poller[Any]):
-    """Passes on every usable response about a collection, and never comes to an end.
+    """Passes on every usable response about a collection, and never ends.
 
     No error is final here: a key may be replaced, or a host corrected.
     """

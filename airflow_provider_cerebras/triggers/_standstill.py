@@ -42,7 +42,7 @@ class Standstill:
     async def settle(self) -> None:
         """Return at once; but after a standstill, not before its settling time has passed."""
         while True:
-            # Of what is due after a standstill, the tick need not be the first.
+            # After a standstill, the tick need not be the first callback that runs.
             self._note()
             if self._ended is None or (left := self._ended + SETTLING_TIME - self._loop.time()) <= 0:
                 return

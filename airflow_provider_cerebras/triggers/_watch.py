@@ -41,7 +41,7 @@ class WatchTrigger(BaseEventTrigger, Generic[RowsT, ChangeT]):
 
     :param detector: finds the changes.
     :param collection: what to poll.
-    :param watched: what tells this watcher from others, for the key of what it keeps.
+    :param watched: distinguishes this watcher from others, for the key of its stored state.
     :param poll_interval: the interval between two polls, in seconds.
     :param cerebras_conn_id: id of the connection.
     """
@@ -78,7 +78,7 @@ class WatchTrigger(BaseEventTrigger, Generic[RowsT, ChangeT]):
         return path, {name: getattr(self, name) for name in self.arguments}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Send events where Airflow has no shared stream that tells when an event is stored."""
+        """Send events where Airflow has no shared stream that reports stored events."""
         snapshots = follow(conn_id=self.cerebras_conn_id, collection=self._collection, poll_interval=self.poll_interval)
         async for event in self.filter_shared_stream(acknowledged(snapshots)):
             yield event
@@ -97,7 +97,7 @@ class WatchTrigger(BaseEventTrigger, Generic[RowsT, ChangeT]):
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Make what polls, and is told what has been stored.
+        """Make the object that polls and learns which events have been stored.
 
         :param kwargs: those of a trigger of the stream.
         """
@@ -107,7 +107,7 @@ class WatchTrigger(BaseEventTrigger, Generic[RowsT, ChangeT]):
         return SnapshotProducer(watcher.cerebras_conn_id, watcher._collection, watcher.poll_interval)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Send what has changed for this watcher, and have kept what it has seen when all of that is stored.
+        """Send the changes for this watcher, and keep its state once all of them are stored.
 
         :param shared_stream: the snapshots.
         """

@@ -1,6 +1,6 @@
 """Triggers that start DAGs: for an ``AssetWatcher`` on a model or an endpoint, whichever client changes it.
 
-How they find changes, and what they keep, is told in :mod:`._watch`.
+See :mod:`._watch` for how they find changes and which state they keep.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _DESCRIPTION_SECONDS = 10.0
 
 
 class CerebrasModelVersionEventTrigger(WatchTrigger[ModelVersionRows, Change]):
-    """Send an event for each version that becomes ready, or each time that an alias comes to stand for another one.
+    """Send an event for each version that becomes ready, or each time that an alias moves to another one.
 
     It is for an ``AssetWatcher`` (Airflow 3.0 and later). The event's payload has ``model_version`` (full name, by
     number), ``version_aliases`` and ``weight_uri``; with ``alias`` also ``alias`` and ``previous_model_version``, which
-    may be null. What is there at a watcher's first poll is no change.
+    may be null. The state at a watcher's first poll is no change.
 
     From Airflow 3.3.2 on no event is lost when a triggerer dies, and one is sent twice only if it dies in the second or
     two between the storing of the event and the storing of what has been seen. A triggerer that stood still and was
@@ -105,7 +105,7 @@ class CerebrasEndpointEventTrigger(WatchTrigger[DeploymentRows, EndpointChange])
       or ``weights-<40 hex digits>``): a task of some Airflow has uploaded it, or is rolling back to it. Else null: that
       is not known. A deployment carries nothing that says who submitted it.
 
-    What is there at a watcher's first poll is no change. A field that cannot be read is unknown, and no event comes of
+    The state at a watcher's first poll is no change. A field that cannot be read is unknown, and no event comes of
     it. What it promises when a triggerer dies, stands still or is replaced is told at
     :class:`CerebrasModelVersionEventTrigger`.
 

@@ -31,7 +31,7 @@ class CerebrasModelVersionTrigger(WaitTrigger):
         ever does that.
     :param claim: alias by which the attempt that waits has claimed the version; without it on the version, or with one
         of a newer attempt, the version is not deleted.
-    :param weights_digest: digest of the weights from before the upload, which the event tells the task again; None:
+    :param weights_digest: digest of the weights from before the upload, which the event returns to the task; None:
         they were not listed.
     """
 

@@ -48,7 +48,7 @@ class BucketFacts:
 
 
 def examine_bucket(bucket: str, keys: Sequence[str], role: Role, facts: BucketFacts) -> Iterator[Finding]:
-    """Tell whether a role may read objects in a bucket.
+    """Return whether a role may read objects in a bucket.
 
     :param bucket: name of the bucket.
     :param keys: the whole keys of the objects.

@@ -89,7 +89,7 @@ def weight_map_of(content: bytes) -> dict[str, str]:
 def wanted(description: Description) -> dict[str, int]:
     """Return the number of first bytes to read of each object that are not there yet; empty: all are there.
 
-    :param description: what is known so far.
+    :param description: the facts known so far.
     """
     budget = MAX_BYTES_IN_ALL - sum(map(len, description.beginnings.values()))
     result = {}
@@ -104,7 +104,7 @@ def wanted(description: Description) -> dict[str, int]:
 def lacks_something(description: Description) -> bool:
     """Whether something is not there that a model has, so that it is worth asking if a delete marker hides it.
 
-    :param description: what is known of the weights.
+    :param description: the facts known of the weights.
     """
     keys = {each.key for each in description.listing.objects}
     has_weights = any("/" not in key and key.endswith(SAFETENSORS) for key in keys)

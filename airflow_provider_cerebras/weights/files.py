@@ -203,7 +203,7 @@ def _headers(description: Description, keys: Iterable[str]) -> tuple[dict[str, H
 def unread(description: Description, key: str) -> Finding | None:
     """Return the finding about an object that could not be read; None: it could be read.
 
-    :param description: what is known of the weights.
+    :param description: the facts known of the weights.
     :param key: key of the object.
     """
     if key in description.archived:

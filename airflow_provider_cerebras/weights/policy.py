@@ -139,7 +139,7 @@ def statements_of(policy: str) -> list[Any]:
 
 
 def evaluate(statements: list[Any], role: Role, action: str, resource: str) -> Verdict:
-    """Tell whether a role of another account may do something.
+    """Return whether a role of another account may do something.
 
     :param statements: the statements of the bucket's policy.
     :param role: the role.
