@@ -39,7 +39,7 @@ def attach_extra(outlets: list[Any], context: Context, extra: Mapping[str, JsonV
 
     :param outlets: see :func:`own_outlets`.
     :param context: the task's context.
-    :param extra: what to tell.
+    :param extra: the extra of the event.
     """
     events = cast("Mapping[Any, Any]", context["outlet_events"])
     for outlet in outlets:

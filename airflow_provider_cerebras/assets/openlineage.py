@@ -30,10 +30,10 @@ def openlineage_listens() -> bool:
 
 
 def collect(hook: object, *, source: str, made: str) -> None:
-    """Tell Airflow's collector of what hooks do that one thing was made of another.
+    """Report to Airflow's hook lineage collector that one asset was made from another.
 
     :param hook: the hook that did it.
-    :param source: URI of what it was made of.
+    :param source: URI of the asset that it was made from.
     :param made: URI of what was made.
     """
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
@@ -46,7 +46,7 @@ def collect(hook: object, *, source: str, made: str) -> None:
 def openlineage_facets(provenance: Provenance | None) -> OperatorLineage[Any, Any]:
     """Return what a task has made, as OpenLineage takes it.
 
-    :param provenance: what it has made; None: nothing.
+    :param provenance: the thing that it has made; None: nothing.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
 

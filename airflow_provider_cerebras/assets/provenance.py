@@ -1,6 +1,6 @@
 """The provenance of a task's result: the weights, the version, the endpoint that serves it.
 
-Asset events and lineage tell it on, each in its own form.
+Asset events and lineage pass it on, each in its own form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.log import Log
 
 _SECONDS = 5.0
-"""What each request may take, with its repetitions: the task has done its work, and is only told about."""
+"""What each request may take, with its repetitions: the task has done its work, which is only reported."""
 
 
 class Provenance(NamedTuple):
@@ -40,7 +40,7 @@ class Provenance(NamedTuple):
     deployment_id: str | None = None
 
     def to_extra(self) -> dict[str, JsonValue]:
-        """Return it as the extra of an asset event: plain JSON without secrets, and without what is not known."""
+        """Return it as the extra of an asset event: plain JSON without secrets and without unknown values."""
         known: dict[str, JsonValue] = {
             "model_version": self.model_version,
             "version_aliases": None if self.version_aliases is None else list(self.version_aliases),

@@ -54,7 +54,7 @@ class Step:
     :param name: id of the task within the group.
     :param state: its state, in Airflow's word; None: it has none.
     :param seconds: how long it took, with its waits, if Airflow says.
-    :param error: what its last attempt failed with, if it could tell.
+    :param error: what its last attempt failed with, if it is known.
     """
 
     name: str
@@ -254,7 +254,7 @@ class Record:
         )
 
     def is_of_same_release(self, stored: object) -> bool:
-        """Whether a record that was stored before is of this release and tells the same.
+        """Whether a record that was stored before is of this release and has the same content.
 
         What depends on when the record was made may differ.
 

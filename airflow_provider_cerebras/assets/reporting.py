@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.assets.provenance import Provenance
 
 ERROR_KEY = "cerebras_error"
-"""XCom of a task of a release: the words of the error that it failed with."""
+"""XCom of a task of a release: the message of the error that it failed with."""
 
 
 def report(task: object, context: Context, find: Callable[[], Provenance]) -> Provenance | None:
-    """Tell what a task has made to those who want to know. Where none of them is set up, nothing is asked for.
+    """Report the thing that a task has made to its receivers. Without a receiver, nothing is requested.
 
     :param task: the operator or sensor.
     :param context: the task's context.
-    :param find: finds out what it has made.
-    :return: what it has made, if anything reads it.
+    :param find: returns the thing that it has made.
+    :return: the thing that it has made, if a receiver is set up.
     """
     outlets = own_outlets(task)
     if not outlets and not openlineage_listens():
@@ -46,7 +46,7 @@ def leave_result(task: BaseOperator, context: Context, result: JsonValue) -> Non
 
     :param task: the operator or sensor, which may push nothing by ``do_xcom_push=False``.
     :param context: the task's context.
-    :param result: what it returns if the wait ends well; None takes back what was pushed before.
+    :param result: its return value if the wait succeeds; None takes back what was pushed before.
     """
     if task.do_xcom_push:
         # It comes with modules of the database, which not every parse of a DAG should pay.
@@ -58,7 +58,7 @@ def leave_result(task: BaseOperator, context: Context, result: JsonValue) -> Non
 
 @contextmanager
 def leave_error(task: object, context: Context) -> Iterator[None]:
-    """Push the words of the error that a task of a release fails with, for the task that concludes it.
+    """Push the message of the error that a task of a release fails with, for the task that concludes it.
 
     :param task: the operator or sensor; only one that has ``leaves_error`` set pushes anything.
     :param context: the task's context.
@@ -68,7 +68,7 @@ def leave_error(task: object, context: Context) -> Iterator[None]:
     except Exception as error:
         if getattr(task, "leaves_error", False) and not _is_no_failure(error):
             ti: Any = context["ti"]
-            # The error itself matters more than whether it is told on.
+            # The error itself matters more than its report.
             with suppress(Exception):
                 ti.xcom_push(key=ERROR_KEY, value=_words(error))
         raise

@@ -34,7 +34,7 @@ class Result:
     :param rows: the rows of the table.
     :param nothing: what to print if there are no rows.
     :param summary: a line below the table.
-    :param exit_code: 0: all is well; 1: something is wrong with what was looked at.
+    :param exit_code: 0: no error; 1: a check found an error.
     """
 
     data: JsonValue

@@ -36,8 +36,8 @@ class Command(NamedTuple):
     """One command.
 
     :param name: its name; the function in :mod:`.commands` has the same, with underscores.
-    :param help: what it prints.
-    :param arguments: what it takes.
+    :param help: its description in the help.
+    :param arguments: its arguments.
     """
 
     name: str

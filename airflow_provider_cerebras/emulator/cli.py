@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         description="The Cerebras Management API and chat completions as a server on this machine.",
         epilog="Each option can stand in the configuration file as well, by its name with underscores; what the "
         "command line says comes first. Its page for people is at /, its control plane below /_emulator/.",
-        # What is not given must be told from what is given as it is by default.
+        # An option that is not given must differ from one given with its default value.
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )

@@ -44,7 +44,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def explain(error: ErrorDetails) -> str:
-    """What is wrong with a setting, and where; not what was given, which may be a key."""
+    """The error in a setting, and its place; not the given value, which may be a key."""
     rule = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         rule = "there is no such setting"

@@ -117,7 +117,7 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is under way and stop."""
+        """Finish the requests under way and stop."""
         self._app.emulator.stop()
         await super().shutdown(sockets)
         self._app.emulator.close()

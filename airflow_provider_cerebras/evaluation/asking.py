@@ -130,7 +130,7 @@ class _Asking:
 
 def _is_passing(error: CerebrasError) -> bool:
     if isinstance(error, CerebrasAPIError):
-        # What is not from the API is from a gateway, and says nothing about the request.
+        # An error that is not from the API is from a gateway, and says nothing about the request.
         return isinstance(error, ServerError) or error.status_code in _PASSING or not error.is_from_api
     return isinstance(error, CerebrasTransportError | UnexpectedResponse)
 
@@ -140,7 +140,7 @@ def _backoff(attempt: int) -> float:
 
 
 class Progress:
-    """Tells from time to time how far it is.
+    """Reports the progress from time to time.
 
     :param total: number of questions.
     :param done: how many had a result before.

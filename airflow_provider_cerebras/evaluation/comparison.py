@@ -1,7 +1,7 @@
 """Comparing an evaluation with an earlier one of the same cases, case by case.
 
 A summary carries the result of each case in a few bits, so that it can be the baseline of a later evaluation without
-anything else. Only what is about the same questions is compared; anything else is an error.
+anything else. Only evaluations of the same questions are compared; any other comparison is an error.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def read_baseline(value: object, subject: Subject, cases: int) -> Baseline | Non
     """Read the summary of an earlier evaluation.
 
     :param value: the summary; None for no baseline.
-    :param subject: what is evaluated now.
+    :param subject: the thing that is evaluated now.
     :param cases: number of cases.
     :raises ValueError: if it is not the summary of an evaluation, or of another data set, scorers, repeats or
         parameters.

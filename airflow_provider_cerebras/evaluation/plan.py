@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
     :param endpoint_id: id of the endpoint.
     :param dataset: the cases.
-    :param scorers: what scores the answers.
+    :param scorers: the scorers of the answers.
     :param requirements: floors and ceilings.
     :param subject: what the evaluation can be compared by.
     :param baseline: the evaluation that it is compared with, if there is one.

@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
     :param endpoint_id: id of the endpoint.
     :param model_version: full name of the version, if it was checked that it serves.
     :param dataset: the cases.
-    :param subject: what it can be compared by.
+    :param subject: identifies the evaluated thing, for comparisons.
     :param totals: the results.
     :param checked: the requirements.
     :param comparison: with the baseline, if there is one.

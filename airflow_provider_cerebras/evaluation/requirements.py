@@ -31,7 +31,7 @@ _ROUNDING = 1e-9
 class Requirement(NamedTuple):
     """One requirement.
 
-    :param name: what is measured.
+    :param name: name of the measurement.
     :param limit: the floor, or the ceiling of a latency.
     """
 

@@ -52,7 +52,7 @@ class Scorer:
     """
 
     name: str
-    # Airflow stores what a scorer in a DAG looks like, and a function looks like its address.
+    # Airflow stores the repr of a scorer in a DAG, and that of a function contains its address.
     score: ScorerFunction = field(repr=False)
     check: Callable[[Case], object] | None = field(default=None, repr=False)
     blocking: bool = False
@@ -160,7 +160,7 @@ def _numeric(tolerance: float, case: Case, completion: ChatCompletion) -> bool:
     numbers = [match.replace(",", "") for match in re.findall(_NUMBER, text_of(completion)) if match]
     if not numbers:
         return False
-    # What is equal but for the rounding of floats is equal.
+    # Values that differ only by the rounding of floats are equal.
     slack = max(tolerance if own_tolerance is None else own_tolerance, 1e-9 * abs(expected))
     return abs(float(numbers[-1]) - expected) <= slack
 

@@ -39,7 +39,7 @@ def _is_chat(chat: object) -> bool:
 class Measurement(NamedTuple):
     """One answer, and how long it took.
 
-    :param answer: the endpoint's words.
+    :param answer: the text of the response.
     :param system_fingerprint: which weights answered.
     :param latency: seconds from the request to the whole answer.
     :param completion_tokens: length of the answer in tokens, if the service counted them.
@@ -54,7 +54,7 @@ class Measurement(NamedTuple):
 
 
 def measure(completion: ChatCompletion, latency: float) -> Measurement:
-    """Read what an answer says of itself.
+    """Read the measurements of a response.
 
     :param completion: the answer.
     :param latency: seconds that it took, by our clock.
@@ -81,7 +81,7 @@ def find_fault(
     """Say what is wrong with an answer, without repeating it; None if it is as expected.
 
     :param measurement: the answer.
-    :param expect: a text that it must contain, a pattern that must be found in it, or a function that must approve.
+    :param expect: a string that it must contain, a pattern that must be found in it, or a function that must approve.
     :param system_fingerprint_suffix: what the fingerprint must end with.
     :param max_latency: seconds that it may have taken.
     :param min_tokens_per_second: how fast it must have been.

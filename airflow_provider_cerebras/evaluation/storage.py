@@ -35,7 +35,7 @@ class Folder(Protocol):
         """Return whether it is there."""
 
     def iterdir(self) -> Iterable[Self]:
-        """Return the paths of what is in it."""
+        """Return the paths of its files."""
 
     def read_text(self, encoding: str, /) -> str:
         """Return the content of a file."""

@@ -70,13 +70,13 @@ class ApproveRelease(ApprovalOperator):
         self.cerebras_conn_id: str = cerebras_conn_id  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> Any:
-        """Put what is known into the body, and ask."""
+        """Put the known facts into the body, and ask."""
         lines = [f"* **{name}**: {value}" for name, value in self._known(context).items() if value is not None]
         self.body = "\n\n".join([*([self.body] if self.body else []), "\n".join(lines)])
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Note who has answered what, for the task that concludes, and go on."""
+        """Note the answer and its author, for the task that concludes, and go on."""
         with leave_error(self, context):
             if event.get("error_type") == "timeout":
                 raise NotAnswered("The approval was not answered in time. Clear the task to ask again.")

@@ -67,7 +67,7 @@ class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
             self.hook_class = hook_class
 
     def __new__(cls, **kwargs: Any) -> Self:
-        """Note which arguments were given None, which ``__init__`` cannot tell from those that were left out."""
+        """Note which arguments were given None, which ``__init__`` cannot distinguish from those that were left out."""
         operator = super().__new__(cls)
         vars(operator)["_given_none"] = frozenset(name for name, value in kwargs.items() if value is None)
         return operator

@@ -177,7 +177,7 @@ class _Asker:
         return score
 
     def _warn(self, scorer: Scorer, case: Case, what: str) -> None:
-        # Not the error's own words, which may repeat the answer.
+        # Not the error's own message, which may repeat the answer.
         self._scorer_errors += 1
         if self._scorer_errors <= _MAX_SCORER_ERRORS_LOGGED:
             _log.warning("Scorer %r %s for case %r. The case fails.", scorer.name, what, case.id)

@@ -56,7 +56,7 @@ def plan_endpoint(endpoint_id: str, model_version: str, deployments: Sequence[De
     def line(action: Action, reason: str) -> Line:
         return Line(endpoint_id, model_version, serves, action, reason)
 
-    # What is older than what serves has been superseded, whatever the service says of it.
+    # A deployment older than the one that serves is superseded, whatever its state.
     since = [each for each in deployments if serving is None or each.created >= serving.created]
     under_way = [each for each in since if each.progress is Progress.PENDING]
     if others := [each for each in under_way if each.model != model_version]:

@@ -35,7 +35,7 @@ class RolloutOperator(WaitingOperator):
     """Roll a model version out onto an endpoint.
 
     :param endpoint_id: id of the endpoint. (templated)
-    :param durable: whether to look for a deployment that makes a submission needless. (templated)
+    :param durable: whether to check for a deployment that makes a submission needless. (templated)
     """
 
     arguments = takes(endpoint_id=IDENTIFIER, durable=BOOLEAN)

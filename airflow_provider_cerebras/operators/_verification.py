@@ -1,4 +1,4 @@
-"""Ask an endpoint until it answers as expected, and tell three ends apart.
+"""Ask an endpoint until it answers as expected, and distinguish three outcomes.
 
 It answers as expected; it does not; or it could not be asked, because of a key, a limit, the network or a gateway. The
 last says nothing about the version that serves, so it is no reason to roll back.
@@ -37,7 +37,7 @@ class Verification:
 
     :param hook: whom to ask by.
     :param endpoint_id: id of the endpoint.
-    :param find_fault: says what is wrong with an answer, or None.
+    :param find_fault: returns the fault of an answer, or None.
     :param model_version: full name of the version that must serve, by number or alias; None: any.
     :param settle_timeout: seconds in which a check that fails is repeated.
     :param chat_params: further fields of the requests.

@@ -75,7 +75,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
     :param timeout: how long to wait, in seconds from the submission; default 7200, two hours. (templated)
     :param rollback_on_failure: whether, if the rollout fails, the version that served before is deployed again and
         waited for; the task fails all the same. Needs ``wait_for_completion``. Default False. (templated)
-    :param durable: whether to look for a deployment that makes a submission needless; default True. If False, each
+    :param durable: whether to check for a deployment that makes a submission needless; default True. If False, each
         attempt submits one. (templated)
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``. (templated)
     :raises InvalidArgument: if an argument is against a rule; nothing was sent then.

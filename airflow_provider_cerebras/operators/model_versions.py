@@ -86,7 +86,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
     :param model_arch_id: id of the architecture that the weights belong to. (templated)
     :param weight_uri: ``s3://bucket/prefix`` of the weights. (templated)
     :param version_aliases: aliases that the new version is to have, each 2 to 128 characters. (templated)
-    :param system_fingerprint_suffix: text that inference answers must carry in ``system_fingerprint``. (templated)
+    :param system_fingerprint_suffix: string that inference responses must carry in ``system_fingerprint``. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)
     :param wait_for_completion: wait until the weights are synced; default False, and a sensor waits. (templated)
     :param deferrable: wait on the triggerer and hold no worker slot; default: ``[operators] default_deferrable``.
@@ -213,7 +213,7 @@ class CerebrasUploadModelVersionOperator(WaitingOperator):
         return self._wait(ModelVersionPoller(version.name, deadline=now + self.timeout, started=now), context)
 
     def execute_complete(self, context: Context, event: object = None) -> str:
-        """Go on when the trigger has sent its event, which also tells the digest from before the upload."""
+        """Go on when the trigger has sent its event, which also holds the digest from before the upload."""
         digest = event.get("weights_digest") if isinstance(event, dict) else None
         if isinstance(digest, str):
             self._seal = Seal(self.weight_uri, digest)
@@ -400,7 +400,7 @@ class CerebrasUpdateModelVersionAliasesOperator(CerebrasOperator):
         self.replace: Sequence[str] | None = replace  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> list[str]:
-        """Read, change, write, and look what came of it."""
+        """Read, change, write, and check the result."""
         change = AliasChange.checked(add=self.add, remove=self.remove, replace=self.replace)
         client = self.hook.get_conn()
         with permanent_errors_fail():
@@ -486,7 +486,7 @@ class CerebrasDeleteModelVersionOperator(CerebrasOperator):
         self.force: bool = force  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> str:
-        """Look whether it is in use, and delete it."""
+        """Check that it is not in use, and delete it."""
         org_name = ModelVersionName.parse(self.model_version).org_name
         client = self.hook.get_conn()
         with permanent_errors_fail():
@@ -517,7 +517,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
 
     Kept are those that serve or roll out on any endpoint of the organization, that served there before, that hold a
     protected alias, that still sync, that are among the newest ``keep_last`` of those that are synced, or that are
-    newer than those. All of that is looked up again right before each deletion; if a response leaves it open, the task
+    newer than those. All of that is checked again right before each deletion; if a response leaves it open, the task
     fails and deletes nothing more. Killed at any instant, it can simply be run again.
 
     Returns ``{"deleted": [names], "kept": {name: reason}}``, names by number.
@@ -564,7 +564,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment]
 
     def execute(self, context: Context) -> dict[str, list[str] | dict[str, str]]:
-        """Look what there is, decide, and delete."""
+        """List the versions, decide, and delete."""
         self._refuse_lost(self._given, context)
         dry_run: bool = vars(self)["dry_run"]
         client = self.hook.get_conn()
@@ -587,7 +587,7 @@ class CerebrasPruneModelVersionsOperator(CerebrasOperator):
         return {"deleted": deleted, "kept": kept}
 
     def _reason(self, client: CerebrasClient, name: str) -> str | None:
-        """Look again, and return why a version stays after all."""
+        """Check again, and return the reason to keep a version."""
         selection = self._select(client, once=True)
         if name in selection.delete or find_version(client, name) is None:
             return None

@@ -208,7 +208,7 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         return result
 
     def _approve(self, result: str) -> None:
-        """Look whether what has ended well is what was meant.
+        """Check that the outcome is about the expected thing.
 
         :raises WeightsChanged: if it may not be.
         """

@@ -63,7 +63,7 @@ class CerebrasModelVersionSensor(WaitSensor):
         self.aws_conn_id: str | None = aws_conn_id  # type: ignore[assignment]  # read before execute
 
     def execute(self, context: Context) -> Any:
-        """Look once, then wait in the chosen mode."""
+        """Poll once, then wait in the chosen mode."""
         need_connection(self.aws_conn_id, weights_digest=self.weights_digest)
         return super().execute(context)
 

@@ -1,4 +1,4 @@
-"""In words: what was written under a prefix between two listings, or of late."""
+"""Describes the changes under a prefix between two listings, or the latest ones."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def or_sound(found: Iterable[Finding], code: str, what: str) -> list[Finding]:
 
     :param found: the findings.
     :param code: the check.
-    :param what: what is well, as a sentence.
+    :param what: the passed check, as a sentence.
     """
     found = list(found)
     return found if any(each.level is Level.ERROR for each in found) else [*found, finding(code, what)]

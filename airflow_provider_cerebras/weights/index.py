@@ -1,4 +1,4 @@
-"""The index of the shards: whether it and the headers of the shards tell the same story."""
+"""The index of the shards: whether it agrees with the headers of the shards."""
 
 from __future__ import annotations
 

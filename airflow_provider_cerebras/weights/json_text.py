@@ -7,7 +7,7 @@ from typing import Any
 
 
 class BadJson(ValueError):
-    """A text is not a JSON object; the message says why, as the end of a sentence that begins with "it"."""
+    """A string is not a JSON object; the message says why, as the end of a sentence that begins with "it"."""
 
 
 def json_object(content: bytes, *, unique_keys: bool = True) -> dict[str, Any]:

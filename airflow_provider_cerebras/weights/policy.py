@@ -74,7 +74,7 @@ class Effect(Enum):
 class Verdict(NamedTuple):
     """The verdict of a policy, and the statement that decides it.
 
-    :param effect: what it says.
+    :param effect: the effect of the statement.
     :param statement: the statement's ``Sid`` or its number; empty: none decides.
     """
 
@@ -95,7 +95,7 @@ def bucket_policy(bucket: str, reader_role_arn: str) -> dict[str, Any]:
     A bucket has one policy: if it has statements already, add this one to them.
 
     :param bucket: name of the bucket.
-    :param reader_role_arn: ARN of the role, which Cerebras tells its customers.
+    :param reader_role_arn: ARN of the role, which customers receive from Cerebras.
     :raises ValueError: if the bucket's name or the ARN has another form.
     """
     Location.parse(f"s3://{bucket}/prefix")

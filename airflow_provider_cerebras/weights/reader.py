@@ -178,7 +178,7 @@ class S3Reader:
                 IfMatch=f'"{part.stored.etag}"',
             )
             with answer["Body"] as body:
-                # A service that knows no ranges sends the whole object, of which no more is read than is wanted.
+                # A service that knows no ranges sends the whole object, and only the wanted part is read.
                 skipped = 0 if answer.get("ContentRange") else part.begin
                 content: bytes = body.read(skipped + part.end - part.begin)
         if key_of_kms := answer.get("SSEKMSKeyId"):

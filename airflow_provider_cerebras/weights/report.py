@@ -79,7 +79,7 @@ class Report:
         )
 
     def summary(self, count: int = 3) -> str:
-        """The first errors in words, and how many more there are.
+        """The first errors as text, and the number of further ones.
 
         :param count: how many to name.
         """
@@ -98,7 +98,7 @@ def place_of(found: Finding) -> str:
 
 
 def said(found: Finding) -> str:
-    """A finding in words.
+    """A finding as text.
 
     :param found: the finding.
     """

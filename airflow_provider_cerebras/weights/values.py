@@ -32,7 +32,7 @@ _NOT_FINITE = {
 
 
 class Sample(NamedTuple):
-    """Bytes of a tensor that are looked at.
+    """Number of bytes of a tensor that are checked.
 
     :param key: the object they are in.
     :param tensor: the tensor.
@@ -69,7 +69,7 @@ def samples_of(model: Model) -> list[Sample]:
 
 
 def examine_values(contents: Mapping[Sample, bytes]) -> Iterator[Finding]:
-    """Look for values that are not finite.
+    """Find values that are not finite.
 
     :param contents: the bytes of each sample.
     """

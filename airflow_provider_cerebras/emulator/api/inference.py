@@ -1,4 +1,4 @@
-"""The inference API: a chat completion that tells which weights answer."""
+"""The inference API: a chat completion that names the weights that answer."""
 
 # ruff: noqa: TC001  FastAPI and pydantic evaluate annotations at run time
 
@@ -91,7 +91,7 @@ class TimeInfo(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """Body of the answer."""
+    """Body of the response."""
 
     id: str
     choices: list[Choice]

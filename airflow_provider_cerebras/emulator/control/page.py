@@ -32,7 +32,7 @@ async def icon() -> Response:
 
 @router.get("/_emulator/page.css")
 async def style() -> Response:
-    """How it looks."""
+    """Its stylesheet."""
     return _static("page.css", "text/css")
 
 

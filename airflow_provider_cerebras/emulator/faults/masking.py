@@ -1,4 +1,4 @@
-"""Keeps keys out of what people can read: the log of requests, and what is shown of it."""
+"""Keeps keys out of the log of requests and out of every view of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MASK = "***"
 
 SHORTEST = 8
-"""Characters of a key that is looked for wherever it may stand; a shorter one would mask what only looks like it."""
+"""Least length of a key that is masked everywhere; a shorter one would mask strings that are no keys."""
 
 _CREDENTIALS = {"authorization", "proxy-authorization", "cookie"}
 
@@ -32,7 +32,7 @@ class Masker:
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def text(self, text: str) -> str:
-        """A text without keys."""
+        """A string without keys."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -41,5 +41,5 @@ class Masker:
 
 
 def _forms(key: str) -> set[str]:
-    """How a key may be written in a text, in JSON, in a path and in a query."""
+    """The forms of a key in a string, in JSON, in a path and in a query."""
     return {key, json.dumps(key)[1:-1], quote(key, safe=""), quote_plus(key)}

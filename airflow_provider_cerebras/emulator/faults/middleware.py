@@ -36,7 +36,7 @@ _REFUSAL = JSONResponse({"detail": "A page of another site does not control the 
 
 
 class _Dropped(Exception):
-    """The request gets no answer."""
+    """The request gets no response."""
 
 
 @dataclass
@@ -216,7 +216,7 @@ async def _close_connection(receive: Receive, send: Send) -> None:
     """Close the TCP connection, without whatever part of the answer has not been sent.
 
     ASGI has no message for this. Under uvicorn, with h11 as with httptools, the outermost `send` is a method of the
-    object that has the connection's transport. Once the transport has told uvicorn of the end, which `receive`
+    object that has the connection's transport. Once the transport has notified uvicorn of the end, which `receive`
     waits for, uvicorn neither misses an answer nor sends a 500 in its place.
     """
     transport = getattr(getattr(send, "__self__", None), "transport", None)

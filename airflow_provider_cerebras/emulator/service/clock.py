@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class BackwardsInTime(Exception):
-    """The clock was told to go back; the text says from when to when."""
+    """A request would set the clock back; the message names both times."""
 
 
 @dataclass(frozen=True)
