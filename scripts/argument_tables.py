@@ -22,7 +22,7 @@ HEADER = """\
 
 <!-- Made by `make arguments` from the tables in the code. -->
 
-Every argument on this page with "yes" can be a template, in a part of a text or as a whole, and the result of another
+Every argument on this page with "yes" can be a template, in a part of a string or as a whole, and the result of another
 task (`other.output`, or what a `@task` function returns), which makes that task an upstream. It can also come from
 `default_args`, `.partial()` and `.expand()`. Native rendering (`render_template_as_native_obj`) changes none of it:
 what is text stays text. An argument with "no" refuses a template when the DAG is parsed.

@@ -62,7 +62,7 @@ def validate_identifier(value: object, argument: str) -> str:
     :raises InvalidValue: if it cannot be an id.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidValue(f"{argument}: must be a text that is not empty, not {shown(value)}.")
+        raise InvalidValue(f"{argument}: must be a string that is not empty, not {shown(value)}.")
     if len(value) > _MAX_LENGTH:
         raise InvalidValue(f"{argument}: has {len(value)} characters, and may have {_MAX_LENGTH}.")
     if " " in value or not value.isprintable():
@@ -133,7 +133,9 @@ def validate_suffix(suffix: object, argument: str = "system_fingerprint_suffix")
     if suffix is None or suffix == "":
         return None
     if not isinstance(suffix, str) or len(suffix) > _MAX_LENGTH or not suffix.isprintable():
-        raise InvalidValue(f"{argument}: {shown(suffix)} is not a text of at most {_MAX_LENGTH} printable characters.")
+        raise InvalidValue(
+            f"{argument}: {shown(suffix)} is not a string of at most {_MAX_LENGTH} printable characters."
+        )
     return suffix
 
 

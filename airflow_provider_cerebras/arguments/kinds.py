@@ -165,10 +165,10 @@ def read_suffix(value: object, argument: str) -> str | None:
 
 
 def read_text(value: object, argument: str) -> str:
-    """Read a text that is not empty."""
+    """Read a string that is not empty."""
     text = _text(value, argument)
     if not isinstance(text, str) or not text:
-        raise ValueError(f"{argument}: must be a text that is not empty, not {shown(value)}.")
+        raise ValueError(f"{argument}: must be a string that is not empty, not {shown(value)}.")
     return text
 
 
@@ -220,7 +220,7 @@ def read_messages(value: object, argument: str) -> list[Any]:
 
 
 def read_expectation(value: object, argument: str) -> object:
-    """Read what an answer must be like: a text, a pattern, or a function."""
+    """Read the expectation of an answer: a string, a pattern, or a function."""
     if isinstance(value, re.Pattern) or callable(value):
         return value
     return read_text(value, argument)
@@ -273,7 +273,7 @@ def as_it_is(value: object, _argument: str) -> object:
     return value
 
 
-BOOLEAN = Kind("true or false, or a text: true, yes, on, 1; false, no, off, 0, or the empty text", read_boolean)
+BOOLEAN = Kind("true or false, or a string: true, yes, on, 1; false, no, off, 0, or the empty string", read_boolean)
 CONN_ID = Kind("the id of a connection", read_conn_id, text=True)
 POSITIVE = Kind("a number, more than 0, or its text", read_positive)
 SHARE = Kind("a number from 0 to 1, or its text", read_share)
@@ -283,15 +283,15 @@ SECONDS_OR_ZERO = Kind("seconds, 0 or more: a number, its text, or a `timedelta`
 COUNT = Kind("a whole number, 1 or more, or its text", read_count)
 IDENTIFIER = Kind("an id or a name", read_identifier, text=True)
 MODEL_VERSION = Kind("the full name of a model version, by number or alias", read_model_version, text=True)
-WEIGHT_URI = Kind("`s3://bucket/prefix`: a text, or a path whose text is that", read_weight_uri, text=True)
-SUFFIX = Kind("a text; the empty text means none", read_suffix, text=True)
-TEXT = Kind("a text", read_text, text=True)
+WEIGHT_URI = Kind("`s3://bucket/prefix`: a string, or a path whose text is that", read_weight_uri, text=True)
+SUFFIX = Kind("a string; the empty string means none", read_suffix, text=True)
+TEXT = Kind("a string", read_text, text=True)
 ALIAS = Kind("an alias", read_alias, text=True)
 ALIASES = Kind("a list, a tuple or a set of aliases, or the text of a list", read_aliases, text=True)
 PATTERNS = Kind("a list, a tuple or a set of patterns, or the text of a list", read_patterns, text=True)
 MAPPING = Kind("a mapping with texts as keys, or its text", read_mapping)
 MESSAGES = Kind("a list of messages, or a list of such lists; or the text of one", read_messages, text=True)
-EXPECTATION = Kind("a text, a `re.Pattern` or a function", read_expectation, text=True)
+EXPECTATION = Kind("a string, a `re.Pattern` or a function", read_expectation, text=True)
 DATASET = Kind("a list of cases, its text, or the path or URI of a JSONL file", read_dataset, text=True)
 # Not templated: Airflow calls what it finds in a list that it renders.
 SCORERS = Kind("a list of names and functions", read_scorers, templated=False)

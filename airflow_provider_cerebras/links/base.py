@@ -31,7 +31,7 @@ class CerebrasLink(BaseOperatorLink):
 
     @abstractmethod
     def url(self, task: Any) -> str:
-        """The URL for a task whose template fields are rendered, or an empty text if it has none."""
+        """The URL for a task whose template fields are rendered, or an empty string if it has none."""
 
     def persist(self, task: object, context: Context) -> None:
         """Store the URL. Should that fail, the task goes on without a link.
@@ -46,7 +46,7 @@ class CerebrasLink(BaseOperatorLink):
                 _log.warning("The link %r is not stored: %s", self.name, error)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL, or an empty text.
+        """Return the URL, or an empty string.
 
         :param operator: the operator: on a worker of Airflow 3 the task itself, in the webserver of Airflow 2 what was
             stored of it.

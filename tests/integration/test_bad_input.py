@@ -32,7 +32,7 @@ ALIAS_RULE = "An alias has 2 to 128 characters"
 URI_RULE = "is not of the form s3://bucket/prefix"
 NAME_RULE = "orgs/<organization>/models/<architecture>/versions/<number or alias>"
 NO_SPACE_RULE = "holds white space or a control character"
-NOT_EMPTY_RULE = "must be a text that is not empty"
+NOT_EMPTY_RULE = "must be a string that is not empty"
 POSITIVE_RULE = "must be more than 0 seconds"
 
 UPLOAD = (

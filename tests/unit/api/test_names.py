@@ -211,7 +211,7 @@ def test_what_is_longer_than_any_id_is_refused_and_not_repeated() -> None:
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x00", "\ud800", "\u202ea", "\u2028", 7, ["a"]])
 def test_a_suffix_is_a_text_that_can_be_seen(text: object) -> None:
-    with pytest.raises(ValueError, match=r"^system_fingerprint_suffix: .* is not a text of at most 1024 printable"):
+    with pytest.raises(ValueError, match=r"^system_fingerprint_suffix: .* is not a string of at most 1024 printable"):
         validate_suffix(text)
 
 
