@@ -1,4 +1,4 @@
-"""Bodies of the Management API's requests and answers, as the reference documents them."""
+"""Bodies of the Management API's requests and responses, as the reference documents them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RequestBody(BaseModel):
 
 
 class AnswerBody(BaseModel):
-    """An answer. The emulator always has all of its fields; the API promises some, and may gain others."""
+    """A response. The emulator always has all of its fields; the API promises some, and may gain others."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
@@ -93,7 +93,7 @@ class ModelVersionUploadResponseData(AnswerBody):
 
 
 class ModelVersionUploadResponse(AnswerBody):
-    """Answer to an upload."""
+    """Response to an upload."""
 
     promised = frozenset({"name", "done"})
 
@@ -143,7 +143,7 @@ class ModelVersionAliasesUpdateResponse(AnswerBody):
 
 
 class ModelVersionDeleteResponse(AnswerBody):
-    """Answer to a delete."""
+    """Response to a delete."""
 
     name: str
     deleted: bool
@@ -204,7 +204,7 @@ class DeploymentMetadata(AnswerBody):
 
 
 class DeployModelResponse(AnswerBody):
-    """Answer to a deploy."""
+    """Response to a deploy."""
 
     promised = frozenset({"name"})
 
@@ -222,7 +222,7 @@ class ValidationIssue(AnswerBody):
 
 
 class Error(AnswerBody):
-    """Any other answer. No shape is documented; these are the fields of the two that the emulator knows."""
+    """Any other response. No shape is documented; these are the fields of the two that the emulator knows."""
 
     detail: str | list[ValidationIssue]
     error: dict[str, Any] | str

@@ -1,4 +1,4 @@
-"""Bodies of the control plane's requests and answers."""
+"""Bodies of the control plane's requests and responses."""
 
 # ruff: noqa: TC001  pydantic evaluates annotations at run time
 
@@ -49,7 +49,7 @@ class Fault(Shown):
 
     @classmethod
     def of(cls, fault: ArmedFault) -> Fault:
-        """A rule in force, as an answer."""
+        """A rule in force, as a response."""
         return cls(id=fault.fault_id, rule=fault.rule, profile=fault.profile, skipped=fault.skipped, fired=fault.fired)
 
 
@@ -146,7 +146,7 @@ class OrganizationState(Shown):
 
     @classmethod
     def of(cls, organization: Organization) -> OrganizationState:
-        """An organization, as an answer."""
+        """An organization, as a response."""
         return cls(
             name=organization.name,
             model_architectures=list(organization.registries),
@@ -173,7 +173,7 @@ class VersionState(Shown):
 
     @classmethod
     def of(cls, version: ModelVersion, now: float, behaviour: Behaviour) -> VersionState:
-        """A version, as an answer."""
+        """A version, as a response."""
         return cls(
             version=model_version_body(version, now, behaviour),
             created=version.created,
@@ -193,7 +193,7 @@ class Rollout(Shown):
 
     @classmethod
     def of(cls, deployment: Deployment, now: float) -> Rollout:
-        """A deployment, as an answer."""
+        """A deployment, as a response."""
         return cls(
             deployment_id=deployment.deployment_id,
             begins=deployment.rollout.begins,
@@ -211,7 +211,7 @@ class EndpointState(Shown):
 
     @classmethod
     def of(cls, endpoint: Endpoint, now: float, behaviour: Behaviour) -> EndpointState:
-        """An endpoint, as an answer."""
+        """An endpoint, as a response."""
         return cls(
             endpoint=endpoint_body(endpoint, endpoint.deployments, now, behaviour),
             serving=deployment.version.name if (deployment := endpoint.serving(now)) else None,

@@ -180,7 +180,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _call(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> _Answer:
-    """What the application answers to a request whose body has been read."""
+    """Return the response of the application to a request whose body has been read."""
     requests = iter([{"type": "http.request", "body": body, "more_body": False}])
     answer = _Answer(500, MutableHeaders(), b"")
 
@@ -217,7 +217,7 @@ async def _close_connection(receive: Receive, send: Send) -> None:
 
     ASGI has no message for this. Under uvicorn, with h11 as with httptools, the outermost `send` is a method of the
     object that has the connection's transport. Once the transport has notified uvicorn of the end, which `receive`
-    waits for, uvicorn neither misses an answer nor sends a 500 in its place.
+    waits for, uvicorn neither misses a response nor sends a 500 in its place.
     """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
