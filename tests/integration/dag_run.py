@@ -15,7 +15,7 @@ from functools import cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from airflow_provider_cerebras.version_compat import (
     AIRFLOW_V_3_0_PLUS,
@@ -232,7 +232,7 @@ def _short_pauses() -> Iterator[None]:
     """Shorten the second that `dag.test()` sleeps each time that it finds no task that can run yet."""
     sleep = time.sleep
 
-    def shorter(seconds: float) -> None:
+    def shorter(seconds: float | SupportsIndex) -> None:
         caller = sys._getframe(1).f_globals.get("__name__")
         sleep(0.01 if caller in {"airflow.sdk.definitions.dag", "airflow.models.dag"} else seconds)
 
