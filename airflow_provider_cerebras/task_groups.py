@@ -271,7 +271,9 @@ class _Steps:
         """Make a task that comes after none; see :meth:`add`."""
         given = {each: value for each, value in self._given.items() if each not in _NOT_TAKEN.get(name, ())}
         shown = {"task_display_name": name.replace("_", " "), "doc_md": _DOCS[name]}
-        task = operator(**{"task_id": name, **given, **shown, **defaults, **(overrides or {})})
+        # A trigger rule of the DAG's default_args would deploy what was rejected.
+        fixed = {"task_id": name, "trigger_rule": "all_success"}
+        task = operator(**{**fixed, **given, **shown, **defaults, **(overrides or {})})
         task.leaves_error = True
         return task
 

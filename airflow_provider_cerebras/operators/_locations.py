@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_cerebras.exceptions import InvalidArgument
+
+_LOCAL = frozenset({"", "file", "local"})
 
 
 def make_folder(folder: Any) -> None:
@@ -13,8 +16,26 @@ def make_folder(folder: Any) -> None:
 
     :param folder: what :func:`open_location` has returned, or within it.
     """
-    if getattr(folder, "protocol", "") in {"", "file", "local"}:
+    if getattr(folder, "protocol", "") in _LOCAL:
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_whole(path: Any, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever the process is killed. An object store does so itself.
+
+    :param path: what :func:`open_location` has returned, or within it.
+    :param text: what the file is to contain.
+    """
+    if getattr(path, "protocol", "") not in _LOCAL:
+        path.write_text(text, encoding="utf-8")
+        return
+    local = Path(getattr(path, "path", path))
+    part = local.with_name(f".{local.name}.{uuid.uuid4().hex}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(local)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def open_location(location: Any, argument: str) -> Any:

@@ -47,7 +47,7 @@ from airflow_provider_cerebras.exceptions import (
     permanent_errors_fail,
 )
 from airflow_provider_cerebras.operators._base import CerebrasOperator
-from airflow_provider_cerebras.operators._locations import make_folder, open_location
+from airflow_provider_cerebras.operators._locations import make_folder, open_location, write_whole
 from airflow_provider_cerebras.operators.endpoints import (
     CerebrasDeployModelOperator,
     CerebrasRollbackEndpointOperator,
@@ -371,14 +371,25 @@ def store_record(record_uri: object, record: Record) -> tuple[Record, dict[str, 
     path = record_path(record_uri, record)
     result = record.to_json()
     if path.exists():
-        result = json.loads(path.read_text("utf-8"))
-        if not record.is_of_same_release(result):
-            raise RecordExists(f"The record of another release is stored as {path}, so this one is not.")
-        record = Record.from_json(result)
+        stored = _read_record(path, record)
+        if stored is None:
+            raise RecordExists(
+                f"What is stored as {path} is not the record of this release, so that is not stored. {record.sentence()}"
+            )
+        record, result = stored
     else:
         make_folder(path.parent)
-        path.write_text(json.dumps(result, indent=2), encoding="utf-8")
+        write_whole(path, json.dumps(result, indent=2))
     markdown = path.with_suffix(".md")
     if not markdown.exists():
-        markdown.write_text(record.to_markdown(), encoding="utf-8")
+        write_whole(markdown, record.to_markdown())
     return record, result
+
+
+def _read_record(path: Any, record: Record) -> tuple[Record, dict[str, Any]] | None:
+    """Read what an earlier attempt has stored; None: it is something else."""
+    try:
+        result = json.loads(path.read_text("utf-8"))
+        return (Record.from_json(result), result) if record.is_of_same_release(result) else None
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -31,6 +31,7 @@ from tests.integration.scenario import OPERATOR_MODES, POLL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow.providers.common.compat.sdk import DAG
 
@@ -197,6 +198,28 @@ class TestRelease:
         assert record["outcome"] == "not_deployed"
         assert "failed in wait_for_sync: " in sentence
         assert "AccessDenied (kms:Decrypt)" in sentence
+
+    def test_default_arguments_of_the_dag_do_not_deploy_after_a_failure(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner, tmp_path: Path
+    ) -> None:
+        first = serve(quick, "s3://weights/old")
+        with new_dag(default_args={"trigger_rule": "all_done"}) as dag:
+            cerebras_release(
+                group_id="release",
+                model_arch_id=quick.arch,
+                weight_uri="s3://weights/new",
+                endpoint_id=quick.endpoint_id,
+                evaluate={"dataset": str(tmp_path / "missing.jsonl")},
+                wait_for_sync={"poke_interval": POLL},
+            )
+
+        result = run_dag(dag)
+
+        assert result["release.evaluate_baseline"].state == "failed", result.log
+        assert result["release.deploy"].state == "upstream_failed"
+        assert quick.serving() == first
+        assert len(quick.deployments()) == 1
+        assert "failed in evaluate_baseline: " in str(result.error("release.conclude"))
 
     @pytest.mark.parametrize("operation", ["upload_model_version", "deploy_model"])
     def test_where_nothing_was_deployed_nothing_is_rolled_back(

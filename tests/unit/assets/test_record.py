@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,12 @@ from airflow_provider_cerebras.assets.record import (
     shorten_evaluation,
 )
 from airflow_provider_cerebras.exceptions import RecordExists
+from airflow_provider_cerebras.operators import _locations, _release
 from airflow_provider_cerebras.operators._release import record_path, store_record
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
 NAMES = ("upload", "wait_for_sync", "approve", "deploy", "wait_for_rollout", "verify", "promote")
 OLD, NEW = (f"orgs/my-org/models/gpt-oss-120b/versions/{number}" for number in (1, 2))
@@ -172,6 +176,75 @@ def test_a_record_is_stored_once_wherever_the_task_is_killed(tmp_path: Path) -> 
     cleared = replace(later, outcome=ReleaseOutcome.UNVERIFIED, attempt=2)
     store_record(str(tmp_path), cleared)
     assert record_path(str(tmp_path), cleared) != path
+
+
+class Killed(BaseException):
+    """Ends a task at once."""
+
+
+def is_killed_at(line: int, folder: str, made: Record) -> bool:
+    """Store a record, and end that before a line of what stores it, counted as they run; False: it was done before."""
+    files = {pathlib.Path.write_text.__code__.co_filename, _release.__file__, _locations.__file__}
+    left = line
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        left -= event == "line"
+        if left < 0:
+            raise Killed
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        store_record(folder, made)
+    except Killed:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_killed_before_any_line_it_leaves_one_whole_record(tmp_path: Path, scheme: str) -> None:
+    first = record(run(), ReleaseOutcome.RELEASED, concluded_at="2026-01-01T00:00:00+00:00")
+    later = replace(first, concluded_at="2026-01-01T00:05:00+00:00")
+    line, kept = 0, set()
+    while is_killed_at(line, f"{scheme}{tmp_path}/{line}", first):
+        again, result = store_record(f"{scheme}{tmp_path}/{line}", later)
+        (stored,) = (tmp_path / str(line)).rglob("[!.]*.json")
+        (markdown,) = (tmp_path / str(line)).rglob("[!.]*.md")
+        assert json.loads(stored.read_text()) == json.loads(json.dumps(result))
+        assert markdown.read_text() == again.to_markdown()
+        kept.add(again.concluded_at)
+        line += 1
+    assert line > 20
+    assert kept == {first.concluded_at, later.concluded_at}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"outcome": "released"}', "\xff"])
+def test_what_is_stored_already_and_is_no_record_stays(tmp_path: Path, content: str) -> None:
+    failed = record(run("verify"), ReleaseOutcome.UNVERIFIED)
+    path = record_path(str(tmp_path), failed)
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="latin-1")
+
+    with pytest.raises(RecordExists, match=r"is not the record of this release.* failed in verify: It broke"):
+        store_record(str(tmp_path), failed)
+
+    assert path.read_text(encoding="latin-1") == content
+    assert not path.with_suffix(".md").exists()
+
+
+def test_a_stored_record_that_lacks_its_steps_stays(tmp_path: Path) -> None:
+    made = record(run(), ReleaseOutcome.RELEASED)
+    path = record_path(str(tmp_path), made)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({name: value for name, value in made.to_json().items() if name != "steps"}))
+    with pytest.raises(RecordExists):
+        store_record(str(tmp_path), made)
 
 
 def test_no_name_leaves_the_folder(tmp_path: Path) -> None:
