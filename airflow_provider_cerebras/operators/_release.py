@@ -374,7 +374,7 @@ def store_record(record_uri: object, record: Record) -> tuple[Record, dict[str, 
         stored = _read_record(path, record)
         if stored is None:
             raise RecordExists(
-                f"What is stored as {path} is not the record of this release, so that is not stored. {record.sentence()}"
+                f"The file {path} is not the record of this release, so it is not replaced. {record.sentence()}"
             )
         record, result = stored
     else:
