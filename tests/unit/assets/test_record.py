@@ -169,7 +169,7 @@ def test_a_record_is_stored_once_wherever_the_task_is_killed(tmp_path: Path) -> 
     assert path.with_suffix(".md").read_text() == first.to_markdown()
     assert len([each for each in tmp_path.rglob("*") if each.is_file()]) == 2
 
-    with pytest.raises(RecordExists, match="is stored as"):
+    with pytest.raises(RecordExists, match="is not the record of this release"):
         store_record(str(tmp_path), replace(later, outcome=ReleaseOutcome.UNVERIFIED))
     assert json.loads(path.read_text()) == result
 
