@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from airflow_provider_cerebras.api.errors import in_one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import BaseModel
 
     from airflow_provider_cerebras.api.models import DeployedModel, Endpoint, ModelVersion, ModelVersionDetails
@@ -69,6 +71,23 @@ def classify_version(version: ModelVersion) -> Verdict:
     return Verdict(Progress.SUCCEEDED if succeeded else Progress.PENDING, words, documented)
 
 
+class _HasId(Protocol):
+    @property
+    def id(self) -> str | None: ...
+
+
+_EntryT = TypeVar("_EntryT", bound=_HasId)
+
+
+def find_by_id(entries: Iterable[_EntryT] | None, deployment_id: str) -> _EntryT | None:
+    """Return the entry of a deployment, or None if it is not listed.
+
+    :param entries: the deployments that an endpoint lists; None: unknown.
+    :param deployment_id: UUID of the deployment.
+    """
+    return next((entry for entry in entries or () if entry.id == deployment_id), None)
+
+
 def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     """Return how far a deployment is.
 
@@ -78,8 +97,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     :param endpoint: the endpoint, as a response shows it.
     :param deployment_id: UUID of the deployment.
     """
-    entry = next((entry for entry in endpoint.deployed_models or () if entry.id == deployment_id), None)
-    return classify_entry(entry)
+    return classify_entry(find_by_id(endpoint.deployed_models, deployment_id))
 
 
 def classify_entry(entry: DeployedModel | None) -> Verdict:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.errors import CerebrasError
-from airflow_provider_cerebras.api.status import serving_model
+from airflow_provider_cerebras.api.status import find_by_id, serving_model
 from airflow_provider_cerebras.durable.identity import is_own
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def trace_deployment(
         if deployment_id is None:
             entry = serving_model(endpoint)
         else:
-            entry = next((entry for entry in endpoint.deployed_models or () if entry.id == deployment_id), None)
+            entry = find_by_id(endpoint.deployed_models, deployment_id)
         if entry is not None:
             deployment_id = entry.id
             if entry.model is not None:

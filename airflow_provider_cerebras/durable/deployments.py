@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import MAX_RETRY_AFTER
 from airflow_provider_cerebras.api.errors import OutcomeUnknown, UnexpectedResponse
+from airflow_provider_cerebras.api.status import find_by_id
 from airflow_provider_cerebras.durable.rollout_steps import (
     Baseline,
     Deployed,
@@ -184,7 +185,7 @@ class Deploy:
         if decision.superseded_by:
             raise self._rollout.superseded(f"Model version {self._model_version}", decision.superseded_by, deployments)
         if decision.adopted:
-            entry = next((each for each in deployments if each.id == decision.adopted), None)
+            entry = find_by_id(deployments, decision.adopted)
             made = adopt(decision.adopted, self._model_version, deployments, noted)
             self._rollout.log.info(
                 "Deployment %s of model version %s onto endpoint %s is there already (%s); nothing is submitted.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.api.evidence import known_deployments
-from airflow_provider_cerebras.api.status import Progress, classify_deployment
+from airflow_provider_cerebras.api.status import Progress, classify_deployment, find_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -189,7 +189,7 @@ def adopt(
     :param deployments: all that are listed.
     :param submitted: the deployment that an earlier attempt has submitted, if it is known.
     """
-    entry = next((each for each in deployments if each.id == deployment_id), None)
+    entry = find_by_id(deployments, deployment_id)
     if entry is not None:
         return Submission(deployment_id, model_version, entry.created, seen=True)
     return submitted or Submission(deployment_id, model_version)
@@ -213,7 +213,7 @@ def baseline_of_rollback(deployments: Sequence[Deployed], taken_back: Submission
     :param taken_back: the deployment that is taken back.
     :return: None if that one is not listed, and it is not known either when it was submitted.
     """
-    entry = next((each for each in deployments if each.id == taken_back.deployment_id), None)
+    entry = find_by_id(deployments, taken_back.deployment_id)
     created = entry.created if entry else taken_back.created
     there = taken_back.baseline
     if created is None:
@@ -236,7 +236,7 @@ def find_target(deployments: Sequence[Deployed], taken_back: Submission, baselin
     :raises UnexpectedResponse: if it is not known what served before, for another rollout was under way, or several
         deployments are of the same second.
     """
-    reference = next((each for each in deployments if each.id == taken_back.deployment_id), None)
+    reference = find_by_id(deployments, taken_back.deployment_id)
     model_version = reference.model if reference else taken_back.model_version
     has_served = reference is not None and reference.progress is not Progress.FAILED
     older = [each for each in deployments if baseline.covers(each) and each is not reference]
