@@ -5,7 +5,9 @@ A model is refused only for what no server could make good. What is not known he
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ _KNOWN_TYPES = ("gemma*", *(each for _, types in _MODEL_TYPES for each in types)
 _TEXT_MODEL = r"(?:model\.|language_model\.|model\.language_model\.|language_model\.model\.)?"
 _EMBEDDING = re.compile(_TEXT_MODEL + r"embed_tokens\.weight")
 _LAYER = re.compile(rf"({_TEXT_MODEL})layers\.(\d{{1,6}})\.")
+_NUMBER = re.compile(r"-(\d+)-of-(\d+)\.safetensors")
 _OF_A_SET = re.compile(r".*-\d+-of-\d+\.safetensors")
 _DESCRIBED_ELSEWHERE = {"block_configs", "embedding_size", "word_embed_proj_dim", "vocab_size_per_layer_input"}
 """Fields of configurations that describe each layer or each embedding on its own."""
@@ -52,6 +55,8 @@ def check_model(
     if weight_map:
         _check_places(weight_map, headers)
         headers = {name: headers[name] for name in set(weight_map.values()) if name in headers}
+    else:
+        _check_sets(headers)
     tensors: dict[str, Shape] = {}
     for header in headers.values():
         tensors.update(header)
@@ -96,6 +101,25 @@ def _set_of(name: str) -> str | None:
     return re.sub(r"-\d+-of-", "-of-", name) if _OF_A_SET.fullmatch(name) else None
 
 
+def _check_sets(headers: Headers) -> None:
+    """Refuse shards without an index that are not one whole save."""
+    sets: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(headers):
+        if (one := _set_of(name)) is not None:
+            sets[one].append(name)
+    holders: dict[str, str] = {}
+    for tensor, name in ((tensor, each) for names in sets.values() for each in names for tensor in headers[each]):
+        if holders.setdefault(tensor, name) != name:
+            raise WeightsError(f"without an index, the tensor {tensor!r} is in {holders[tensor]} and in {name}")
+    if len(sets) == 1 and sum(map(len, sets.values())) == len(headers):
+        (names,) = sets.values()
+        numbers = {int(match[1]) for match in map(_NUMBER.search, names) if match}
+        total = max(int(match[2]) for match in map(_NUMBER.search, names) if match)
+        # Some savers count from 0, and some of them name the last number as the total.
+        if not any(numbers >= set(wanted) for wanted in (range(1, total + 1), range(total))):
+            raise WeightsError(f"without an index, shards of {names[0]} are missing")
+
+
 def _check_content(tensors: Mapping[str, Shape]) -> None:
     for tensor, shape in tensors.items():
         if tensor.endswith(".weight") and 0 in shape:
@@ -121,10 +145,11 @@ def _check_layers(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> No
     if not count or len({stack for stack, _ in found}) != 1:
         return
     present = {number for _, number in found}
-    if len(present) < count and (missing := [number for number in range(count) if number not in present][:1]):
-        raise WeightsError(f"num_hidden_layers is {count}, and there are no tensors of layer {missing[0]}")
+    missing = next(number for number in itertools.count() if number not in present)
+    if missing < count:
+        raise WeightsError(f"num_hidden_layers is {count}, and there are no tensors of layer {missing}")
 
 
 def _count(config: Mapping[str, Any], name: str) -> int | None:
     value = config.get(name)
-    return value if type(value) is int and 0 < value < 1_000_000 else None
+    return value if type(value) is int and value > 0 else None

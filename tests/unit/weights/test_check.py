@@ -118,6 +118,13 @@ def test_an_archived_or_replaced_file_is_found(layout: str) -> None:
         assert wanted(archived) == wanted(changed) == {}
 
 
+def test_a_prefix_without_weights_of_any_format_is_an_error() -> None:
+    arch, make = LAYOUTS["qwen-3-32b"]
+    files = {key: content for key, content in make().items() if not key.endswith((".safetensors", ".index.json"))}
+    found = {(each.level, each.code) for each in examine(describe(files), arch)[1]}
+    assert (Level.ERROR, "no-weights") in found
+
+
 def test_an_object_in_place_of_a_folder_is_told() -> None:
     for path, code in (("run/model.safetensors", "uri-of-a-file"), ("run/model.tar.gz", "archive")):
         listing = replace(listing_of({}), location=LOCATION._replace(path=path), is_object=True)

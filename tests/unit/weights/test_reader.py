@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -296,15 +295,12 @@ def test_wrong_arguments_are_refused(s3: S3Client, arguments: dict[str, Any], me
         check_weights(**{"weight_uri": RUN, "model_arch_id": "llama3.1-8b", **arguments})
 
 
-def test_three_hundred_shards_take_seconds(s3: S3Client) -> None:
+def test_three_hundred_shards_take_one_request_each(s3: S3Client) -> None:
     tensors = llama_tensors(300)
     files = {**sharded(tensors, 300, from_one(300)), "config.json": config("llama", "LlamaForCausalLM", 300)}
     put_files(s3, files)
-    begin = time.monotonic()
     reader = S3Reader(RUN)
     description = reader.describe(reader.list_objects())
     findings = examine(description, "llama3.1-8b")[1]
-    seconds = time.monotonic() - begin
     assert not [each for each in findings if each.level is Level.ERROR]
     assert reader.requests == 303  # the listing, the configuration, the index, and a range of each shard
-    assert seconds < 30  # it takes a tenth of it, where nothing else runs

@@ -12,7 +12,7 @@ from airflow_provider_cerebras.emulator.service.weights import WeightsError
 from airflow_provider_cerebras.weights.examine import examine
 from airflow_provider_cerebras.weights.findings import Level
 from tests.s3 import put
-from tests.unit.weights.damages import DAMAGES
+from tests.unit.weights.damages import DAMAGES, INDEX
 from tests.unit.weights.layouts import LAYOUTS, describe
 
 if TYPE_CHECKING:
@@ -55,15 +55,16 @@ def errors(files: Files, arch: str) -> set[str]:
 
 
 def damaged(damage: Damage) -> Iterator[tuple[str, Files]]:
-    """The first and the last layout in which there is something to damage, damaged."""
-    found = []
+    """The first and the last layout in which there is something to damage, and all without an index, damaged."""
+    found, without_index = [], []
     for seed, (arch, make) in enumerate(LAYOUTS.values()):
         files = make()
+        has_index = INDEX in files
         if damage(files, Random(seed)) is not None:
             found.append((arch, files))
+            without_index += [] if has_index else [(arch, files)]
     assert found, "it damages no layout"
-    yield found[0]
-    yield found[-1]
+    yield from (found[0], *without_index, found[-1])
 
 
 def test_what_passes_the_check_is_served(witness: S3WeightReader, s3: S3Client) -> None:
