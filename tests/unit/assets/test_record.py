@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import pathlib
+import os
 import sys
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+KILLED, FAILED = 9, 1
 NAMES = ("upload", "wait_for_sync", "approve", "deploy", "wait_for_rollout", "verify", "promote")
 OLD, NEW = (f"orgs/my-org/models/gpt-oss-120b/versions/{number}" for number in (1, 2))
 
@@ -178,39 +180,46 @@ def test_a_record_is_stored_once_wherever_the_task_is_killed(tmp_path: Path) -> 
     assert record_path(str(tmp_path), cleared) != path
 
 
-class Killed(BaseException):
-    """Ends a task at once."""
-
-
 def is_killed_at(line: int, folder: str, made: Record) -> bool:
-    """Store a record, and end that before a line of what stores it, counted as they run; False: it was done before."""
-    files = {pathlib.Path.write_text.__code__.co_filename, _release.__file__, _locations.__file__}
+    """Store a record in a process that is killed before a line of ours or of any ``write_text``.
+
+    :param line: the number of the line, counted as they run.
+    :return: False if the process had stored the record before that line.
+    """
+    ours = {_release.__file__, _locations.__file__}
     left = line
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename not in files:
+        if frame.f_code.co_filename not in ours and frame.f_code.co_name != "write_text":
             return None
         left -= event == "line"
         if left < 0:
-            raise Killed
+            os._exit(KILLED)
         return trace
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        store_record(folder, made)
-    except Killed:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child needs none of the threads
+        child = os.fork()
+    if child == 0:
+        result = FAILED
+        try:
+            sys.settrace(trace)
+            store_record(folder, made)
+            sys.settrace(None)
+            result = 0
+        finally:
+            os._exit(result)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in {0, KILLED}
+    return code == KILLED
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_killed_before_any_line_it_leaves_one_whole_record(tmp_path: Path, scheme: str) -> None:
     first = record(run(), ReleaseOutcome.RELEASED, concluded_at="2026-01-01T00:00:00+00:00")
     later = replace(first, concluded_at="2026-01-01T00:05:00+00:00")
+    store_record(f"{scheme}{tmp_path}/warm-up", first)  # so that no child runs lines that the next one does not
     line, kept = 0, set()
     while is_killed_at(line, f"{scheme}{tmp_path}/{line}", first):
         again, result = store_record(f"{scheme}{tmp_path}/{line}", later)
