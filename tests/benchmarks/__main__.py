@@ -1,6 +1,6 @@
 """``make bench``: measure all, and write the table, the plots and the figures to a folder.
 
-``--quick`` is for a look at whether it works: 1 and 10 waiters, 12 s of waiting, and nothing to be judged by.
+``--quick`` only shows whether it works: 1 and 10 waiters, 12 s of waiting, and nothing to be judged by.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import evaluation, weights
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.harness import ROOT, Harness, Scale, Scenario, harness
 from tests.benchmarks.imports import measure_imports
@@ -134,6 +135,11 @@ def main() -> None:
         print("imports", flush=True)
         imports = measure_imports(2 if options.quick else 5, bench.environment)
         results["imports"] = [asdict(cost) for cost in imports]
+        print("evaluation", flush=True)
+        cases, rounds = (200, 1) if options.quick else (2000, 3)
+        results["evaluation"] = evaluation.measure(cases, concurrency=16, rounds=rounds).figures()
+        print("weights", flush=True)
+        results["weights"] = asdict(weights.measure(20 if options.quick else 300, rounds))
         results |= run(bench, counts, tuple(options.only), scale)
     results["intervals"] = [asdict(result) for result in simulate()]
     results["collections"] = [asdict(result) for result in simulate_collections()]

@@ -95,7 +95,7 @@ class Ours(Contender):
 
 
 class OursFixed(Ours):
-    """Ours without the shorter intervals at the beginning of a wait, to compare at the same number of looks."""
+    """Ours without the shorter intervals at the beginning of a wait, to compare at the same number of polls."""
 
     label = "ours, fixed interval"
 

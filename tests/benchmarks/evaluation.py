@@ -78,6 +78,17 @@ class Comparison(NamedTuple):
         ratios: list[float] = [getattr(ours, what) / getattr(bare, what) for ours, bare in pairs]
         return statistics.median(ratios)
 
+    def figures(self) -> dict[str, float]:
+        """Return what the page of the benchmarks shows."""
+        cpu = statistics.median(cost.cpu for cost in self.ours)
+        return {
+            "cases": self.cases,
+            "concurrency": self.concurrency,
+            "wall_ratio": self.ratio("wall"),
+            "cpu_ratio": self.ratio("cpu"),
+            "cpu_per_case": cpu / self.cases,
+        }
+
     def __str__(self) -> str:
         cpu = statistics.median(cost.cpu for cost in self.ours) / self.cases * 1000
         return (

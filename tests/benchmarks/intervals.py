@@ -18,7 +18,7 @@ POLL_INTERVAL = 30.0
 """The default of the upload operator."""
 _FIXED = (5, 15, 30, 60)
 _SAMPLES = 400
-# A job does not take exactly so long; how the moment of its end falls between two looks is a matter of luck.
+# A job does not take exactly so long; how the moment of its end falls between two polls is a matter of luck.
 _SPREAD = 0.2
 _COLLECTIONS = 200
 _MINUTE = 60.0
@@ -48,7 +48,7 @@ def simulate() -> list[Result]:
     for policy, interval in policies.items():
         for duration in DURATIONS:
             runs = [
-                looks(interval, duration * (1 - _SPREAD / 2 + _SPREAD * sample / _SAMPLES))
+                polls(interval, duration * (1 - _SPREAD / 2 + _SPREAD * sample / _SAMPLES))
                 for sample in range(_SAMPLES)
             ]
             delays = [delay for _, delay in runs]
@@ -87,7 +87,7 @@ def simulate_collections() -> list[Shared]:
             counts, delays = [], []
             for _ in range(_COLLECTIONS):
                 starts = sorted(dice.uniform(0, _MINUTE) if staggered else 0.0 for _ in range(waiters))
-                count, late = shared_looks(interval, [(start, start + dice.uniform(0, _MINUTE)) for start in starts])
+                count, late = shared_polls(interval, [(start, start + dice.uniform(0, _MINUTE)) for start in starts])
                 counts.append(count)
                 delays += late
             delays.sort()
@@ -96,10 +96,10 @@ def simulate_collections() -> list[Shared]:
     return results
 
 
-def shared_looks(interval: Callable[[float], float], jobs: list[tuple[float, float]]) -> tuple[int, list[float]]:
-    """Return how many looks at a collection it takes to see the end of all jobs in it, and how late each is.
+def shared_polls(interval: Callable[[float], float], jobs: list[tuple[float, float]]) -> tuple[int, list[float]]:
+    """Return how many polls at a collection it takes to see the end of all jobs in it, and how late each is.
 
-    :param interval: seconds from a look to the next, by the seconds that the last who came has waited.
+    :param interval: seconds from a poll to the next, by the seconds that the last who came has waited.
     :param jobs: when a task begins to wait for each and when it ends, in seconds, by the beginning.
     """
     now, count, delays = jobs[0][0], 0, []
@@ -111,15 +111,15 @@ def shared_looks(interval: Callable[[float], float], jobs: list[tuple[float, flo
         delays += [now - end for _, end in waiting if end <= now]
         waiting = [job for job in waiting if job[1] > now]
         due = now + interval(now - waiting[-1][0]) if waiting else float("inf")
-        # A newcomer is owed a look at once.
+        # A newcomer is owed a poll at once.
         now = min(due, max(coming[0][0], now + NEWCOMER_INTERVAL) if coming else float("inf"))
     return count, delays
 
 
-def looks(interval: Callable[[float], float], duration: float) -> tuple[int, float]:
-    """Return how many looks it takes to see the end of a job, and how late that is.
+def polls(interval: Callable[[float], float], duration: float) -> tuple[int, float]:
+    """Return how many polls it takes to see the end of a job, and how late that is.
 
-    :param interval: seconds from a look to the next, by the seconds waited at the time of it.
+    :param interval: seconds from a poll to the next, by the seconds waited at the time of it.
     :param duration: of the job, in seconds.
     """
     now, count = 0.0, 1
@@ -129,6 +129,6 @@ def looks(interval: Callable[[float], float], duration: float) -> tuple[int, flo
     return count, now - duration
 
 
-def expected_looks(duration: float, poll_interval: float) -> int:
+def expected_polls(duration: float, poll_interval: float) -> int:
     """How many looks at one collection our interval calls for until its last job is done."""
-    return looks(lambda waited: next_interval(waited=waited, poll_interval=poll_interval), duration)[0]
+    return polls(lambda waited: next_interval(waited=waited, poll_interval=poll_interval), duration)[0]

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.intervals import POLL_INTERVAL, expected_looks
-from tests.benchmarks.marks import Mark, at_every_scale, find, of_imports, per_look, per_waiter_minutes
+from tests.benchmarks.intervals import POLL_INTERVAL, expected_polls
+from tests.benchmarks.marks import (
+    Mark,
+    at_every_scale,
+    find,
+    of_evaluation,
+    of_imports,
+    of_weights,
+    per_poll,
+    per_waiter_minutes,
+)
 from tests.benchmarks.server import COLLECTIONS
 
 if TYPE_CHECKING:
@@ -19,14 +28,14 @@ _INTRODUCTION = """\
 Made by `make bench`; not written by hand. N tasks wait at the same time for N jobs of 4 architectures and 4 endpoints
 (8 collections in all), one job each. The jobs end one after another, evenly over {duration:g} s, each
 {phase:g} s later (a phase by chance, so that none ends on a multiple of the interval); the interval of polls
-is {interval:g} s for everybody. Real triggers of the providers run on an event loop in a process of their own and ask
+is {interval:g} s for all. Real triggers of the providers run on an event loop in a process of their own and poll
 one HTTP server on the same machine, in another process; each finds it by its own Airflow connection.
 
 * **limit**: the least that it can cost: N bare asyncio waiters, and one raw request a collection and interval on a
   connection that is kept, read by the `json` module. Ratios are to it. **By httpx**: the same, but its requests are
   sent by the library that ours sends them by, so this is the least that ours can cost.
-* **ours**: the triggers of this provider. **Fixed interval**: the same, but from the first look on at the whole
-  interval (the real ones look more often in the beginning, see below). **Sharing off**: the same, each waiter with a
+* **ours**: the triggers of this provider. **Fixed interval**: the same, but from the first poll on at the whole
+  interval (the real ones poll more often in the beginning, see below). **Sharing off**: the same, each waiter with a
   poll and a client of its own.
 * **http**: `HttpSensorTrigger` (404 is "not yet"); **dbt cloud**: `DbtCloudRunJobTrigger`, which speaks https only, so
   it alone pays for TLS here; **databricks**: `DatabricksExecutionTrigger`; **openai**: `OpenAIBatchTrigger`.
@@ -36,9 +45,9 @@ and first-time costs are not counted: before the clock starts, each scenario wai
 Ours at N = 1,000 and 5,000 and the http provider at N = 1,000 run alone; others run beside each other where they leave
 two cores mostly idle, which makes their loops wait a little longer, and hardly changes their CPU.
 *CPU* is user and system time of the loop's process, from the first waiter to the last event. The *stall* is the longest
-time between two looks of the loop at what is due (measured in its selector), after the first interval; *without
+time between two turns of the event loop (measured in its selector), after the first interval; *without
 collector*: less what Python's garbage collector took; *at the start*: in the first interval, in which all waiters come.
-*TaskState* is the growth of the process's resident set from before the first waiter to its highest, by waiter.
+*Memory* is the growth of the process's resident set from before the first waiter to its highest, by waiter.
 *Delay* runs from the completion on the server to the event in the loop.
 """
 
@@ -138,7 +147,7 @@ def judge(results: dict[str, Any]) -> list[Mark]:
     assert limit
     assert fixed
     assert by_httpx
-    marks = [_looks(results, ours, fixed, limit, pivot)]
+    marks = [_polls(results, ours, fixed, limit, pivot)]
     if http:
         marks += _against_http(ours, fixed, by_httpx, limit, http, pivot)
     big, few = find(results, "ours", largest), find(results, "ours", small)
@@ -151,16 +160,17 @@ def judge(results: dict[str, Any]) -> list[Mark]:
         Mark(
             f"CPU at N = {pivot:,}, to the limit",
             "at most 3 x",
-            f"{ratio:.2f} x (at the limit's number of looks {fixed_ratio:.2f} x; limit by httpx {httpx_ratio:.2f} x)",
+            f"{ratio:.2f} x (at the limit's number of polls {fixed_ratio:.2f} x; limit by httpx {httpx_ratio:.2f} x)",
             ratio <= 3,
-            f"one look, with all that it leads to, costs the limit {per_look(limit):.1f} ms, the limit by httpx "
-            f"{per_look(by_httpx):.1f} ms and ours {per_look(ours):.1f} ms ({per_look(few):.1f} ms at N = {small:,}, "
-            f"where fewer wait); ours looks {ours['requests']:,} times and the limit {limit['requests']:,}"
+            f"one poll, with all that it leads to, costs the limit {per_poll(limit):.1f} ms, the limit by httpx "
+            f"{per_poll(by_httpx):.1f} ms and ours {per_poll(ours):.1f} ms ({per_poll(few):.1f} ms at N = {small:,}, "
+            f"where fewer wait); ours polls {ours['requests']:,} times and the limit {limit['requests']:,}"
             + ("; the requests of httpx alone take more than the mark" if httpx_ratio > 3 else ""),
         )
     )
     connections = max(find(results, "ours", count)["connections"] for count in counts)  # type: ignore[index]
-    marks.append(Mark("TCP connections, whatever N", "at most 2", f"{connections}", connections <= 2))
+    why = "polls of one connection share two at most"
+    marks.append(Mark("TCP connections, whatever N", "at most 2", f"{connections}", connections <= 2, why))
     marks.append(
         Mark(
             f"longest stall at N = {largest:,}",
@@ -191,34 +201,35 @@ def judge(results: dict[str, Any]) -> list[Mark]:
                 "constant",
                 f"{few['requests']:,} to {big['requests']:,} ({growth:.2f} x)",
                 growth <= 1.1,
-                "with more waiters the start takes longer, and those who come during it are owed looks",
+                "with more waiters the start takes longer, and those who come during it are owed polls",
             ),
             Mark(
                 f"CPU from N = {small:,} to {largest:,}",
                 f"less than {largest / small:g} x",
                 f"{cpu_growth:.1f} x",
                 cpu_growth < largest / small,
+                "a waiter must not cost more where more wait",
             ),
         ]
-    marks += at_every_scale(results) + of_imports(results)
+    marks += [*at_every_scale(results), of_evaluation(results), of_weights(results), *of_imports(results)]
     return marks
 
 
-def _looks(
+def _polls(
     results: dict[str, Any], ours: dict[str, Any], fixed: dict[str, Any], limit: dict[str, Any], waiters: int
 ) -> Mark:
     scale = results["scale"]
     collections = min(COLLECTIONS, waiters)
-    # The first look is on behalf of the first waiter only; those who come while it is under way are owed another.
+    # The first poll is for the first waiter only; those who come while it is under way are owed another.
     expected = collections * (
-        expected_looks(scale["duration"] + scale["phase"], scale["interval"]) + (waiters > COLLECTIONS)
+        expected_polls(scale["duration"] + scale["phase"], scale["interval"]) + (waiters > COLLECTIONS)
     )
     return Mark(
         f"requests at N = {waiters:,}",
-        f"one a collection and look: {expected:,}",
+        f"one a collection and interval: {expected:,}",
         f"{ours['requests']:,} (fixed interval {fixed['requests']:,}; limit {limit['requests']:,})",
         ours["requests"] <= expected * 1.1,
-        "looks are spread by a tenth at random, and those who come during the start are owed a look at once",
+        "polls are spread by a tenth at random, and those who come during the start are owed a poll at once",
     )
 
 
@@ -249,9 +260,9 @@ def _against_http(
             f"limit by httpx 1/{per_waiter_minutes(http) / per_waiter_minutes(by_httpx):.0f}, "
             f"limit 1/{per_waiter_minutes(http) / per_waiter_minutes(limit):.0f})",
             cpu >= 25,
-            f"the http provider's {http['requests']:,} requests cost {per_look(http):.1f} ms each, so the mark leaves "
-            f"{http['cpu'] / ours['requests'] / 25 * 1000:.1f} ms for each of our looks with all that it leads to; a "
-            f"look of the limit by httpx takes {per_look(by_httpx):.1f} ms, and each waiter costs something once (a "
+            f"the http provider's {http['requests']:,} requests cost {per_poll(http):.1f} ms each, so the mark leaves "
+            f"{http['cpu'] / ours['requests'] / 25 * 1000:.1f} ms for each of our polls with all that it leads to; a "
+            f"poll of the limit by httpx takes {per_poll(by_httpx):.1f} ms, and each waiter costs something once (a "
             "task, a trigger, two lines of log); see the profile below",
         ),
     ]

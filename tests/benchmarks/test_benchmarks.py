@@ -10,7 +10,7 @@ import pytest
 from tests.benchmarks import emulator, evaluation, marks
 from tests.benchmarks.__main__ import plan
 from tests.benchmarks.harness import Scale, Scenario, harness
-from tests.benchmarks.intervals import DURATIONS, expected_looks, looks, shared_looks, simulate, simulate_collections
+from tests.benchmarks.intervals import DURATIONS, expected_polls, polls, shared_polls, simulate, simulate_collections
 from tests.benchmarks.server import World, answer
 from tests.benchmarks.waiters import Figures, package_of
 
@@ -91,10 +91,10 @@ def test_the_simulation_finds_the_promised_delay() -> None:
     assert all(result.worst_delay <= max(2.2, 0.13 * result.duration) for result in ours)
 
 
-def test_looks_at_a_fixed_interval_can_be_counted() -> None:
-    assert looks(lambda waited: 5.0, 60.0) == (13, 0.0)
-    assert looks(lambda waited: 5.0, 61.0) == (14, 4.0)
-    assert expected_looks(60.0, 5.0) > 13
+def test_polls_at_a_fixed_interval_can_be_counted() -> None:
+    assert polls(lambda waited: 5.0, 60.0) == (13, 0.0)
+    assert polls(lambda waited: 5.0, 61.0) == (14, 4.0)
+    assert expected_polls(60.0, 5.0) > 13
 
 
 def test_the_phase_puts_the_end_of_each_job_off() -> None:
@@ -106,10 +106,10 @@ def test_the_phase_puts_the_end_of_each_job_off() -> None:
     assert world.done() == 1
 
 
-def test_looks_at_a_collection_can_be_counted() -> None:
-    assert shared_looks(lambda waited: 5.0, [(0.0, 7.0)]) == (3, [3.0])
-    # The second one comes at 6 and is owed a look; from then on the interval counts from there.
-    assert shared_looks(lambda waited: 5.0, [(0.0, 7.0), (6.0, 20.0)]) == (6, [4.0, 1.0])
+def test_polls_at_a_collection_can_be_counted() -> None:
+    assert shared_polls(lambda waited: 5.0, [(0.0, 7.0)]) == (3, [3.0])
+    # The second one comes at 6 and is owed a poll; from then on the interval counts from there.
+    assert shared_polls(lambda waited: 5.0, [(0.0, 7.0), (6.0, 20.0)]) == (6, [4.0, 1.0])
 
 
 def test_the_shorter_intervals_at_the_beginning_halve_the_delay_of_those_who_share() -> None:
