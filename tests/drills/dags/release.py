@@ -57,6 +57,20 @@ for dag_id, upload in UPLOADS.items():
     globals()[dag_id] = dag
 
 
+with DAG("release_usual", max_active_runs=64, max_active_tasks=64, **DAG_ARGUMENTS) as release_usual:
+    # As users write it; only that the runs need not wait for each other, for each has an endpoint of its own.
+    cerebras_release(
+        group_id="release",
+        model_arch_id=ARCHITECTURE,
+        weight_uri="{{ dag_run.conf['weight_uri'] }}",
+        endpoint_id="{{ dag_run.conf['endpoint_id'] }}",
+        alias="{{ dag_run.conf['endpoint_id'] }}",
+        system_fingerprint_suffix="drill",
+        cerebras_conn_id=CONNECTION,
+        deploy={"max_active_tis_per_dag": 64},
+    )
+
+
 class CountingUpload(CerebrasUploadModelVersionOperator):
     """Leaves a line each time that its wait is over."""
 
