@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EmulatorApp(FastAPI):
-    """The application; the gate goes around all of FastAPI, since only there a connection can be dropped."""
+    """The application. The fault middleware wraps all of FastAPI, since only there can a connection be dropped."""
 
     def __init__(self, emulator: Emulator) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class EmulatorApp(FastAPI):
         self.emulator = emulator
 
     def build_middleware_stack(self) -> ASGIApp:
-        """What Starlette calls when the first request comes in."""
+        """Build the middleware; Starlette calls this at the first request."""
         return FaultMiddleware(super().build_middleware_stack(), self.emulator)
 
 

@@ -1,4 +1,4 @@
-"""A certificate that the emulator signs itself, for clients that send no key unencrypted beyond their own machine."""
+"""The self-signed certificate, for clients that send no key unencrypted beyond their own machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_pair(certificate: Path, key: Path, names: Iterable[str]) -> None:
 
     :param certificate: File of the certificate; a client that trusts it needs it.
     :param key: File of the key; only its owner may read it.
-    :param names: The names and addresses that it is for.
+    :param names: The host names and addresses for which it is valid.
     :raises OSError: They cannot be written.
     """
     if certificate.exists() and key.exists():

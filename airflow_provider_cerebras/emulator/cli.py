@@ -27,9 +27,9 @@ _WARNING = (
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
-    """The settings that a command line asks for; ends the process if it is not understood.
+    """Return the settings of a command line; exit with its usage if it is wrong.
 
-    What the command line says comes before what the configuration file says, and that before the defaults.
+    The command line overrides the configuration file, which overrides the defaults.
 
     :param arguments: Without the program's name; default: the process's.
     """
@@ -90,14 +90,14 @@ def _option(field: FieldInfo) -> dict[str, Any]:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """What a setting may be, if that is one of some values; one that may be None is one that may be left out."""
+    """Return the values that a setting can have, if there are few; a setting that can be None may be left out."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     return next((get_args(each) for each in get_args(annotation) if get_origin(each) is Literal), ())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the emulator until SIGTERM or SIGINT, and give the exit code.
+    """Run the emulator until SIGTERM or SIGINT, and return the exit code.
 
     :param arguments: Without the program's name; default: the process's.
     """

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text names the file, the place and the rule, and no key."""
+    """The configuration cannot be used; the message names the file, the place and the rule, and no key."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings that a file makes, checked one by one and all together.
+    """Read the settings of a file, and check each of them and all together.
 
     :param path: A file whose name ends in ``.json``, ``.yaml`` or ``.yml``.
-    :raises ConfigError: It cannot be read, is malformed, or says what cannot be.
+    :raises ConfigError: It cannot be read, is malformed, or has a value that is not allowed.
     """
     read = {".json": _json, ".yaml": _yaml, ".yml": _yaml}.get(path.suffix.lower())
     if read is None:
@@ -44,7 +44,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def explain(error: ErrorDetails) -> str:
-    """The error in a setting, and its place; not the given value, which may be a key."""
+    """Describe the error in a setting and its place, without the value, which may be a key."""
     rule = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         rule = "there is no such setting"
@@ -78,7 +78,7 @@ def _yaml(path: Path, text: str) -> Any:
         ) from error
 
     class Loader(yaml.SafeLoader):
-        """What YAML forbids and PyYAML lets pass: a key twice in one mapping."""
+        """Refuses a duplicate key in a mapping, which YAML forbids and PyYAML accepts."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
             names = [self.construct_object(name, deep=True) for name, _ in node.value]

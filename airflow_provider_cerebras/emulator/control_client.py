@@ -1,4 +1,4 @@
-"""The path by which tests of users import the client; it is defined in :mod:`.control.client`."""
+"""The import path of the client in users' tests; :mod:`.control.client` defines it."""
 
 from airflow_provider_cerebras.emulator.control.client import EmulatorClient
 

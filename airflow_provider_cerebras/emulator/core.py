@@ -36,7 +36,7 @@ class Emulator:
     """The state that all parts of the application share.
 
     :param clock: Gives the machine's time in Unix seconds.
-    :raises ModuleNotFoundError: Weights are to be read, and boto3 is not installed.
+    :raises ModuleNotFoundError: Weights are read from S3, and boto3 is not installed.
     :raises StateError: The state file cannot be used, or does not go with the settings.
     """
 
@@ -75,7 +75,7 @@ class Emulator:
         return service
 
     def reset(self) -> None:
-        """Go back to the start: what the settings say, on the machine's time, and an empty log."""
+        """Return to the initial state of the settings, with an empty log and the machine's time."""
         # A request that is held would otherwise do its work in the new state.
         self.faults.clear(abandon=True)
         self.answers.clear()
@@ -85,27 +85,27 @@ class Emulator:
         self.service = self._begin()
 
     def keep_clock(self) -> None:
-        """Keep what time it is, so that it goes on from there after a restart."""
+        """Store the time, so that it continues from there after a restart."""
         self._store.write(records.of_clock(self.clock.anchor))
 
     def begin_profile(self, name: ProfileName) -> list[ArmedFault]:
-        """Put the rules of a profile in force, anew if they are."""
+        """Add the rules of a profile, and replace them if they are in force already."""
         self.faults.end_profile(name)
         return [self.faults.add(rule, name) for rule in PROFILES[name].rules]
 
     def masker(self) -> Masker:
-        """Masks the keys that are in force, and those that were."""
+        """The masker of all keys, present and past."""
         if not self._masker.keys >= self.service.keys():
             self._masker = Masker(self._masker.keys | self.service.keys())
         return self._masker
 
     def stop(self) -> None:
-        """Let go of every request that is held or waits."""
+        """Release every request that is held or waits."""
         self.faults.clear()
         self.log.close()
 
     def close(self) -> None:
-        """Let go of the state file."""
+        """Close the state file."""
         self.keep_clock()
         self._store.close()
 

@@ -12,7 +12,7 @@ _EXTRAS = {
 
 
 def what_to_install(error: ModuleNotFoundError) -> str | None:
-    """Which extra to install, if it is for the lack of one that a module was not found; else None."""
+    """Return the extra to install, if a module was not found because an extra is missing; else None."""
     if (extra := _EXTRAS.get((error.name or "").partition(".")[0])) is None:
         return None
     purpose = "The emulator" if extra == "emulator" else "The emulator with --s3-endpoint-url"

@@ -1,7 +1,7 @@
 """The host names of the emulator; requests for other hosts are refused.
 
-A page from anywhere can let a name of its own stand for 127.0.0.1 and then ask as if it were the emulator's own page
-(DNS rebinding). Such a request carries that name in ``Host``. Addresses are let in: no such page has one.
+A page of any site can resolve its own host name to 127.0.0.1 and then send requests as if it were the emulator's page
+(DNS rebinding). Such a request carries that name in ``Host``. IP addresses are accepted: no such page has one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MISDIRECTED = 421
 
 
 def own_names(settings: Settings) -> frozenset[str]:
-    """The names by which a client may call the emulator.
+    """Return the host names by which a client may call the emulator.
 
     :param settings: Its settings.
     """
@@ -30,7 +30,7 @@ def own_names(settings: Settings) -> frozenset[str]:
 
 
 def is_beyond_loopback(host: str) -> bool:
-    """Whether others than this machine reach what listens on an address.
+    """Return whether other machines can reach a server on an address.
 
     :param host: The address or name.
     """
@@ -41,7 +41,7 @@ def is_beyond_loopback(host: str) -> bool:
 
 
 class OwnHostsOnly:
-    """Answers what is sent to one of the emulator's names or to an address, and refuses all else."""
+    """Passes requests to one of the emulator's host names or to an IP address, and refuses all others."""
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
         self._app = app
@@ -63,7 +63,7 @@ class OwnHostsOnly:
 
 
 def _name_of(host: str) -> str:
-    """The host without a port and brackets."""
+    """Return the host without its port and brackets."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].rstrip(".")

@@ -1,7 +1,7 @@
 """pytest fixtures for the tests of DAGs: ``pytest_plugins = ["airflow_provider_cerebras.emulator.pytest_plugin"]``.
 
-Nothing of Airflow is imported here, so that a test suite may still say where Airflow's home is; and nothing of the
-emulator before a test asks for it, since it needs the extra ``emulator``.
+This module imports nothing of Airflow, so that a test suite can still set ``AIRFLOW_HOME``, and nothing of the emulator
+before a test uses it, since the emulator needs the extra ``emulator``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def _start_cerebras_emulator_once() -> Iterator[StartOnce]:
-    """The emulator with some settings; it is started where there is none yet, and lives as long as the session."""
+    """Return a function that starts an emulator once for each set of settings; it runs until the end of the session."""
     try:
         from airflow_provider_cerebras.emulator.control.client import EmulatorClient
         from airflow_provider_cerebras.emulator.server import EmulatorServer
@@ -62,10 +62,10 @@ def _start_cerebras_emulator_once() -> Iterator[StartOnce]:
 
 @pytest.fixture
 def cerebras_emulator_settings() -> Mapping[str, Any]:
-    """Settings of `cerebras_emulator`, as ``{"sync_seconds": 10800}``: to be overridden by a module or a suite.
+    """Settings of `cerebras_emulator`, such as ``{"sync_seconds": 10800}``; a module or a suite overrides this fixture.
 
     The fields are those of :class:`~airflow_provider_cerebras.emulator.settings.Settings`. The marker
-    ``@pytest.mark.cerebras_emulator(sync_seconds=10800)`` goes before it.
+    ``@pytest.mark.cerebras_emulator(sync_seconds=10800)`` takes precedence.
     """
     return {}
 

@@ -32,7 +32,7 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing is b
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket on the configured host and port; connections wait on it until a server accepts them."""
+    """Open a socket on the configured host and port; connections wait until a server accepts them."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     # Connections inherit it. Without it, head and body of an answer lie 40 ms apart on a connection that is kept.
@@ -41,7 +41,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def base_url(settings: Settings, listener: socket.socket) -> str:
-    """The URL under which a client on this machine reaches the server."""
+    """Return the URL by which a client on this machine reaches the server."""
     host = _ANY_ADDRESS.get(settings.host, settings.host)
     scheme = "http" if settings.tls_cert is None else "https"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -60,7 +60,7 @@ def prepare_tls(settings: Settings) -> None:
 
 
 def airflow_connection(settings: Settings, url: str) -> str:
-    """A shell assignment that makes the emulator's first organization Airflow's default Cerebras connection.
+    """Return a shell assignment that makes the emulator's first organization Airflow's default Cerebras connection.
 
     :param url: Base URL of the emulator.
     """
@@ -69,7 +69,7 @@ def airflow_connection(settings: Settings, url: str) -> str:
 
 
 def connection_to(settings: Settings, url: str) -> dict[str, Any]:
-    """The fields of an Airflow connection to the emulator's first organization.
+    """Return the fields of an Airflow connection to the emulator's first organization.
 
     :param url: Base URL of the emulator.
     """
@@ -80,7 +80,7 @@ def connection_to(settings: Settings, url: str) -> dict[str, Any]:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn that says when it is ready, and that stops although requests are held; it is run once.
+    """Uvicorn that reports when it is ready, and that stops even if requests are held; it runs once.
 
     :param on_ready: Called once connections are accepted.
     :param settings: Names and certificates are taken from it.
@@ -112,7 +112,7 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections."""
+        """Start to accept connections."""
         await super().startup(sockets)
         self._on_ready()
 
@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
 class EmulatorServer:
     """An emulator in a background thread, as a context manager.
 
-    Its ``base_url`` has no slash at the end; ``settings`` are those in force; ``app`` is what it serves.
+    Its ``base_url`` has no slash at the end; ``settings`` are those in force; ``app`` is the application.
 
     :param settings: Default: all the defaults, on a free port.
     :param clock: Gives the machine's time in Unix seconds; default: the system's. It is called in the background
@@ -153,13 +153,13 @@ class EmulatorServer:
         self._thread = threading.Thread(target=self._run, name="cerebras-emulator", daemon=True)
 
     def start(self) -> Self:
-        """Start, and return once connections are accepted."""
+        """Start, and return when connections are accepted."""
         self._thread.start()
         self._ready.result()
         return self
 
     def stop(self) -> None:
-        """Stop, and return once everything is closed."""
+        """Stop, and return when everything is closed."""
         self._server.should_exit = True
         self._thread.join()
 

@@ -23,7 +23,7 @@ from airflow_provider_cerebras.emulator.service.organizations import (
 
 
 class Group(BaseModel):
-    """Settings that belong together; the docstring is their heading."""
+    """A group of settings; the docstring is its heading in the help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -47,7 +47,7 @@ class Listening(Group):
 
 
 class OneOrganization(Group):
-    """The one organization, where the configuration file does not name others."""
+    """The organization, unless the configuration file names others."""
 
     management_key: str = Field(
         "emulator-management-key", min_length=1, repr=False, description="key that the Management API takes"
@@ -155,11 +155,11 @@ class Settings(Listening, OneOrganization, World, Faults, Behaviour):
 
     @property
     def behaviour(self) -> Behaviour:
-        """How the service behaves at the start."""
+        """Return how the service behaves at the start."""
         return Behaviour(**{name: getattr(self, name) for name in Behaviour.model_fields})
 
     def all_organizations(self) -> tuple[OrganizationConfig, ...]:
-        """The organizations that there are at the start, whichever way they were named."""
+        """Return all organizations that exist at the start."""
         return self.organizations or (
             OrganizationConfig(
                 name=self.org, management_keys=(self.management_key,), inference_keys=(self.inference_key,)

@@ -1,4 +1,4 @@
-"""Each of the two APIs takes its own kind of key."""
+"""The keys: each of the two APIs takes its own kind."""
 
 # ruff: noqa: TC001  FastAPI and pydantic evaluate annotations at run time
 
@@ -23,12 +23,12 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 async def require_management_key(service: CurrentService, credentials: _Credentials) -> str:
-    """Refuse a request to the Management API that does not carry a management key, and say whose key it is."""
+    """Return the organization whose management key a request carries; refuse any other request."""
     return _holder(service, credentials, "management", "inference")
 
 
 async def require_inference_key(service: CurrentService, credentials: _Credentials) -> str:
-    """Refuse a request to the inference API that does not carry an inference key, and say whose key it is."""
+    """Return the organization whose inference key a request carries; refuse any other request."""
     return _holder(service, credentials, "inference", "management")
 
 

@@ -20,7 +20,7 @@ _TYPE_AND_CODE = {
 
 
 def error_body(style: ErrorStyle, status: int, message: str, param: str | None = None) -> dict[str, str | None]:
-    """The body of an error response.
+    """Return the body of an error response.
 
     :param param: Name of the request's parameter at fault, if it is one.
     """

@@ -1,4 +1,4 @@
-"""How a service error becomes a response: its status and its body, in the style that is in force."""
+"""Turns errors of the service into responses: the status, and the body in the configured style."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _STATUS = {
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]]) -> str:
-    """What is wrong with a request, in one line."""
+    """Describe in one line what is wrong with a request."""
     return "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors)
 
 
 def install_error_handlers(app: FastAPI, emulator: Emulator) -> None:
-    """Make every error of the application a response in the style that is configured.
+    """Turn every error of the application into a response in the configured style.
 
-    The inference API has its own style always; the setting is about the Management API.
+    The inference API always has its own style; the setting is for the Management API only.
     """
 
     def style_of(request: Request) -> ErrorStyle:

@@ -1,4 +1,4 @@
-"""The inference API: a chat completion that names the weights that answer."""
+"""The inference API: a chat completion whose response names the weights that produced it."""
 
 # ruff: noqa: TC001  FastAPI and pydantic evaluate annotations at run time
 
@@ -27,14 +27,14 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """The content, whichever form it has."""
+        """Return the content as a string, whichever form it has."""
         if isinstance(self.content, list):
             return " ".join(str(part.get("text", "")) for part in self.content)
         return self.content or ""
 
 
 class ChatCompletionRequest(BaseModel):
-    """Body of a chat completion; parameters that would change a real model's answer are taken and not used."""
+    """Body of a chat completion; sampling parameters are accepted and ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -107,7 +107,7 @@ class ChatCompletion(BaseModel):
 async def chat_completion(
     body: ChatCompletionRequest, asking: AskingOrganization, emulator: CurrentEmulator
 ) -> ChatCompletion:
-    """Answer as the version that serves was told to; else in its name, with the last message repeated."""
+    """Return the answer that a test has set for the serving version; by default, its name and the last message."""
     service, question = emulator.service, body.messages[-1].text
     version = service.serving_version(body.model, asking)
     told = emulator.answers.find(version, question)

@@ -1,4 +1,4 @@
-"""The calls that the emulator answers: each one's name, method and path, said once."""
+"""The calls that the emulator serves: the name, method and path of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INFERENCE_PREFIX = "/v1"
 
 
 class OperationName(StrEnum):
-    """What the calls are named in fault rules and in the request log."""
+    """The names of the calls in fault rules and in the request log."""
 
     LIST_MODEL_ARCHITECTURES = "list_model_architectures"
     LIST_MODEL_VERSIONS = "list_model_versions"
@@ -38,7 +38,7 @@ class Operation:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Matches the decoded paths of this call. No name has a colon in it, which sets off a verb instead."""
+        """The pattern of this call's decoded paths. No name contains a colon, which separates the verb."""
         parts = re.split(r"\{\w+\}", self.path)
         return re.compile("[^/:]+".join(map(re.escape, parts)))
 
@@ -78,7 +78,7 @@ _MATCHERS = [
 
 
 def operation_of(method: str, path: str) -> OperationName | None:
-    """The call that a request is, or None for none of them.
+    """Return the call that a request makes; None if it is none of them.
 
     :param path: Decoded path, from the root.
     """
@@ -89,7 +89,7 @@ def operation_of(method: str, path: str) -> OperationName | None:
 
 
 def methods_at(path: str) -> list[str]:
-    """The methods that the calls at a path have; none if it is the path of no call.
+    """Return the methods of the calls at a path; empty if no call has this path.
 
     :param path: Decoded path, from the root.
     """

@@ -1,4 +1,4 @@
-"""Which failure a request plans: of the sync or the rollout that it starts.
+"""Planned failures: a request can make the sync or the rollout that it starts fail.
 
 The HTTP API has no such field. The fault middleware notes it in the ASGI scope, and the routes read it there.
 """
@@ -14,7 +14,7 @@ SCOPE_KEY = "cerebras_emulator.planned_failures"
 
 
 class PlannedFailures(NamedTuple):
-    """Why what a request starts is to fail; None: it is not to fail.
+    """The reasons for which the sync or the rollout that a request starts fails; None: it does not fail.
 
     :param sync: reason of the failure of the sync that an upload starts.
     :param rollout: reason of the failure of the rollout that a deployment starts.
@@ -25,6 +25,6 @@ class PlannedFailures(NamedTuple):
 
 
 def planned_failures(scope: Mapping[str, Any]) -> PlannedFailures:
-    """Return what the request of an ASGI scope plans."""
+    """Return the planned failures of the request of an ASGI scope."""
     planned: PlannedFailures = scope.get(SCOPE_KEY, PlannedFailures())
     return planned

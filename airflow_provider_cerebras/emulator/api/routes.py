@@ -27,7 +27,7 @@ router = APIRouter(
     operation_id="get_model_archs_by_org_route_management_v1_orgs__org_name__models_get",
 )
 async def list_model_architectures(org_name: OwnOrganization, service: CurrentService) -> schemas.ModelArchitectureList:
-    """Names of the architectures which this organization has access to."""
+    """List the architectures to which the organization has access."""
     return schemas.ModelArchitectureList(model_architectures=service.model_architectures(org_name))
 
 
@@ -161,10 +161,10 @@ async def deploy_model(
 
 
 def model_version_body(version: ModelVersion, now: float, behaviour: Behaviour) -> schemas.ModelVersion:
-    """A version as the API describes it.
+    """Return a version as the API describes it.
 
     :param now: Unix seconds.
-    :param behaviour: How failure is spelled.
+    :param behaviour: The spelling of a failed state.
     """
     phase = version.phase(now)
     spelling = {
@@ -191,11 +191,11 @@ def model_version_body(version: ModelVersion, now: float, behaviour: Behaviour) 
 def endpoint_body(
     endpoint: Endpoint, deployments: list[Deployment], now: float, behaviour: Behaviour
 ) -> schemas.EndpointStatus:
-    """An endpoint as the API describes it.
+    """Return an endpoint as the API describes it.
 
-    :param deployments: Those to list.
+    :param deployments: The deployments to list.
     :param now: Unix seconds.
-    :param behaviour: How failure is spelled.
+    :param behaviour: The spelling of a failed state.
     """
     spelling = {
         Phase.WAITING: "not_started",

@@ -30,7 +30,7 @@ EndpointId = Annotated[str, Path(pattern=NAME_PATTERN, description="Id of the de
 
 
 class RequestBody(BaseModel):
-    """A field that is not documented is refused, so that a misspelt one is noticed."""
+    """The body of a request. An undocumented field is refused, so that a misspelled one is noticed."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -50,7 +50,7 @@ class AnswerBody(BaseModel):
 
 
 class ModelVersionUploadRequestModel(RequestBody):
-    """What to upload."""
+    """The weights to upload, and the aliases of the version."""
 
     weight_uri: WeightUri
     version_aliases: list[Alias] = []
@@ -109,7 +109,7 @@ class ModelVersionStatus(ModelVersionUploadResponseData):
 
 
 class ModelVersionError(AnswerBody):
-    """Why a sync has failed."""
+    """The reason for which a sync has failed."""
 
     message: str
 
@@ -214,7 +214,7 @@ class DeployModelResponse(AnswerBody):
 
 
 class ValidationIssue(AnswerBody):
-    """What is wrong with one field of a request."""
+    """A fault in one field of a request."""
 
     loc: list[str | int]
     msg: str
@@ -222,7 +222,7 @@ class ValidationIssue(AnswerBody):
 
 
 class Error(AnswerBody):
-    """Any other response. No shape is documented; these are the fields of the two that the emulator knows."""
+    """The body of an error response. No form is documented; these are the fields of the two that the emulator knows."""
 
     detail: str | list[ValidationIssue]
     error: dict[str, Any] | str

@@ -1,1 +1,1 @@
-"""The control plane: for tests to make faults, to move time, to see requests, and to start afresh."""
+"""The control plane: tests use it to inject faults, move time, read the request log, and reset the emulator."""

@@ -1,4 +1,4 @@
-"""A running emulator as tests see it: its control plane as methods, and what it knows as typed objects."""
+"""A client of a running emulator for tests: its control plane as methods, and its state as typed objects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HELD_SECONDS = 60
 
 
 class Emulated(BaseModel):
-    """What the control plane shows; it may show more one day."""
+    """A response of the control plane; a later emulator may add fields."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -53,12 +53,12 @@ class EmulatedVersion(Emulated):
 
     :ivar name: full name, ``orgs/<org>/models/<arch>/versions/<number>``.
     :ivar done: whether its sync is over.
-    :ivar sync_status: as the service spells it.
+    :ivar sync_status: in the service's spelling.
     :ivar failure: why the sync has failed; None if it has not.
     :ivar created: when it was uploaded, in Unix seconds.
     :ivar sync_begins: when the weights begin to be read, in Unix seconds.
     :ivar sync_ends: when that is over at the earliest, in Unix seconds.
-    :ivar weights_digest: SHA-256 of the weights, hexadecimal; None as long as, or because, it is not known.
+    :ivar weights_digest: SHA-256 of the weights, hexadecimal; None while it is not known.
     """
 
     name: str = Field(validation_alias=AliasPath("version", "name"))
@@ -82,7 +82,7 @@ class EmulatedDeployment(Emulated):
     :ivar deployment_id: its UUID.
     :ivar model_version: full name of the version.
     :ivar created: when it was submitted, in Unix seconds.
-    :ivar state: as the service spells it.
+    :ivar state: in the service's spelling.
     :ivar begins: when the rollout begins, in Unix seconds.
     :ivar ends: when it is over, in Unix seconds.
     :ivar failure: why it has failed; None if it has not.
@@ -100,8 +100,8 @@ class EmulatedDeployment(Emulated):
 class EmulatedEndpoint(Emulated):
     """An endpoint.
 
-    :ivar serving: full name of the version that answers inference requests; None if none does.
-    :ivar deployments: all of them, listed by the API or not, oldest first.
+    :ivar serving: full name of the version that serves; None if none does.
+    :ivar deployments: all deployments, whether the API lists them or not, oldest first.
     """
 
     endpoint_id: str = Field(validation_alias=AliasPath("endpoint", "name"))
@@ -112,13 +112,13 @@ class EmulatedEndpoint(Emulated):
     @model_validator(mode="before")
     @classmethod
     def _join(cls, shown: dict[str, Any]) -> dict[str, Any]:
-        """What the API tells of each deployment and what it does not come in two lists of the same order."""
+        """Join the two lists of deployments, of the API and of the control plane, which have the same order."""
         told = zip(shown["endpoint"]["deployed_models"], shown["rollouts"], strict=True)
         return {**shown, "deployments": [{**listed, **rollout} for listed, rollout in told]}
 
 
 class EmulatedState(Emulated):
-    """Everything that the emulated service knows.
+    """The whole state of the emulated service.
 
     :ivar now: its time in Unix seconds.
     """
@@ -136,12 +136,12 @@ def _verify(base_url: str, settings: Settings) -> ssl.SSLContext | bool:
 
 
 class EmulatorClient:
-    """An emulator behind a socket. What it refuses raises an ``httpx.HTTPStatusError`` with its words.
+    """An emulator behind a socket. A refused request raises an ``httpx.HTTPStatusError`` with the emulator's message.
 
-    Where there is a choice, what is not named is the first: organization, architecture, endpoint.
+    An organization, architecture or endpoint that is not named is the first one.
 
     :param base_url: URL of the emulator.
-    :param settings: What it was started with; the keys and the organization are taken from it. Default: the defaults.
+    :param settings: Its settings, from which the keys and the organization are taken; default: the default settings.
     :ivar org: its first organization.
     :ivar arch: the first of the organization's architectures.
     :ivar endpoint_id: the first of the organization's endpoints for that architecture.
@@ -172,11 +172,11 @@ class EmulatorClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the emulator goes on."""
+        """Close the connection; the emulator keeps running."""
         self._http.close()
 
     def connection(self, **changes: Any) -> str:
-        """The emulator as an Airflow connection, in the JSON that ``AIRFLOW_CONN_<ID>`` takes.
+        """Return the emulator as an Airflow connection, in the JSON form of ``AIRFLOW_CONN_<ID>``.
 
         :param changes: Fields of the connection (``host``, ``password``, ...); those of ``extra`` are merged into it.
         """
@@ -188,42 +188,42 @@ class EmulatorClient:
         return json.dumps({**connection, **changes, "extra": {**connection["extra"], **changes.get("extra", {})}})
 
     def reset(self) -> None:
-        """Go back to the start: what the settings say, an empty log, the machine's time."""
+        """Return to the initial state of the settings, with an empty log and the machine's time."""
         self._control("POST", "/reset")
 
     # What time it is
 
     def clock(self) -> ClockState:
-        """The emulator's time."""
+        """Return the emulator's time."""
         return ClockState.model_validate_json(self._control("GET", "/clock"))
 
     def advance_clock(self, seconds: float) -> ClockState:
-        """Let time pass on the emulator without waiting for it: syncs and rollouts get on by so much."""
+        """Advance the emulator's time: syncs and rollouts progress by as much, and nothing waits."""
         return self._move_clock(advance=seconds)
 
     def set_clock(self, now: float) -> ClockState:
-        """Jump to a moment that is not in the emulator's past.
+        """Set the emulator's time to a later moment.
 
         :param now: Unix seconds.
         """
         return self._move_clock(set=now)
 
     def freeze_clock(self) -> ClockState:
-        """Let time stand still; it can still be advanced."""
+        """Stop the clock; it can still be advanced."""
         return self._move_clock(frozen=True)
 
     def resume_clock(self) -> ClockState:
-        """Let time pass again."""
+        """Start the clock again."""
         return self._move_clock(frozen=False)
 
     # How it behaves
 
     def behaviour(self) -> Behaviour:
-        """What the service does where the API's documentation is silent."""
+        """Return how the service behaves where the API's documentation is silent."""
         return Behaviour.model_validate_json(self._control("GET", "/settings"))
 
     def change_behaviour(self, **changes: Any) -> Behaviour:
-        """Change what the service does from now on, until the next reset.
+        """Change how the service behaves, until the next reset.
 
         :param changes: Fields of :class:`~airflow_provider_cerebras.emulator.settings.Behaviour`, such as
             ``rollout_seconds=0``; what is none raises a ``ValueError`` that says why.
@@ -234,61 +234,61 @@ class EmulatorClient:
     # What goes wrong
 
     def add_fault(self, operation: str, **rule: Any) -> Fault:
-        """Put a fault rule in force. It fires once unless told.
+        """Add a fault rule. By default it fires once.
 
         :param operation: The call, such as ``get_endpoint``; ``*`` is every request.
-        :param rule: Fields of :class:`~airflow_provider_cerebras.emulator.faults.rules.FaultRule`; what does not
-            make one raises a ``ValueError`` that says why.
+        :param rule: Fields of :class:`~airflow_provider_cerebras.emulator.faults.rules.FaultRule`; a rule
+            that is not valid raises a ``ValueError`` that says why.
         """
         checked = FaultRule.model_validate({"operation": operation, **rule})
         body = checked.model_dump(mode="json", exclude_unset=True)
         return Fault.model_validate_json(self._control("POST", "/faults", body))
 
     def fail_next_sync(self, reason: str) -> Fault:
-        """Let the sync of the next version that is uploaded fail.
+        """Make the sync of the next uploaded version fail.
 
-        :param reason: What the service says of it.
+        :param reason: The reason that the service reports.
         """
         return self.add_fault("upload_model_version", fail_sync=reason)
 
     def fail_next_rollout(self, reason: str) -> Fault:
-        """Let the rollout of the next version that is deployed fail.
+        """Make the rollout of the next deployed version fail.
 
-        :param reason: Why it fails. The API has no field in which it would say so.
+        :param reason: The reason, which the API has no field to report.
         """
         return self.add_fault("deploy_model", fail_rollout=reason)
 
     def profiles(self) -> list[Profile]:
-        """The sets of fault rules that have a name, with what each is like."""
+        """Return the named sets of fault rules, each with a description."""
         return Profiles.model_validate_json(self._control("GET", "/profiles")).profiles
 
     def use_profile(self, name: ProfileName) -> list[Fault]:
-        """Put a named set of fault rules in force, such as ``flaky``; its rules."""
+        """Add a named set of fault rules, such as ``flaky``, and return the rules."""
         return Faults.model_validate_json(self._control("POST", f"/profiles/{name}")).faults
 
     def end_profile(self, name: ProfileName) -> None:
-        """End the rules of a profile; other rules stay in force."""
+        """Remove the rules of a profile; other rules stay."""
         self._control("DELETE", f"/profiles/{name}")
 
     def faults(self) -> list[Fault]:
-        """The rules in force, oldest first, with the counts ``skipped`` and ``fired``; those that are used up too."""
+        """Return the rules, exhausted ones included, oldest first, with the counts ``skipped`` and ``fired``."""
         return Faults.model_validate_json(self._control("GET", "/faults")).faults
 
     def end_fault(self, fault: Fault) -> None:
-        """End a rule; requests that it holds go on."""
+        """Remove a rule; requests that it holds continue."""
         self._control("DELETE", f"/faults/{fault.id}")
 
     def end_faults(self) -> None:
-        """End all rules; requests that they hold go on."""
+        """Remove all rules; requests that they hold continue."""
         self._control("DELETE", "/faults")
 
     @contextmanager
     def meanwhile(self, operation: str, act: Callable[[], object], **rule: Any) -> Iterator[None]:
-        """Do something in the moment in which the service has a request in hand, and only then let it go on.
+        """Run a function while the service holds a request, and then let the request continue.
 
         :param operation: The call that is held.
-        :param act: What happens meanwhile, in a thread of its own; what it raises is raised at the end of the block.
-        :param rule: More of the fault rule: hold it before or after the work (``when``), let some pass first
+        :param act: The function, which runs in a thread; what it raises is raised at the end of the block.
+        :param rule: More fields of the fault rule: hold it before or after the work (``when``), let some pass first
             (``skip``).
         """
         fault = self.add_fault(operation, hold=True, **rule)
@@ -318,22 +318,22 @@ class EmulatorClient:
     def set_answers(
         self, model_version: str, answers: Mapping[str, str] | None = None, *, default: str | None = None
     ) -> None:
-        """Tell a version what to answer, instead of what it was told before.
+        """Set the answers of a version, in place of those set before.
 
         :param model_version: Full name, by number or alias; it need not exist yet.
-        :param answers: By question, which is the text of the last message.
-        :param default: To any other question; None names the version and repeats the question.
+        :param answers: The answers by question, which is the text of the last message.
+        :param default: The answer to any other question; None: the name of the version and the question.
         """
         told = VersionAnswers(model_version=model_version, answers=dict(answers or {}), default=default)
         self._control("PUT", "/answers", told.model_dump(mode="json"))
 
     def answers(self) -> dict[str, VersionAnswers]:
-        """What versions were told to answer, by their names as they were given."""
+        """Return the answers that were set, by the names of the versions as they were given."""
         told = Answers.model_validate_json(self._control("GET", "/answers")).answers
         return {each.model_version: each for each in told}
 
     def clear_answers(self) -> None:
-        """Let all versions answer as they do untold."""
+        """Remove all answers that were set."""
         self._control("DELETE", "/answers")
 
     # What there is
@@ -341,12 +341,12 @@ class EmulatorClient:
     def requests(
         self, operation: str | None = None, *, stage: str | None = None, wait: float = 0, newest: int | None = None
     ) -> list[LoggedRequest]:
-        """The requests that came in, oldest first, without those to the control plane.
+        """Return the requests that were received, oldest first, without those to the control plane.
 
-        :param operation: Only this call's.
-        :param stage: Only those that got just so far: received, worked, held, answered or dropped.
-        :param wait: Seconds to wait for there to be any.
-        :param newest: At most so many, the newest ones.
+        :param operation: Return only requests of this call.
+        :param stage: Return only requests at this stage: received, worked, held, answered or dropped.
+        :param wait: Seconds to wait for the first one.
+        :param newest: Return at most this number, the newest ones.
         """
         params = {"operation": operation, "stage": stage, "wait": wait, "newest": newest}
         given = {name: value for name, value in params.items() if value is not None}
@@ -354,37 +354,37 @@ class EmulatorClient:
         return Requests.model_validate_json(content).requests
 
     def state(self) -> EmulatedState:
-        """Everything that the emulated service knows."""
+        """Return the whole state of the emulated service."""
         return EmulatedState.model_validate_json(self._control("GET", "/state"))
 
     def versions(self) -> dict[str, EmulatedVersion]:
-        """All versions by their full names, oldest first."""
+        """Return all versions by their full names, oldest first."""
         return {version.name: version for version in self.state().versions}
 
     def endpoints(self) -> dict[str, EmulatedEndpoint]:
-        """All endpoints by their ids."""
+        """Return all endpoints by their ids."""
         return {endpoint.endpoint_id: endpoint for endpoint in self.state().endpoints}
 
     def serving(self, endpoint_id: str | None = None) -> str | None:
-        """Full name of the version that serves on an endpoint; None if none does."""
+        """Return the full name of the version that serves on an endpoint; None if none does."""
         return self.endpoints()[endpoint_id or self.endpoint_id].serving
 
     def deployments(self, endpoint_id: str | None = None) -> list[EmulatedDeployment]:
-        """The deployments on an endpoint, listed by the API or not, oldest first."""
+        """Return all deployments on an endpoint, whether the API lists them or not, oldest first."""
         return self.endpoints()[endpoint_id or self.endpoint_id].deployments
 
     def organizations(self) -> dict[str, OrganizationState]:
-        """All organizations by their names."""
+        """Return all organizations by their names."""
         return {organization.name: organization for organization in self.state().organizations}
 
     def version_name(self, version_id: int | str) -> str:
-        """Full name of a version of the first architecture, whether there is one or not."""
+        """Return the full name of a version of the first architecture; the version need not exist."""
         return f"orgs/{self.org}/models/{self.arch}/versions/{version_id}"
 
     # What is there from the start
 
     def add_organization(self, name: str, **fields: Any) -> OrganizationState:
-        """One organization more, until the next reset.
+        """Add an organization, until the next reset.
 
         :param fields: Of :class:`~airflow_provider_cerebras.emulator.service.organizations.OrganizationConfig`: keys,
             architectures and endpoints; default: as the first one's follow from its name.
@@ -397,44 +397,44 @@ class EmulatorClient:
     def set_keys(
         self, org_name: str, *, management: Sequence[str] | None = None, inference: Sequence[str] | None = None
     ) -> None:
-        """Give an organization other keys; the ones that it had are void at once, those of the connection too.
+        """Replace the keys of an organization; the old ones are invalid at once, those of the connection too.
 
-        :param management: None for those that it has.
-        :param inference: None for those that it has.
+        :param management: The management keys; None keeps the present ones.
+        :param inference: The inference keys; None keeps the present ones.
         """
         keys = Keys.model_validate({"management_keys": management, "inference_keys": inference})
         self._control("PUT", f"/organizations/{org_name}/keys", keys.model_dump(mode="json"))
 
     def add_architecture(self, model_arch_id: str, org_name: str | None = None) -> None:
-        """Give an organization access to one architecture more, until the next reset."""
+        """Give an organization access to another architecture, until the next reset."""
         self._control("POST", "/architectures", {"model_arch_id": model_arch_id, "org_name": org_name})
 
     def add_endpoint(self, endpoint_id: str, model_arch_id: str | None = None, org_name: str | None = None) -> None:
-        """Give an organization one endpoint more, until the next reset."""
+        """Add an endpoint to an organization, until the next reset."""
         body = {"endpoint_id": endpoint_id, "model_arch_id": model_arch_id or self.arch, "org_name": org_name}
         self._control("POST", "/endpoints", body)
 
     # What others do
 
     def upload(self, weight_uri: str, *aliases: str) -> str:
-        """Upload to the first architecture as another client of the service would; the new version's full name."""
+        """Upload to the first architecture as another client would, and return the full name of the version."""
         model = {"weight_uri": weight_uri, "version_aliases": list(aliases)}
         answer = self.api("POST", f"/orgs/{self.org}/models:upload", {"model_arch_id": self.arch, "model": model})
         return str(answer["name"])
 
     def set_aliases(self, model_version: str, *aliases: str) -> None:
-        """Give a version these aliases and no others, as another client of the service would."""
+        """Replace the aliases of a version as another client would."""
         self.api("PATCH", f"/{model_version}", {"version_aliases": list(aliases)})
 
     def deploy(self, model_version: str, endpoint_id: str | None = None) -> str:
-        """Deploy as another client of the service would; the UUID of the deployment."""
+        """Deploy as another client would, and return the UUID of the deployment."""
         path = f"/endpoints/{endpoint_id or self.endpoint_id}:deployModel"
         return str(self.api("POST", path, {"model": model_version})["name"])
 
     def serve(self, weight_uri: str, *aliases: str, endpoint_id: str | None = None) -> str:
-        """Upload, deploy, and let the time pass that both take, as an earlier release would have; the version's name.
+        """Upload, deploy, advance the clock past both, as after an earlier release, and return the version's name.
 
-        With weights that are really read it may be deployed too early; then the service's refusal is raised.
+        If the weights are read from S3, the deployment may come too early; the service's refusal is raised then.
         """
         behaviour = self.behaviour()
         model_version = self.upload(weight_uri, *aliases)
@@ -444,10 +444,10 @@ class EmulatorClient:
         return model_version
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request to the Management API, by the management key; it is logged as any other.
+        """Send a request to the Management API with the management key; it is logged like any other.
 
-        :param path: From ``/orgs`` or ``/endpoints`` on.
-        :param body: What becomes the JSON body; None for no body.
+        :param path: The path from ``/orgs`` or ``/endpoints`` on.
+        :param body: The JSON body; None for no body.
         """
         headers = {"Authorization": f"Bearer {self._organization.management_keys[0]}"}
         content = self._send(method, f"{MANAGEMENT_PREFIX}{path}", body, headers=headers)

@@ -1,4 +1,4 @@
-"""The page for people at ``/``. It is static; its script asks the control plane, and comes from nowhere else."""
+"""The page at ``/`` for a browser. It is static; its script calls the control plane, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _HEADERS = {
 
 @router.get("/")
 async def page() -> Response:
-    """The page."""
+    """Return the page."""
     return _static("page.html", "text/html")
 
 
 @router.get("/favicon.ico")
 async def icon() -> Response:
-    """Nothing: browsers ask for it beside every page, and a refusal would stand among the requests."""
+    """Return no icon: browsers request one for every page, and an error would show up in the request log."""
     return Response(status_code=204, headers=_HEADERS)
 
 
 @router.get("/_emulator/page.css")
 async def style() -> Response:
-    """Its stylesheet."""
+    """Return its stylesheet."""
     return _static("page.css", "text/css")
 
 
 @router.get("/_emulator/page.js")
 async def script() -> Response:
-    """How it keeps up with the emulator."""
+    """Return the script that keeps the page up to date."""
     return _static("page.js", "text/javascript")
 
 

@@ -1,4 +1,4 @@
-"""The control plane: for tests to make faults, to move time, to see what came in, and to start afresh."""
+"""The control plane: tests use it to inject faults, move time, read the request log, and reset the emulator."""
 
 # ruff: noqa: TC001  FastAPI and pydantic evaluate annotations at run time
 
@@ -47,31 +47,31 @@ router = APIRouter(prefix="/_emulator", tags=["emulator"])
 
 @router.get("/health")
 async def health() -> Health:
-    """Whether the emulator is up."""
+    """Return 200 if the emulator is up."""
     return Health()
 
 
 @router.get("/faults", response_model_exclude_unset=True)
 async def list_faults(emulator: CurrentEmulator) -> Faults:
-    """The rules in force, used up or not."""
+    """List the rules in force, exhausted ones included."""
     return Faults(faults=[Fault.of(fault) for fault in emulator.faults.all()])
 
 
 @router.post("/faults", status_code=201, response_model_exclude_unset=True)
 async def add_fault(rule: FaultRule, emulator: CurrentEmulator) -> Fault:
-    """Put a rule in force."""
+    """Add a rule."""
     return Fault.of(emulator.faults.add(rule))
 
 
 @router.delete("/faults")
 async def delete_faults(emulator: CurrentEmulator) -> Deleted:
-    """End all rules; requests that they hold go on."""
+    """Remove all rules; requests that they hold continue."""
     return Deleted(deleted=emulator.faults.clear())
 
 
 @router.delete("/faults/{fault_id}")
 async def delete_fault(fault_id: int, emulator: CurrentEmulator) -> Deleted:
-    """End a rule; requests that it holds go on."""
+    """Remove a rule; requests that it holds continue."""
     if not emulator.faults.delete(fault_id):
         raise HTTPException(404, f"There is no fault rule {fault_id}.")
     return Deleted(deleted=1)
@@ -79,26 +79,26 @@ async def delete_fault(fault_id: int, emulator: CurrentEmulator) -> Deleted:
 
 @router.get("/answers")
 async def list_answers(emulator: CurrentEmulator) -> Answers:
-    """What model versions answer, if they were told."""
+    """List the answers that were set for model versions."""
     return Answers(answers=emulator.answers.all())
 
 
 @router.put("/answers")
 async def put_answers(answers: VersionAnswers, emulator: CurrentEmulator) -> VersionAnswers:
-    """Tell a version what to answer, instead of what it was told before."""
+    """Set the answers of a version, in place of those set before."""
     emulator.answers.put(answers)
     return answers
 
 
 @router.delete("/answers")
 async def delete_answers(emulator: CurrentEmulator) -> Deleted:
-    """Let all versions answer as they do untold."""
+    """Remove all answers that were set."""
     return Deleted(deleted=emulator.answers.clear())
 
 
 @router.get("/profiles", response_model_exclude_unset=True)
 async def list_profiles() -> Profiles:
-    """The sets of rules that have a name."""
+    """List the named sets of rules."""
     return Profiles(
         profiles=[
             Profile(name=name, description=profile.description, rules=list(profile.rules))
@@ -109,13 +109,13 @@ async def list_profiles() -> Profiles:
 
 @router.post("/profiles/{name}", status_code=201, response_model_exclude_unset=True)
 async def begin_profile(name: ProfileName, emulator: CurrentEmulator) -> Faults:
-    """Put the rules of a profile in force, anew if they are."""
+    """Add the rules of a profile, and replace them if they are in force already."""
     return Faults(faults=[Fault.of(fault) for fault in emulator.begin_profile(name)])
 
 
 @router.delete("/profiles/{name}")
 async def end_profile(name: ProfileName, emulator: CurrentEmulator) -> Deleted:
-    """End the rules of a profile."""
+    """Remove the rules of a profile."""
     return Deleted(deleted=emulator.faults.end_profile(name))
 
 
@@ -129,20 +129,20 @@ async def list_requests(
     ] = 0,
     newest: Annotated[int | None, Query(ge=0, description="At most so many, the newest ones.")] = None,
 ) -> Requests:
-    """The requests that came in, but for those to the control plane."""
+    """List the requests that were received, without those to the control plane."""
     return Requests(requests=await emulator.log.wait_for(operation, stage, wait, newest))
 
 
 @router.get("/clock")
 async def read_clock(emulator: CurrentEmulator) -> ClockState:
-    """The emulator's time."""
+    """Return the emulator's time."""
     clock = emulator.clock
     return ClockState(now=clock(), frozen=clock.frozen, scale=clock.scale)
 
 
 @router.post("/clock")
 async def move_clock(move: ClockMove, emulator: CurrentEmulator) -> ClockState:
-    """Jump ahead, stand still or run on."""
+    """Set the clock forward, stop it or start it."""
     try:
         emulator.clock.move(to=move.set, by=move.advance or 0, frozen=move.frozen)
     except BackwardsInTime as error:
@@ -153,13 +153,13 @@ async def move_clock(move: ClockMove, emulator: CurrentEmulator) -> ClockState:
 
 @router.get("/settings")
 async def read_settings(service: CurrentService) -> Behaviour:
-    """How the service behaves where the API's documentation is silent."""
+    """Return how the service behaves where the API's documentation is silent."""
     return service.behaviour
 
 
 @router.patch("/settings")
 async def change_settings(changes: Annotated[dict[str, Any], Body()], service: CurrentService) -> Behaviour:
-    """Change how the service behaves from now on, in the fields that are named."""
+    """Change how the service behaves, in the given fields."""
     try:
         service.behaviour = Behaviour.model_validate({**service.behaviour.model_dump(), **changes})
     except ValidationError as error:
@@ -169,19 +169,19 @@ async def change_settings(changes: Annotated[dict[str, Any], Body()], service: C
 
 @router.get("/organizations")
 async def list_organizations(service: CurrentService) -> Organizations:
-    """The organizations, oldest first."""
+    """List the organizations, oldest first."""
     return Organizations(organizations=[OrganizationState.of(each) for each in service.organizations()])
 
 
 @router.post("/organizations", status_code=201)
 async def add_organization(organization: OrganizationConfig, service: CurrentService) -> OrganizationState:
-    """One organization more, until the next reset."""
+    """Add an organization, until the next reset."""
     return OrganizationState.of(service.add_organization(organization))
 
 
 @router.put("/organizations/{org_name}/keys")
 async def set_keys(org_name: str, keys: Keys, service: CurrentService) -> OrganizationState:
-    """Give an organization other keys, until the next reset; the ones that it had are void at once."""
+    """Replace the keys of an organization, until the next reset; the old ones are invalid at once."""
     organization = _organization(service, org_name)
     service.set_keys(organization.name, management=keys.management_keys, inference=keys.inference_keys)
     return OrganizationState.of(organization)
@@ -189,7 +189,7 @@ async def set_keys(org_name: str, keys: Keys, service: CurrentService) -> Organi
 
 @router.post("/architectures", status_code=201)
 async def add_architecture(architecture: NewArchitecture, service: CurrentService) -> NewArchitecture:
-    """Give an organization access to one architecture more, until the next reset."""
+    """Give an organization access to another architecture, until the next reset."""
     organization = _organization(service, architecture.org_name)
     service.add_architecture(organization.name, architecture.model_arch_id)
     return architecture.model_copy(update={"org_name": organization.name})
@@ -197,7 +197,7 @@ async def add_architecture(architecture: NewArchitecture, service: CurrentServic
 
 @router.post("/endpoints", status_code=201)
 async def add_endpoint(endpoint: NewEndpoint, service: CurrentService) -> NewEndpoint:
-    """Give an organization one endpoint more, until the next reset."""
+    """Add an endpoint to an organization, until the next reset."""
     organization = _organization(service, endpoint.org_name)
     service.add_endpoint(organization.name, endpoint.endpoint_id, endpoint.model_arch_id)
     return endpoint.model_copy(update={"org_name": organization.name})
@@ -205,7 +205,7 @@ async def add_endpoint(endpoint: NewEndpoint, service: CurrentService) -> NewEnd
 
 @router.post("/reset")
 async def reset(emulator: CurrentEmulator) -> Health:
-    """Go back to the start: what the settings say, an empty log, the machine's time; held requests are dropped."""
+    """Return to the initial state of the settings, with an empty log and the machine's time; drop held requests."""
     emulator.reset()
     return Health()
 
@@ -217,7 +217,7 @@ async def state(
         int | None, Query(ge=0, description="At most so many versions of each architecture, the newest ones.")
     ] = None,
 ) -> State:
-    """Everything that the emulated service knows."""
+    """Return the whole state of the emulated service."""
     now, behaviour = service.now(), service.behaviour
     organizations = service.organizations()
     registries = [registry for each in organizations for registry in each.registries.values()]
@@ -238,7 +238,7 @@ async def state(
 
 
 def _organization(service: Service, name: str | None) -> Organization:
-    """The organization of a name; None is the first."""
+    """Return the organization of a name; None is the first."""
     organizations = service.organizations()
     found = [each for each in organizations if name in {None, each.name}]
     if not found:

@@ -21,19 +21,19 @@ from airflow_provider_cerebras.emulator.settings import Behaviour
 
 
 class Strict(BaseModel):
-    """What is sent to the control plane; a field that is not known is refused, so that a misspelt one is noticed."""
+    """The body of a request to the control plane. An unknown field is refused, so that a misspelled one is noticed."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class Shown(BaseModel):
-    """What the control plane answers."""
+    """The body of a response of the control plane."""
 
     model_config = ConfigDict(protected_namespaces=())
 
 
 class Health(Shown):
-    """The emulator answers."""
+    """The emulator is up."""
 
     status: Literal["ok"] = "ok"
 
@@ -49,7 +49,7 @@ class Fault(Shown):
 
     @classmethod
     def of(cls, fault: ArmedFault) -> Fault:
-        """A rule in force, as a response."""
+        """Return the response body of a rule."""
         return cls(id=fault.fault_id, rule=fault.rule, profile=fault.profile, skipped=fault.skipped, fired=fault.fired)
 
 
@@ -60,7 +60,7 @@ class Faults(Shown):
 
 
 class Deleted(Shown):
-    """How many rules were ended."""
+    """The number of rules that were removed."""
 
     deleted: int
 
@@ -80,7 +80,7 @@ class Profile(Shown):
 
 
 class Profiles(Shown):
-    """All there are."""
+    """All of them."""
 
     profiles: list[Profile]
 
@@ -92,7 +92,7 @@ class Requests(Shown):
 
 
 class ClockState(Shown):
-    """The emulator's time."""
+    """Return the emulator's time."""
 
     now: float = Field(description="Unix seconds.")
     frozen: bool = Field(description="Whether it stands still.")
@@ -100,7 +100,7 @@ class ClockState(Shown):
 
 
 class ClockMove(Strict):
-    """What the clock is to do."""
+    """A change of the clock."""
 
     set: float | None = Field(None, allow_inf_nan=False, description="Unix seconds to jump to; not into the past.")
     advance: float | None = Field(None, ge=0, allow_inf_nan=False, description="Seconds to jump ahead.")
@@ -116,27 +116,27 @@ class ClockMove(Strict):
 
 
 class NewArchitecture(Strict):
-    """An architecture to be added."""
+    """An architecture to add."""
 
     model_arch_id: Name
     org_name: Name | None = Field(None, description="Null is the first organization.")
 
 
 class NewEndpoint(NewArchitecture):
-    """An endpoint to be added."""
+    """An endpoint to add."""
 
     endpoint_id: Name
 
 
 class Keys(Strict):
-    """The keys of an organization; null leaves those that it has."""
+    """The keys of an organization; null keeps the present ones."""
 
     management_keys: tuple[ApiKey, ...] | None = None
     inference_keys: tuple[ApiKey, ...] | None = None
 
 
 class OrganizationState(Shown):
-    """An organization; its keys are not for showing."""
+    """An organization, without its keys."""
 
     name: str
     model_architectures: list[str]
@@ -146,7 +146,7 @@ class OrganizationState(Shown):
 
     @classmethod
     def of(cls, organization: Organization) -> OrganizationState:
-        """An organization, as a response."""
+        """Return the response body of an organization."""
         return cls(
             name=organization.name,
             model_architectures=list(organization.registries),
@@ -157,13 +157,13 @@ class OrganizationState(Shown):
 
 
 class Organizations(Shown):
-    """All there are."""
+    """All of them."""
 
     organizations: list[OrganizationState]
 
 
 class VersionState(Shown):
-    """A version, and what the API does not tell of it."""
+    """A version, with the state that the API does not report."""
 
     version: schemas.ModelVersion
     created: float = Field(description="Unix seconds.")
@@ -173,7 +173,7 @@ class VersionState(Shown):
 
     @classmethod
     def of(cls, version: ModelVersion, now: float, behaviour: Behaviour) -> VersionState:
-        """A version, as a response."""
+        """Return the response body of a version."""
         return cls(
             version=model_version_body(version, now, behaviour),
             created=version.created,
@@ -184,7 +184,7 @@ class VersionState(Shown):
 
 
 class Rollout(Shown):
-    """What the API does not tell of a deployment."""
+    """The state of a deployment that the API does not report."""
 
     deployment_id: str
     begins: float = Field(description="Unix seconds.")
@@ -193,7 +193,7 @@ class Rollout(Shown):
 
     @classmethod
     def of(cls, deployment: Deployment, now: float) -> Rollout:
-        """A deployment, as a response."""
+        """Return the response body of a deployment."""
         return cls(
             deployment_id=deployment.deployment_id,
             begins=deployment.rollout.begins,
@@ -211,7 +211,7 @@ class EndpointState(Shown):
 
     @classmethod
     def of(cls, endpoint: Endpoint, now: float, behaviour: Behaviour) -> EndpointState:
-        """An endpoint, as a response."""
+        """Return the response body of an endpoint."""
         return cls(
             endpoint=endpoint_body(endpoint, endpoint.deployments, now, behaviour),
             serving=deployment.version.name if (deployment := endpoint.serving(now)) else None,
@@ -220,7 +220,7 @@ class EndpointState(Shown):
 
 
 class State(Shown):
-    """Everything that the emulated service knows."""
+    """The whole state of the emulated service."""
 
     now: float = Field(description="The emulator's time in Unix seconds.")
     organizations: list[OrganizationState]

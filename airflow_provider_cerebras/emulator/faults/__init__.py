@@ -1,1 +1,1 @@
-"""Faults on request: which requests they hit, what they do, and the log of all requests."""
+"""Injected faults: the requests that they hit, their effects, and the log of all requests."""

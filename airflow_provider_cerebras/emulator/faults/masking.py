@@ -19,9 +19,9 @@ _CREDENTIALS = {"authorization", "proxy-authorization", "cookie"}
 
 
 class Masker:
-    """Masks keys, wherever they stand.
+    """Masks keys wherever they occur.
 
-    :param keys: The keys that are in force, and those that were.
+    :param keys: All keys, present and past.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
@@ -32,14 +32,14 @@ class Masker:
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def text(self, text: str) -> str:
-        """A string without keys."""
+        """Mask the keys in a string."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Headers without credentials, by their lower-case names."""
+        """Mask the credentials in headers, and return them by their lower-case names."""
         return {name: MASK if name in _CREDENTIALS else self.text(value) for name, value in headers.items()}
 
 
 def _forms(key: str) -> set[str]:
-    """The forms of a key in a string, in JSON, in a path and in a query."""
+    """Return the forms of a key in a string, in JSON, in a path and in a query."""
     return {key, json.dumps(key)[1:-1], quote(key, safe=""), quote_plus(key)}

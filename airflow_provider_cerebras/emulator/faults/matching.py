@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class RequestDetails:
     """The parts of a request that a rule can match.
 
-    :param operation: None for a request that is none of the calls.
+    :param operation: The call; None if the request is none of the calls.
     :param path: Decoded path.
-    :param organization: Whose key the request carries; None for an unknown key.
+    :param organization: The organization of the request's key; None if the key is unknown.
     :param headers: By their lower-case names.
     :param body: Parsed if it is JSON, else text; None if there is none.
     """
@@ -30,10 +30,10 @@ class RequestDetails:
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """Whether a JSON value has another one in it.
+    """Return whether a JSON value contains another one.
 
-    An object has an object in it whose every field it has; a list has a list in it whose every item is in one of its
-    own; anything else has only itself.
+    An object contains an object if it has each of its fields; a list contains a list if each item is contained in one
+    of its own; any other value contains only itself.
     """
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(

@@ -1,4 +1,4 @@
-"""Stands in front of the application: logs each request, and applies the fault rule that hits it."""
+"""The outermost middleware: logs each request, and applies the fault rule that hits it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Answer:
 
 
 class FaultMiddleware:
-    """The outermost ASGI application. Requests to the control plane and for the page pass unseen."""
+    """The outermost ASGI application. Requests to the control plane and for the page are neither logged nor hit."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app = app
@@ -118,9 +118,9 @@ class FaultMiddleware:
 
 
 def _from_another_site(scope: Scope) -> bool:
-    """Whether a browser sends this in the name of a page that is not the emulator's.
+    """Return whether a browser sends the request for a page that is not the emulator's.
 
-    The control plane takes no key, and a page from anywhere may send requests to this machine.
+    The control plane takes no key, and a page from any site can send requests to this machine.
     """
     headers = decoded_headers(scope["headers"])
     origin = headers.get("origin")
@@ -168,7 +168,7 @@ def _canned(rule: FaultRule, style: ErrorStyle) -> _Answer | None:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body of a request; None if the client went away before it was all there."""
+    """Return the whole body of a request; None if the client disconnected before its end."""
     body = bytearray()
     while True:
         message = await receive()
@@ -213,7 +213,7 @@ async def _send(answer: _Answer, send: Send, fault: ArmedFault | None) -> None:
 
 
 async def _close_connection(receive: Receive, send: Send) -> None:
-    """Close the TCP connection, without whatever part of the answer has not been sent.
+    """Close the TCP connection without sending the rest of the response.
 
     ASGI has no message for this. Under uvicorn, with h11 as with httptools, the outermost `send` is a method of the
     object that has the connection's transport. Once the transport has notified uvicorn of the end, which `receive`

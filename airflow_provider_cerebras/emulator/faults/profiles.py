@@ -1,4 +1,4 @@
-"""Days that a client should get through, each as a list of plain fault rules under a name."""
+"""Named sets of fault rules, each a kind of trouble that a client should survive."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BLOCK_PAGE = """<!DOCTYPE html>
 
 @dataclass(frozen=True)
 class Profile:
-    """A day.
+    """A named set of fault rules.
 
-    :param description: What it is like, in one sentence.
-    :param rules: In the order in which they come into force; of two that match, the first hits.
+    :param description: The trouble, in one sentence.
+    :param rules: The rules; of two that match, the first hits.
     """
 
     description: str

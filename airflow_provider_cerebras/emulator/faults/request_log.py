@@ -1,4 +1,4 @@
-"""Every request that came in, and how far it got."""
+"""The log of requests and of the stage that each has reached."""
 
 # ruff: noqa: TC001  FastAPI and pydantic evaluate annotations at run time
 
@@ -37,7 +37,7 @@ class Stage(StrEnum):
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """A request as it came in, and what became of it."""
+    """A request as it was received, and its outcome."""
 
     index: Annotated[int, Field(description="Counts up from 0.")]
     time: Annotated[float, Field(description="When it came in, in Unix seconds of the emulator's clock.")]
@@ -55,7 +55,7 @@ class LoggedRequest:
 
 
 def readable_body(body: str) -> Any:
-    """A request's body for the log."""
+    """Return a request's body for the log."""
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def readable_body(body: str) -> Any:
 
 
 def decoded_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """A request's headers by their lower-case names."""
+    """Return a request's headers by their lower-case names."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
 
 
@@ -81,9 +81,9 @@ class RequestLog:
         self._changed = asyncio.Event()
 
     def add(self, **request: Any) -> LoggedRequest:
-        """Note a request that came in.
+        """Log a request that was received.
 
-        :param request: The fields of :class:`LoggedRequest` that are known by then.
+        :param request: The fields of :class:`LoggedRequest` that are known so far.
         """
         entry = LoggedRequest(index=self._count, time=self._clock(), **request)
         self._count += 1
@@ -92,9 +92,9 @@ class RequestLog:
         return entry
 
     def update(self, entry: LoggedRequest, stage: Stage, status: int | None = None) -> None:
-        """Note how far a request got.
+        """Log the stage that a request has reached.
 
-        :param status: The status that was answered, if any.
+        :param status: The status of the response, if there was one.
         """
         entry.stage = stage
         entry.worked = entry.worked or stage is Stage.WORKED
@@ -102,21 +102,21 @@ class RequestLog:
         self._notify()
 
     def clear(self) -> None:
-        """Forget all requests, and count from 0 again."""
+        """Remove all requests, and count from 0 again."""
         self._requests.clear()
         self._count = 0
 
     def close(self) -> None:
-        """Wake all that wait for requests."""
+        """Wake all waiters."""
         self._closed = True
         self._notify()
 
     def select(
         self, operation: OperationName | None = None, stage: Stage | None = None, newest: int | None = None
     ) -> list[LoggedRequest]:
-        """The requests of a call and at a stage, oldest first; None is any.
+        """Return the requests of a call and at a stage, oldest first; None is any.
 
-        :param newest: At most so many, the newest ones.
+        :param newest: Return at most this number, the newest ones.
         """
         found = (
             entry
@@ -128,9 +128,9 @@ class RequestLog:
     async def wait_for(
         self, operation: OperationName | None, stage: Stage | None, seconds: float, newest: int | None = None
     ) -> list[LoggedRequest]:
-        """What :meth:`select` gives, as soon as that is anything.
+        """Return what :meth:`select` does, as soon as there is a request.
 
-        :param seconds: Real time after which it is given although it is nothing.
+        :param seconds: Real time to wait before it returns without one.
         """
         try:
             async with asyncio.timeout(seconds):

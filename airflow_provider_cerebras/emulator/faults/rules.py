@@ -1,4 +1,4 @@
-"""Fault rules: which requests they hit, what they do to them, and the count of it."""
+"""Fault rules: the requests that they hit, their effects, and their counts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class FaultRule(BaseModel):
     """A fault, and the requests that it hits.
 
     For a request to match, all of ``operation``, ``path_contains``, ``organization``, ``request_headers`` and
-    ``request_body`` must be so. Of those that match, the first ``skip`` pass; then each is hit by ``probability``, and
-    ``times`` at most.
+    ``request_body`` must match. The first ``skip`` of those that match pass; then each is hit with ``probability``, at
+    most ``times`` of them.
 
     A rule's effects come in this order: ``delay``, ``hold``, then ``drop`` or the answer of ``status``, ``message``,
     ``body`` and ``text``, then ``headers``, ``retry_after``, ``malformed``, ``slow_body`` and ``truncate`` on whatever
@@ -80,11 +80,11 @@ class FaultRule(BaseModel):
 
     @property
     def answers(self) -> bool:
-        """Whether the rule has an answer of its own."""
+        """Whether the rule has a response of its own."""
         return not {"status", "message", "body", "text"}.isdisjoint(self.model_fields_set)
 
     def matches(self, request: RequestDetails) -> bool:
-        """Whether a request is one that the rule is about."""
+        """Return whether the rule matches a request."""
         return (
             self.operation in {request.operation, "*"}
             and (self.path_contains or "") in request.path
@@ -133,7 +133,7 @@ class FaultRule(BaseModel):
 class ArmedFault:
     """A rule in force, with its counts.
 
-    :param profile: Name of the profile that it is part of, if it is.
+    :param profile: Name of the profile that it belongs to, if any.
     """
 
     def __init__(self, fault_id: int, rule: FaultRule, profile: str | None = None) -> None:
@@ -147,7 +147,7 @@ class ArmedFault:
         self._chance = random.Random(rule.seed)  # noqa: S311  it is to be repeatable
 
     def take(self) -> bool:
-        """Count one matching request, and say whether the rule hits it."""
+        """Count a matching request, and return whether the rule hits it."""
         if self.skipped < self.rule.skip:
             self.skipped += 1
             return False
@@ -160,13 +160,13 @@ class ArmedFault:
         return True
 
     async def pause(self, seconds: float) -> None:
-        """Let real time pass, but not beyond the rule's deletion."""
+        """Sleep in real time, at most until the rule is removed."""
         if seconds:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._deleted.wait(), seconds)
 
     async def wait(self) -> None:
-        """Wait as the rule says, but not beyond its deletion."""
+        """Wait as the rule says, at most until it is removed."""
         await self.pause(self.rule.delay)
         if self.rule.hold:
             await self._deleted.wait()
@@ -174,7 +174,7 @@ class ArmedFault:
     def delete(self, *, abandon: bool = False) -> None:
         """Wake all waiters.
 
-        :param abandon: Whether their requests are to be dropped instead of going on.
+        :param abandon: Whether their requests are dropped instead of continuing.
         """
         self.abandoned = abandon
         self._deleted.set()
@@ -183,7 +183,7 @@ class ArmedFault:
 class FaultBook:
     """The rules in force, oldest first.
 
-    All methods run on the event loop's thread and none of them awaits, which is why the counts are exact.
+    All methods run on the event loop's thread and none of them awaits, so the counts are exact.
     """
 
     def __init__(self) -> None:
@@ -195,16 +195,16 @@ class FaultBook:
         return list(self._faults.values())
 
     def add(self, rule: FaultRule, profile: str | None = None) -> ArmedFault:
-        """Put a rule in force.
+        """Add a rule.
 
-        :param profile: Name of the profile that it is part of, if it is.
+        :param profile: Name of the profile that it belongs to, if any.
         """
         fault = ArmedFault(next(self._ids), rule, profile)
         self._faults[fault.fault_id] = fault
         return fault
 
     def delete(self, fault_id: int) -> bool:
-        """End a rule, and say whether there was one."""
+        """Remove a rule, and return whether there was one."""
         fault = self._faults.pop(fault_id, None)
         if fault is None:
             return False
@@ -212,13 +212,13 @@ class FaultBook:
         return True
 
     def end_profile(self, profile: str) -> int:
-        """End the rules of a profile, and say how many there were."""
+        """Remove the rules of a profile, and return their number."""
         return sum(self.delete(fault.fault_id) for fault in self.all() if fault.profile == profile)
 
     def clear(self, *, abandon: bool = False) -> int:
-        """End all rules, and say how many there were.
+        """Remove all rules, and return their number.
 
-        :param abandon: Whether the requests that wait are to be dropped instead of going on.
+        :param abandon: Whether the requests that wait are dropped instead of continuing.
         """
         faults = self.all()
         self._faults.clear()
@@ -227,5 +227,5 @@ class FaultBook:
         return len(faults)
 
     def take(self, request: RequestDetails) -> ArmedFault | None:
-        """The rule that hits a request: the oldest one that matches, and that neither spares it nor is used up."""
+        """Return the rule that hits a request: the oldest one that matches, does not skip it and is not exhausted."""
         return next((fault for fault in self._faults.values() if fault.rule.matches(request) and fault.take()), None)

@@ -1,1 +1,1 @@
-"""The service itself: what it has, and every change that its state admits. Knows nothing of HTTP."""
+"""The service: its state, and the changes that it allows. It does not depend on HTTP."""

@@ -1,4 +1,4 @@
-"""Answers of model versions that a test chooses, so that one version can be better than another."""
+"""Answers of model versions that a test sets, so that one version can be better than another."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class AnswerBook:
         return list(self._versions.values())
 
     def put(self, answers: VersionAnswers) -> None:
-        """Put a set in force, instead of the one that the version had."""
+        """Add a set, in place of the one that the version had."""
         self._versions[answers.model_version] = answers
 
     def clear(self) -> int:
-        """End all sets, and say how many there were."""
+        """Remove all sets, and return their number."""
         count = len(self._versions)
         self._versions.clear()
         return count
 
     def find(self, version: ModelVersion, question: str) -> str | None:
-        """What a version answers to a question; None if nothing is said of it.
+        """Return a version's answer to a question; None if none was set.
 
         A set for the number comes before one for an alias.
         """

@@ -1,4 +1,4 @@
-"""The emulator's time: that of the machine, faster, ahead of it or at a standstill, but never backwards."""
+"""The emulator's time: the machine's time, or faster, ahead of it or stopped, but never backwards."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class BackwardsInTime(Exception):
 
 @dataclass(frozen=True)
 class Anchor:
-    """A moment at which both times are known.
+    """A moment at which both the machine's and the emulator's times are known.
 
     :param real: Unix seconds of the machine's clock.
     :param emulated: Unix seconds of the emulator's.
-    :param frozen: Whether the emulator's stands still from then on.
+    :param frozen: Whether the emulator's clock is stopped from then on.
     """
 
     real: float
@@ -29,7 +29,7 @@ class Anchor:
     frozen: bool = False
 
     def at(self, real: float, scale: float) -> float:
-        """The emulator's time at a moment of the machine's.
+        """Return the emulator's time at a moment of the machine's.
 
         :param scale: Emulated seconds in a real one.
         """
@@ -37,7 +37,7 @@ class Anchor:
 
 
 class EmulatedClock:
-    """One clock for all that the emulator does.
+    """The one clock of the emulator.
 
     :param source: Gives the machine's time in Unix seconds.
     :param scale: Emulated seconds in a real one.
@@ -50,42 +50,42 @@ class EmulatedClock:
         self.reset()
 
     def __call__(self) -> float:
-        """The time in Unix seconds."""
+        """Return the time in Unix seconds."""
         # The machine's clock may be set back; what has been seen of this one must not be.
         self._latest = max(self._latest, self._anchor.at(self._source(), self.scale))
         return self._latest
 
     @property
     def anchor(self) -> Anchor:
-        """What tells this clock's time from the machine's from now on."""
+        """The anchor that relates this clock to the machine's from now on."""
         return Anchor(self._source(), self(), self._anchor.frozen)
 
     @property
     def frozen(self) -> bool:
-        """Whether it stands still."""
+        """Whether it is stopped."""
         return self._anchor.frozen
 
     def reset(self) -> None:
-        """Follow the machine's time again, from what that is now on."""
+        """Follow the machine's time again."""
         real = self._source()
         self._anchor = Anchor(real, real)
         self._latest = real
 
     def resume(self, anchor: Anchor) -> None:
-        """Go on as an earlier clock would have by now, at the scale of this one.
+        """Continue an earlier clock, at the scale of this one.
 
-        :param anchor: What the earlier one had.
+        :param anchor: The anchor of the earlier clock.
         """
         self._anchor = anchor
         self._latest = anchor.emulated
         self._anchor = self.anchor
 
     def move(self, *, to: float | None = None, by: float = 0, frozen: bool | None = None) -> None:
-        """Jump ahead, stand still or run on.
+        """Set the clock forward, stop it or start it.
 
-        :param to: Unix seconds to jump to; None for the present.
+        :param to: Unix seconds to jump to; None: the present.
         :param by: Seconds to jump ahead from there.
-        :param frozen: Whether to stand still from then on; None for as before.
+        :param frozen: Whether it is stopped from then on; None: as before.
         """
         real, now = self._source(), self()
         then = (now if to is None else to) + by

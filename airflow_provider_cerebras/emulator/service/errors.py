@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """A request that the service does not follow; its text is for the caller.
+    """The service refuses a request; the message is for the caller.
 
     :param param: Name of the request's parameter at fault, if it is one.
     """
@@ -19,7 +19,7 @@ class NotFound(ServiceError):
 
 
 class ForeignOrganization(ServiceError):
-    """The key is not one of the organization that was named."""
+    """The key does not belong to the organization in the path."""
 
     def __init__(self, org_name: str) -> None:
         super().__init__(f"This management key has no access to organization {org_name}.", param="org_name")
@@ -34,7 +34,7 @@ class AliasTaken(ServiceError):
 
 
 class VersionInUse(ServiceError):
-    """The version serves, or is about to."""
+    """The version serves, or a rollout of it is under way."""
 
 
 class RolloutUnderWay(ServiceError):
@@ -46,4 +46,4 @@ class NothingServes(ServiceError):
 
 
 class AlreadyThere(ServiceError):
-    """The control plane was asked to add what is there, but otherwise."""
+    """The resource exists already with other properties."""

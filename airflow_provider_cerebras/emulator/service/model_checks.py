@@ -1,6 +1,6 @@
-"""Whether weights are a model of an architecture: pure checks over the configuration, the index and the headers.
+"""Pure checks of the configuration, the index and the headers: whether weights are a model of an architecture.
 
-A model is refused only for what no server could make good. What is not known here passes.
+A model is refused only if no server could serve it. Unknown forms pass.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DESCRIBED_ELSEWHERE = {"block_configs", "embedding_size", "word_embed_proj_dim"
 def check_model(
     config: Mapping[str, Any], weight_map: Mapping[str, str] | None, headers: Headers, model_arch_id: str
 ) -> None:
-    """Refuse what cannot be a model of an architecture.
+    """Refuse weights that cannot be a model of an architecture.
 
     :param config: the configuration.
     :param weight_map: the index: from tensors to files; None: there is none.
@@ -97,7 +97,7 @@ def _check_places(weight_map: Mapping[str, str], headers: Headers) -> None:
 
 
 def _set_of(name: str) -> str | None:
-    """What the names of all shards of one save have in common."""
+    """Return the part of a shard's name that all shards of one save share."""
     return re.sub(r"-\d+-of-", "-of-", name) if _OF_A_SET.fullmatch(name) else None
 
 

@@ -1,4 +1,4 @@
-"""An organization's keys, architectures and endpoints, of which the configuration file is made."""
+"""The keys, architectures and endpoints of an organization, as the configuration file has them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EndpointConfig(BaseModel):
 
 
 class OrganizationConfig(BaseModel):
-    """An organization; all but its name follows from that if it is not said."""
+    """An organization; by default, all other fields are derived from its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -65,7 +65,7 @@ class OrganizationConfig(BaseModel):
         return self
 
     def connection(self, base_url: str) -> dict[str, Any]:
-        """The fields of an Airflow connection to this organization, by the first of its keys of each kind.
+        """Return the fields of an Airflow connection to this organization, with its first key of each kind.
 
         :param base_url: URL of the emulator.
         """
@@ -82,9 +82,9 @@ class OrganizationConfig(BaseModel):
 
 
 def check_distinct(organizations: tuple[OrganizationConfig, ...]) -> None:
-    """Refuse organizations of which two have a name, a key or an endpoint in common, and lists that have one twice.
+    """Refuse organizations that share a name, a key or an endpoint, and lists with a duplicate.
 
-    :raises ValueError: It names the places, and no key.
+    :raises ValueError: The message names the places, and no key.
     """
     seen: dict[tuple[str, str], str] = {}
     for number, organization in enumerate(organizations):
@@ -113,6 +113,6 @@ def _keys(organization: OrganizationConfig) -> list[tuple[str, str, str]]:
 
 
 def _names(value: Any) -> list[str]:
-    """The names in a list. What is none is told as such, and nothing of what would follow from it."""
+    """Return the names in a list; report an item that is no name, and nothing that follows from it."""
     each_one = value if isinstance(value, list | tuple) else ()
     return [each for each in each_one if isinstance(each, str) and re.match(NAME_PATTERN, each)]

@@ -1,4 +1,4 @@
-"""Records of the service's state for the store, and the state from records."""
+"""Converts the service's state to records for the store, and back."""
 
 from __future__ import annotations
 
@@ -33,41 +33,41 @@ CLOCK, ORGANIZATION, REGISTRY, VERSION, WEIGHTS, ENDPOINT, DEPLOYMENT = (
 
 
 def of_clock(anchor: Anchor) -> Record:
-    """The clock, to go on from."""
+    """Return the record of the clock."""
     return Record(CLOCK, "", asdict(anchor))
 
 
 def clock(record: Record) -> Anchor:
-    """The clock as it was."""
+    """Return the clock of a record."""
     return Anchor(**_body(record))
 
 
 def of_organization(name: str, keys: Mapping[KeyKind, Sequence[str]]) -> Record:
-    """An organization with its keys, but for its architectures and endpoints."""
+    """Return the record of an organization with its keys, without its architectures and endpoints."""
     return Record(ORGANIZATION, name, {"keys": {kind: list(those) for kind, those in keys.items()}})
 
 
 def keys(record: Record) -> dict[KeyKind, tuple[str, ...]]:
-    """An organization's keys."""
+    """Return the keys of a record."""
     kept = _body(record)["keys"]
     return {"management": tuple(kept["management"]), "inference": tuple(kept["inference"])}
 
 
 def of_registry(registry: VersionRegistry, next_number: int) -> Record:
-    """The number that an architecture's next version gets."""
+    """Return the record of an architecture, with the number of its next version."""
     body = {"org_name": registry.org_name, "model_arch_id": registry.model_arch_id, "next_number": next_number}
     return Record(REGISTRY, f"{registry.org_name}/{registry.model_arch_id}", body)
 
 
 def registry(record: Record) -> VersionRegistry:
-    """An architecture's versions, of which there are none yet."""
+    """Return the registry of a record, without versions."""
     return VersionRegistry(**_body(record))
 
 
 def of_version(version: ModelVersion, **changes: Any) -> Record:
-    """A version, but for the digest of its weights.
+    """Return the record of a version, without the digest of its weights.
 
-    :param changes: Fields that are about to change.
+    :param changes: The new values of fields that will change.
     """
     fields = (
         "org_name", "model_arch_id", "number", "weight_uri", "aliases", "fingerprint_suffix", "created",
@@ -78,7 +78,7 @@ def of_version(version: ModelVersion, **changes: Any) -> Record:
 
 
 def version(record: Record, weights: Future[str]) -> ModelVersion:
-    """A version as it was.
+    """Return the version of a record.
 
     :param weights: The result of reading its weights.
     """
@@ -89,16 +89,16 @@ def version(record: Record, weights: Future[str]) -> ModelVersion:
 
 
 def of_weights(uid: str, weights: Future[str]) -> Record:
-    """The result of reading a version's weights, which is known by now.
+    """Return the record of the result of reading a version's weights.
 
-    :param uid: The version's.
+    :param uid: The version's uid.
     """
     error = weights.exception()
     return Record(WEIGHTS, uid, {"error": str(error)} if error else {"digest": weights.result()})
 
 
 def weights(record: Record) -> Future[str]:
-    """The result of reading a version's weights."""
+    """Return the result of reading a version's weights."""
     body = _body(record)
     future: Future[str] = Future()
     if "error" in body:
@@ -109,21 +109,21 @@ def weights(record: Record) -> Future[str]:
 
 
 def of_endpoint(endpoint: Endpoint, **changes: Any) -> Record:
-    """An endpoint, but for its deployments.
+    """Return the record of an endpoint, without its deployments.
 
-    :param changes: Fields that are about to change.
+    :param changes: The new values of fields that will change.
     """
     fields = ("endpoint_id", "org_name", "model_arch_id", "created", "changed")
     return Record(ENDPOINT, endpoint.endpoint_id, {name: getattr(endpoint, name) for name in fields} | changes)
 
 
 def endpoint(record: Record) -> Endpoint:
-    """An endpoint, on which there are no deployments yet."""
+    """Return the endpoint of a record, without deployments."""
     return Endpoint(**_body(record))
 
 
 def of_deployment(deployment: Deployment) -> Record:
-    """A deployment, with the names of its endpoint and its version."""
+    """Return the record of a deployment, with the names of its endpoint and its version."""
     body = {
         "endpoint": deployment.endpoint.endpoint_id,
         "version": deployment.version.uid,
@@ -135,10 +135,10 @@ def of_deployment(deployment: Deployment) -> Record:
 
 
 def deployment(record: Record, endpoints: Mapping[str, Endpoint], versions: Mapping[str, ModelVersion]) -> Deployment:
-    """A deployment as it was.
+    """Return the deployment of a record.
 
-    :param endpoints: By their ids.
-    :param versions: By their ``uid``.
+    :param endpoints: The endpoints by their ids.
+    :param versions: The versions by their ``uid``.
     """
     body = _body(record)
     return Deployment(
@@ -152,7 +152,7 @@ def deployment(record: Record, endpoints: Mapping[str, Endpoint], versions: Mapp
 
 
 def gone(record: Record) -> Record:
-    """A record that deletes another one."""
+    """Return a record that deletes another one."""
     return Record(record.kind, record.key, None)
 
 

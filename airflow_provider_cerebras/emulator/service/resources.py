@@ -21,7 +21,7 @@ WAITING_SHARE = 0.2
 
 
 class Phase(Enum):
-    """Where a sync or a rollout stands."""
+    """The phase of a sync or a rollout."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -30,13 +30,13 @@ class Phase(Enum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether this phase is final."""
         return self in {Phase.SUCCEEDED, Phase.FAILED}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When something begins and when it ends.
+    """The start and the end of a sync or a rollout.
 
     :param begins: Unix seconds.
     :param ends: Unix seconds.
@@ -47,7 +47,7 @@ class Schedule:
 
     @classmethod
     def of(cls, start: float, duration: float) -> Schedule:
-        """The schedule of what takes a time from a moment on.
+        """Return the schedule of something that starts at a moment and takes a duration.
 
         :param start: Unix seconds.
         :param duration: Seconds.
@@ -55,17 +55,17 @@ class Schedule:
         return cls(start + WAITING_SHARE * duration, start + duration)
 
     def share(self, now: float) -> float:
-        """What share of it has passed, from 0 to 1.
+        """Return the share of it that has passed, from 0 to 1.
 
         :param now: Unix seconds.
         """
         return 1.0 if now >= self.ends else max(0.0, (now - self.begins) / (self.ends - self.begins))
 
     def phase(self, now: float, outcome: Phase) -> Phase:
-        """Where it stands.
+        """Return its phase.
 
         :param now: Unix seconds.
-        :param outcome: The phase from the end on.
+        :param outcome: The phase after the end.
         """
         if now >= self.ends:
             return outcome
@@ -79,10 +79,10 @@ class ModelVersion:
     :param created: Unix seconds.
     :param sync: When the sync begins and, at the earliest, ends.
     :param weights: The digest of the weights (hexadecimal), or the exception that reading them ended with.
-    :param uid: No two versions ever have the same, not even before and after a reset.
-    :param planned_failure: Reason for which the sync fails whatever the weights are; None for no such plan.
-    :param deleted: Whether it is there only for what still serves it.
-    :param pace: When its weights are read; None: from the upload on.
+    :param uid: Unique over all versions, also across resets.
+    :param planned_failure: Reason for which the sync fails regardless of the weights; None: no planned failure.
+    :param deleted: Whether it is deleted and kept only for an endpoint that still serves it.
+    :param pace: When its weights are read; None: at the upload.
     """
 
     org_name: str
@@ -104,7 +104,7 @@ class ModelVersion:
         self.name = f"orgs/{self.org_name}/models/{self.model_arch_id}/versions/{self.number}"
 
     def phase(self, now: float) -> Phase:
-        """Where the sync stands.
+        """Return the phase of the sync.
 
         :param now: Unix seconds.
         """
@@ -115,7 +115,7 @@ class ModelVersion:
         return self.sync.phase(now, Phase.SUCCEEDED if self.failure() is None else Phase.FAILED)
 
     def failure(self) -> str | None:
-        """Why the sync fails, as far as it is known by now; None if it does not."""
+        """Return the reason for which the sync fails, as far as it is known; None if it does not fail."""
         if self.planned_failure is not None:
             return self.planned_failure
         if self.weights.done() and (error := self.weights.exception()) is not None:
@@ -123,13 +123,13 @@ class ModelVersion:
         return None
 
     def system_fingerprint(self) -> str:
-        """What inference answers of this version carry; only for a version whose sync is done."""
+        """The fingerprint in inference responses of this version; only for a version whose sync is done."""
         fingerprint = f"fp_{self.weights.result()[:16]}"
         return f"{fingerprint}-{self.fingerprint_suffix}" if self.fingerprint_suffix else fingerprint
 
 
 class VersionRegistry:
-    """The versions of one architecture in one organization, oldest first, to be found by number and by alias."""
+    """The versions of one architecture in one organization, oldest first, by number and by alias."""
 
     def __init__(self, org_name: str, model_arch_id: str, *, next_number: int = 1) -> None:
         self.org_name = org_name
@@ -143,28 +143,28 @@ class VersionRegistry:
         return iter(self._versions.values())
 
     def newest(self, count: int) -> list[ModelVersion]:
-        """The newest versions, oldest first."""
+        """Return the newest versions, oldest first."""
         return list(itertools.islice(reversed(self._versions.values()), count))[::-1]
 
     def find(self, version_id: str) -> ModelVersion | None:
-        """The version that has this number or this alias."""
+        """Return the version that has this number or this alias."""
         return self._by_id.get(version_id)
 
     def add(self, version: ModelVersion) -> None:
-        """Put a version there, whose number is the highest ever."""
+        """Add a version, whose number is the highest so far."""
         self._versions[version.number] = version
         self._by_id.update(dict.fromkeys((str(version.number), *version.aliases), version))
         self.next_number = max(self.next_number, version.number + 1)
 
     def set_aliases(self, version: ModelVersion, aliases: tuple[str, ...]) -> None:
-        """Give a version these aliases, which no other one has, and no others."""
+        """Replace the aliases of a version; no other version may hold one of them."""
         for alias in version.aliases:
             del self._by_id[alias]
         version.aliases = aliases
         self._by_id.update(dict.fromkeys(aliases, version))
 
     def remove(self, version: ModelVersion) -> None:
-        """Take a version away."""
+        """Remove a version."""
         for version_id in (str(version.number), *version.aliases):
             del self._by_id[version_id]
         del self._versions[version.number]
@@ -186,14 +186,14 @@ class Deployment:
     planned_failure: str | None = None
 
     def phase(self, now: float) -> Phase:
-        """Where the rollout stands.
+        """Return the phase of the rollout.
 
         :param now: Unix seconds.
         """
         return self.rollout.phase(now, Phase.SUCCEEDED if self.planned_failure is None else Phase.FAILED)
 
     def in_use(self, now: float) -> bool:
-        """Whether it serves or is about to.
+        """Return whether it serves or a rollout is under way.
 
         :param now: Unix seconds.
         """
@@ -205,7 +205,7 @@ class Endpoint:
     """A dedicated endpoint and the deployments submitted to it, oldest first.
 
     :param created: Unix seconds.
-    :param changed: When something last changed of which no deployment tells any more, in Unix seconds.
+    :param changed: When the endpoint last changed, apart from its present deployments, in Unix seconds.
     """
 
     endpoint_id: str
@@ -216,7 +216,7 @@ class Endpoint:
     deployments: list[Deployment] = field(default_factory=list, repr=False)
 
     def updated(self, now: float) -> float:
-        """When something last changed here, in Unix seconds.
+        """Return when the endpoint last changed, in Unix seconds.
 
         :param now: Unix seconds.
         """
@@ -224,7 +224,7 @@ class Endpoint:
         return max(self.created, self.changed, *(change for change in changes if change <= now))
 
     def serving(self, now: float) -> Deployment | None:
-        """The newest complete deployment.
+        """Return the newest complete deployment.
 
         :param now: Unix seconds.
         """
@@ -232,7 +232,7 @@ class Endpoint:
         return next(complete, None)
 
     def under_way(self, now: float) -> list[Deployment]:
-        """Deployments that are queued or rolling out.
+        """Return the deployments that are queued or rolling out.
 
         :param now: Unix seconds.
         """

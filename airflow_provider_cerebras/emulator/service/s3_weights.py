@@ -1,4 +1,4 @@
-"""Weights in S3: what must be there, and the digest of it. The only module of the emulator that needs boto3."""
+"""Reads weights in S3, checks them and computes their digest. The only module of the emulator that needs boto3."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class S3WeightReader:
     def __call__(self, weight_uri: str, model_arch_id: str | None = None, pace: Pace | None = None) -> Future[str]:
         """Start to read the weights at an S3 URI; the result is their digest, or a :class:`WeightsError`.
 
-        :param model_arch_id: The architecture that they must be a model of; None: only the files are checked.
+        :param model_arch_id: The architecture of which they must be a model; None: only the files are checked.
         :param pace: When each object may be read; None: at once.
         """
         future: Future[str] = Future()

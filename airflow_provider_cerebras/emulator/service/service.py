@@ -1,6 +1,6 @@
-"""The service's rules: every change that its state admits, and what it refuses. Knows nothing of HTTP.
+"""The service's rules: the changes of its state, and what it refuses. It does not depend on HTTP.
 
-All methods run on one thread. A change is kept in the store before it comes into force.
+All methods run on one thread. A change is stored before it takes effect.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 class Service:
     """The state of the service.
 
-    :param behaviour: What the service does where the API's documentation is silent. It may be replaced at any time.
+    :param behaviour: How the service behaves where the API's documentation is silent. It may be replaced at any time.
     :param clock: Gives the time in Unix seconds.
-    :param read_weights: Starts to read the weights at an S3 URI and gives the future digest.
-    :param store: Where the state is kept; what is there already is taken up.
+    :param read_weights: Starts to read the weights at an S3 URI and returns the future of their digest.
+    :param store: Where the state is stored; what it holds already is loaded.
     """
 
     def __init__(
@@ -61,25 +61,25 @@ class Service:
         self._organizations, self._endpoints, self._keys = state.organizations, state.endpoints, state.keys
 
     def now(self) -> float:
-        """The service's time in Unix seconds."""
+        """Return the service's time in Unix seconds."""
         return self._clock()
 
     # Organizations, their keys, architectures and endpoints: what the control plane and the configuration change.
 
     def organizations(self) -> list[Organization]:
-        """All organizations, in the order in which they were added."""
+        """Return all organizations, in the order in which they were added."""
         return list(self._organizations.values())
 
     def key(self, key: str) -> Key | None:
-        """What an API key opens; None if it is unknown."""
+        """Return the organization and the kind of an API key; None if it is unknown."""
         return self._keys.get(key)
 
     def keys(self) -> KeysView[str]:
-        """All API keys."""
+        """Return all API keys."""
         return self._keys.keys()
 
     def ensure_organization(self, config: OrganizationConfig) -> Organization:
-        """See to it that an organization has what the configuration says: its keys and no others; the rest is added."""
+        """Add an organization as configured, or give it the configured keys and add what it lacks."""
         for endpoint in config.endpoints:
             self._check_same(endpoint.endpoint_id, config.name, endpoint.model_arch_id)
         self._check_keys_free(config.name, (*config.management_keys, *config.inference_keys))
@@ -96,7 +96,7 @@ class Service:
         return organization
 
     def add_organization(self, config: OrganizationConfig) -> Organization:
-        """One organization more."""
+        """Add an organization."""
         if config.name in self._organizations:
             raise AlreadyThere(f"There is an organization {config.name} already.", param="name")
         for endpoint in config.endpoints:
@@ -107,10 +107,10 @@ class Service:
     def set_keys(
         self, org_name: str, *, management: Sequence[str] | None = None, inference: Sequence[str] | None = None
     ) -> None:
-        """Give an organization other keys; the ones that it had are void at once.
+        """Replace the keys of an organization; the old ones are invalid at once.
 
-        :param management: None for those that it has.
-        :param inference: Likewise.
+        :param management: The management keys; None keeps the present ones.
+        :param inference: The inference keys; None keeps the present ones.
         """
         organization = self.organization(org_name)
         keys = dict(organization.keys)
@@ -128,7 +128,7 @@ class Service:
         organization.keys = keys
 
     def add_architecture(self, org_name: str, model_arch_id: str) -> None:
-        """One architecture more for an organization; none is there twice."""
+        """Add an architecture to an organization, unless it is there."""
         organization = self.organization(org_name)
         if model_arch_id not in organization.registries:
             registry = VersionRegistry(org_name, model_arch_id)
@@ -136,7 +136,7 @@ class Service:
             organization.registries[model_arch_id] = registry
 
     def add_endpoint(self, org_name: str, endpoint_id: str, model_arch_id: str) -> Endpoint:
-        """One endpoint more for an organization; none is there twice."""
+        """Add an endpoint to an organization, unless it is there."""
         organization = self.organization(org_name)
         if model_arch_id not in organization.registries:
             raise NotFound(f"Organization {org_name} has no model architecture {model_arch_id}.", param="model_arch_id")
@@ -151,22 +151,22 @@ class Service:
     # What the Management API shows and changes.
 
     def organization(self, org_name: str) -> Organization:
-        """One organization."""
+        """Return an organization."""
         organization = self._organizations.get(org_name)
         if organization is None:
             raise ForeignOrganization(org_name)
         return organization
 
     def model_architectures(self, org_name: str) -> list[str]:
-        """The architectures of an organization."""
+        """Return the architectures of an organization."""
         return list(self.organization(org_name).registries)
 
     def model_versions(self, org_name: str, model_arch_id: str) -> list[ModelVersion]:
-        """The versions of an architecture, oldest first."""
+        """Return the versions of an architecture, oldest first."""
         return list(self._registry(org_name, model_arch_id))
 
     def model_version(self, org_name: str, model_arch_id: str, version_id: str) -> ModelVersion:
-        """One version.
+        """Return a version.
 
         :param version_id: Its number or one of its aliases.
         """
@@ -214,7 +214,7 @@ class Service:
     def update_model_version_aliases(
         self, org_name: str, model_arch_id: str, version_id: str, version_aliases: Sequence[str]
     ) -> ModelVersion:
-        """Give a version these aliases and no others."""
+        """Replace the aliases of a version."""
         version = self.model_version(org_name, model_arch_id, version_id)
         registry = self._registry(org_name, model_arch_id)
         _check_aliases_free(registry, version_aliases, holder=version)
@@ -224,7 +224,7 @@ class Service:
         return version
 
     def delete_model_version(self, org_name: str, model_arch_id: str, version_id: str) -> ModelVersion:
-        """Remove a version, and its bygone deployments with it."""
+        """Remove a version together with its past deployments."""
         version = self.model_version(org_name, model_arch_id, version_id)
         now = self.now()
         in_use = [each for each in version.deployments if each.in_use(now)]
@@ -250,18 +250,18 @@ class Service:
         return version
 
     def endpoints(self, org_name: str) -> list[Endpoint]:
-        """The endpoints of an organization."""
+        """Return the endpoints of an organization."""
         return list(self.organization(org_name).endpoints.values())
 
     def endpoint(self, endpoint_id: str) -> Endpoint:
-        """One endpoint."""
+        """Return an endpoint."""
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None:
             raise NotFound(f"Endpoint {endpoint_id} does not exist.", param="endpoint_id")
         return endpoint
 
     def listed_deployments(self, endpoint: Endpoint) -> list[Deployment]:
-        """The deployments that the endpoint lists, oldest first."""
+        """Return the deployments that the endpoint lists, oldest first."""
         now = self.now()
         match self.behaviour.deployed_models:
             case "all":
@@ -300,7 +300,7 @@ class Service:
         return deployment
 
     def serving_version(self, endpoint_id: str, org_name: str) -> ModelVersion:
-        """The version that answers an organization's inference requests to an endpoint."""
+        """Return the version that serves an organization's inference requests to an endpoint."""
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None or endpoint.org_name != org_name:
             raise NotFound(f"Model {endpoint_id} does not exist or you do not have access to it.", param="model")

@@ -1,4 +1,4 @@
-"""All that the service has, organization by organization, and how it comes back from where it is kept."""
+"""The state of the service, by organization, and how it is loaded from the store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Organization:
 
 @dataclass
 class ServiceState:
-    """The organizations by their names; beside them all endpoints by their ids, and what each API key opens."""
+    """The organizations by their names, all endpoints by their ids, and the organization and kind of each API key."""
 
     organizations: dict[str, Organization] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class ServiceState:
 
 
 def keep_weights(store: Store, version: ModelVersion) -> None:
-    """See to it that what reading a version's weights comes to is kept, whenever and on whatever thread that is."""
+    """Store the result of reading a version's weights when it is there, on whichever thread that is."""
 
     def keep(weights: Future[str]) -> None:
         if not version.deleted:
@@ -59,14 +59,14 @@ def keep_weights(store: Store, version: ModelVersion) -> None:
 
 
 def judged_as(behaviour: Behaviour, model_arch_id: str) -> str | None:
-    """Which architecture weights must be a model of; None: any, only their files are checked."""
+    """Return the architecture of which weights must be a model; None: any, and only their files are checked."""
     return model_arch_id if behaviour.weights_checks == "strict" else None
 
 
 def take_up(store: Store, read_weights: ReadWeights, behaviour: Behaviour) -> ServiceState:
     """Return the state that a store holds.
 
-    :param read_weights: Starts to read the weights at an S3 URI; it is asked for those that were not read to their end.
+    :param read_weights: Starts to read the weights at an S3 URI; called for those that were not read to their end.
     """
     state = ServiceState()
     for record in store.read(records.ORGANIZATION):
@@ -92,7 +92,7 @@ def take_up(store: Store, read_weights: ReadWeights, behaviour: Behaviour) -> Se
 
 
 def _versions(store: Store, read_weights: ReadWeights, behaviour: Behaviour) -> dict[str, ModelVersion]:
-    """All versions that are kept, by their ``uid``."""
+    """Return all stored versions by their ``uid``."""
     read = {record.key: records.weights(record) for record in store.read(records.WEIGHTS)}
     versions = {}
     for record in store.read(records.VERSION):

@@ -1,7 +1,7 @@
 """Stores of the service's state: none, or an SQLite file that survives a restart.
 
-What is written is in the file before the request that asked for it is answered: an emulator that is killed between
-two answers has forgotten neither. Against a power failure the file is sound, but may lack the last changes.
+A change is in the file before the response to its request is sent: an emulator that is killed between two responses
+has lost neither. After a power failure the file is intact, but may lack the last changes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ SCHEMA_VERSION = 1
 
 
 class StateError(Exception):
-    """The state file cannot be used; the text says which and why."""
+    """The state file cannot be used; the message names it and says why."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """Something that is kept.
+    """A stored part of the state.
 
-    :param kind: What it is.
-    :param key: Which one of its kind.
-    :param body: What is known of it, as JSON knows it; None if it is not to be kept any more.
+    :param kind: Its kind.
+    :param key: Its key among its kind.
+    :param body: Its fields, as JSON values; None deletes it.
     """
 
     kind: str
@@ -43,26 +43,26 @@ class Record:
 
 
 class Store(Protocol):
-    """Keeps records."""
+    """Stores records."""
 
     def read(self, kind: str) -> Iterator[Record]:
-        """All records of a kind, in the order in which they first came."""
+        """Return all records of a kind, in the order in which they were first written."""
 
     def write(self, *records: Record) -> None:
-        """Keep records, all of them or none."""
+        """Store records, all of them or none."""
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all records."""
 
     def close(self) -> None:
-        """Let go of what the records are kept in."""
+        """Close the store."""
 
 
 class Nowhere:
-    """Keeps nothing."""
+    """Stores nothing."""
 
     def read(self, kind: str) -> Iterator[Record]:
-        """Nothing."""
+        """Return nothing."""
         return iter(())
 
     def write(self, *records: Record) -> None:
@@ -76,11 +76,11 @@ class Nowhere:
 
 
 class StateFile:
-    """Keeps records in an SQLite file, which no other process can open meanwhile.
+    """Stores records in an SQLite file, which no other process can open meanwhile.
 
     Its methods may be called on any thread.
 
-    :param path: The file; it is made, and readable by its owner only, if it is missing or empty.
+    :param path: The file; if it is missing or empty, it is made, readable by its owner only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +125,7 @@ class StateFile:
         return int(self._database.execute(sql).fetchone()[0])
 
     def read(self, kind: str) -> Iterator[Record]:
-        """All records of a kind, in the order in which they first came."""
+        """Return all records of a kind, in the order in which they were first written."""
         try:
             with self._lock:
                 rows = self._database.execute(
@@ -136,9 +136,9 @@ class StateFile:
         return (Record(kind, key, json.loads(body)) for key, body in rows)
 
     def write(self, *records: Record) -> None:
-        """Keep records, all of them or none; nothing after the file was closed.
+        """Store records, all of them or none; after the file is closed, store nothing.
 
-        Weights may be read to their end only then. They are read again next time.
+        Reading weights may end only after that; they are read again at the next start.
         """
         with self._lock:
             if self._open:
@@ -157,12 +157,12 @@ class StateFile:
                     )
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all records."""
         with self._lock:
             self._database.execute("DELETE FROM documents")
 
     def close(self) -> None:
-        """Leave one whole file behind."""
+        """Close the file, and leave no other file beside it."""
         with self._lock:
             self._open = False
             self._database.close()
@@ -174,7 +174,7 @@ class StateFile:
 
 
 def open_store(path: Path | None) -> Store:
-    """Where to keep the state.
+    """Open the store of the state.
 
     :param path: The state file; None for nowhere.
     """

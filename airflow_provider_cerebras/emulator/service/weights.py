@@ -44,13 +44,13 @@ DTYPE_BITS = {
 
 
 class WeightsError(Exception):
-    """The weights cannot be used; the text says which object is at fault and why."""
+    """The weights cannot be used; the message names the object and says why."""
 
 
 class Pace:
-    """How far the reading of weights may have come: it waits for the time that passes in the emulator.
+    """Paces the reading of weights by the time that passes in the emulator.
 
-    :param at_end: Whether everything is read at the sync's end; if not, one object after another is, spread over it.
+    :param at_end: Whether everything is read at the end of the sync; if not, object by object during it.
     """
 
     def __init__(self, *, at_end: bool) -> None:
@@ -60,15 +60,15 @@ class Pace:
         self._changed = threading.Condition()
 
     def reach(self, share: float) -> None:
-        """Say what share of the sync has passed, from 0 to 1; the emulator does when it is asked about the version."""
+        """Set the share of the sync that has passed, from 0 to 1; called at each request for the version."""
         with self._changed:
             self._share = max(self._share, share)
             self._changed.notify_all()
 
     def wait(self, due: float) -> None:
-        """Wait until something may be read.
+        """Wait until an object may be read.
 
-        :param due: The share of the sync after which it may be.
+        :param due: The share of the sync after which it may be read.
         """
         with self._changed:
             self._due = 1.0 if self._at_end else due
@@ -82,17 +82,17 @@ class Pace:
 
 
 def digest_of_uri(weight_uri: str, _model_arch_id: str | None = None, _pace: Pace | None = None) -> Future[str]:
-    """Stands in for the weights' digest where there is no S3 to read them from."""
+    """Return a stand-in for the digest of weights that are not read from S3."""
     future: Future[str] = Future()
     future.set_result(hashlib.sha256(weight_uri.encode()).hexdigest())
     return future
 
 
 def header_length(start: bytes, object_size: int) -> int:
-    """The length in bytes of a safetensors header.
+    """Return the length of a safetensors header in bytes.
 
-    :param start: The object's first eight bytes, or fewer if it has no more.
-    :param object_size: Bytes in the whole object.
+    :param start: The first eight bytes of the object, or fewer if it is shorter.
+    :param object_size: Size of the whole object in bytes.
     """
     if len(start) < LENGTH_BYTES:
         raise WeightsError(f"it is not a safetensors file: {object_size} bytes are too few")
