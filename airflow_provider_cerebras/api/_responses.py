@@ -78,7 +78,7 @@ class Received:
     @property
     def is_decided(self) -> bool:
         """Whether the status suffices; the body holds at most a message."""
-        return self.status >= 300 or (self.status >= 200 and self._call.answer is None)
+        return self.status >= 300 or (self.status >= 200 and self._call.response_model is None)
 
     @property
     def ends_with_connection(self) -> bool:
@@ -128,7 +128,7 @@ class Responses:
             raise self._refusal(call, received)
         if received.status >= 300:
             raise UnexpectedResponse(f"{call.method} {url} answered {received.status}: redirects are not followed.")
-        if call.answer is None:
+        if call.response_model is None:
             return b""
         try:
             # Errors, logs and events repeat the service's messages, and a message may repeat a key.
@@ -164,13 +164,13 @@ class Responses:
         :raises UnexpectedResponse: if it is not as documented.
         :raises OutcomeUnknown: likewise, for a call that must not be sent twice.
         """
-        if call.answer is None:
+        if call.response_model is None:
             return cast("ResponseT", None)
         body = body.removeprefix(codecs.BOM_UTF8)
         try:
             check_values(body)
             # The class is a pydantic model; ResponseT is not bound to one, since None is a response too.
-            answer: BaseModel = cast("Any", call.answer).model_validate_json(body)
+            answer: BaseModel = cast("Any", call.response_model).model_validate_json(body)
         except BodyRefused as refusal:
             raise self.unreadable(call, f"the response {refusal}") from None
         except ValidationError as error:

@@ -46,7 +46,7 @@ class Call(Generic[ResponseT]):
 
     :param method: HTTP method.
     :param path: path from the base URL on, percent-encoded.
-    :param answer: model of a successful response's body; None where any 2xx will do, whatever its body.
+    :param response_model: model of a successful response's body; None where any 2xx will do, whatever its body.
     :param body: the request's body, if it has one.
     :param may_be_resent: whether sending it twice does no more than sending it once.
     :param key: the key that it takes.
@@ -56,7 +56,7 @@ class Call(Generic[ResponseT]):
 
     method: str
     path: str
-    answer: type[ResponseT] | None
+    response_model: type[ResponseT] | None
     body: BaseModel | None = None
     may_be_resent: bool = True
     key: Key = Key.MANAGEMENT

@@ -44,12 +44,12 @@ class Verdict:
     """The progress that a response shows, with the service's own status and message.
 
     :param progress: how far it is.
-    :param words: the service's own status text, for messages.
+    :param status_text: the service's own status text, for messages.
     :param is_documented: whether this provider knows that text.
     """
 
     progress: Progress
-    words: str
+    status_text: str
     is_documented: bool = True
 
 
@@ -60,15 +60,15 @@ def classify_version(version: ModelVersion) -> Verdict:
     """
     details = version.details
     word = details.sync_status
-    words, documented = _words(details, "sync_status", word)
+    status_text, documented = _status_text(details, "sync_status", word)
     has_error = _says_something(version.error)
     succeeded = version.done and (
         word.lower() in WORDS_OF_SUCCESS if word else not details.is_unreadable("sync_status")
     )
     if has_error or _is_failure(word) or (version.done and word and not succeeded):
-        return Verdict(Progress.FAILED, _with_reasons(words, version, details), documented)
+        return Verdict(Progress.FAILED, _with_reasons(status_text, version, details), documented)
     # A version that is done with an unreadable result stays pending: a later poll may be readable.
-    return Verdict(Progress.SUCCEEDED if succeeded else Progress.PENDING, words, documented)
+    return Verdict(Progress.SUCCEEDED if succeeded else Progress.PENDING, status_text, documented)
 
 
 class _HasId(Protocol):
@@ -107,14 +107,14 @@ def classify_entry(entry: DeployedModel | None) -> Verdict:
     """
     if entry is None:
         return Verdict(Progress.LOST, "not listed")
-    words, documented = _words(entry, "state", entry.state)
+    status_text, documented = _status_text(entry, "state", entry.state)
     word = entry.state.lower() if entry.state else None
     is_done = (entry.model_extra or {}).get("done") is True
     if word == "complete" or (is_done and word in WORDS_OF_SUCCESS):
-        return Verdict(Progress.SUCCEEDED, words, documented)
+        return Verdict(Progress.SUCCEEDED, status_text, documented)
     if _is_failure(word):
-        return Verdict(Progress.FAILED, _with_reasons(words, entry), documented)
-    return Verdict(Progress.PENDING, words, documented)
+        return Verdict(Progress.FAILED, _with_reasons(status_text, entry), documented)
+    return Verdict(Progress.PENDING, status_text, documented)
 
 
 def serving_model(endpoint: Endpoint) -> DeployedModel | None:
@@ -134,7 +134,7 @@ def _is_failure(word: str | None) -> bool:
     return word is not None and word.lower() in WORDS_OF_FAILURE
 
 
-def _words(model: DeployedModel | ModelVersionDetails, field: str, word: str | None) -> tuple[str, bool]:
+def _status_text(model: DeployedModel | ModelVersionDetails, field: str, word: str | None) -> tuple[str, bool]:
     """Return the text of a status field, and whether it is documented."""
     if model.is_unreadable(field):
         return f"{field} is not a string, so it is unknown", False
@@ -146,7 +146,7 @@ def _words(model: DeployedModel | ModelVersionDetails, field: str, word: str | N
     return f"{shown}, a word that this provider does not know", False
 
 
-def _with_reasons(words: str, *models: BaseModel) -> str:
+def _with_reasons(status_text: str, *models: BaseModel) -> str:
     """Add the reasons that the service gives: in ``error``, or in a field whose name says so."""
     reasons: dict[str, str] = {}
     for model in models:
@@ -154,8 +154,8 @@ def _with_reasons(words: str, *models: BaseModel) -> str:
         fields = {**(model.model_extra or {}), "error": getattr(model, "error", None)}
         for name, value in fields.items():
             if any(part in name.lower() for part in _REASON_NAMES) and _says_something(value):
-                reasons.setdefault(_error_words(value), in_one_line(name))
-    return ", ".join([words, *(f"{name} {reason}" for reason, name in reasons.items())])
+                reasons.setdefault(_error_text(value), in_one_line(name))
+    return ", ".join([status_text, *(f"{name} {reason}" for reason, name in reasons.items())])
 
 
 def _says_something(error: object) -> bool:
@@ -165,7 +165,7 @@ def _says_something(error: object) -> bool:
     return bool(error)
 
 
-def _error_words(error: object) -> str:
+def _error_text(error: object) -> str:
     if isinstance(error, dict) and isinstance(error.get("message"), str) and error["message"]:
         return repr(in_one_line(error["message"]))
     return in_one_line(error if isinstance(error, str) else json.dumps(error, default=str))

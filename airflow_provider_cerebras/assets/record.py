@@ -64,7 +64,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApprovalResponse:
     """The response to a request for approval.
 
     :param option: the answer, such as ``Approve``.
@@ -120,7 +120,7 @@ class Record:
     bundle_version: str | None = None
     run_type: str | None = None
     triggered_by: str | None = None
-    approval: Answer | None = None
+    approval: ApprovalResponse | None = None
     weight_uri: str | None = None
     weights_digest: str | None = None
     findings: Mapping[str, int] | None = None
@@ -158,7 +158,7 @@ class Record:
                 **fields,
                 "outcome": ReleaseOutcome(fields["outcome"]),
                 "steps": tuple(Step(**step) for step in fields["steps"]),
-                "approval": approval and Answer(**approval),
+                "approval": approval and ApprovalResponse(**approval),
             }
         )
 

@@ -70,7 +70,7 @@ def versions(args: argparse.Namespace) -> Result:
                 "state": verdict.progress.value,
                 "aliases": _aliases(version.details.version_aliases),
                 "weight_uri": version.details.customer_s3_uri,
-                "detail": verdict.words,
+                "detail": verdict.status_text,
                 "name": version.name,
             }
         )
@@ -90,7 +90,7 @@ def history(args: argparse.Namespace) -> Result:
             "state": classify_entry(entry).progress.value,
             "serves": entry is serving,
             "deployment_id": entry.id,
-            "detail": classify_entry(entry).words,
+            "detail": classify_entry(entry).status_text,
             "model_version": entry.model,
             **_released(args, released.pop(entry.id or "", None)),
         }

@@ -63,7 +63,7 @@ def read_deployments(endpoint: Endpoint) -> list[Deployed]:
                 f"Field deployed_models[].id of a deployment of {entry.model_version} on endpoint {endpoint.name} is "
                 "absent or cannot be read, so it is not known whose it is. Nothing is changed."
             )
-        state = classify_deployment(endpoint, entry.id).words
+        state = classify_deployment(endpoint, entry.id).status_text
         deployments.append(Deployed(entry.id, entry.model_version, entry.created, entry.progress, state))
     return deployments
 

@@ -118,7 +118,7 @@ class Upload:
                 "Model version %s belongs to this task run: %s (%s). An earlier attempt made it.",
                 observed.mine.name,
                 self._found_by,
-                classify_version(observed.mine).words,
+                classify_version(observed.mine).status_text,
             )
         for _ in range(_MAX_STEPS):
             step = decide(self._request, observed)
@@ -129,7 +129,7 @@ class Upload:
                         "The weights are unchanged: model version %s carries the alias %s of their digest (%s).",
                         step.version.name,
                         self._request.weights_alias,
-                        classify_version(step.version).words,
+                        classify_version(step.version).status_text,
                     )
                 self._finish(step.version)
                 return step.version

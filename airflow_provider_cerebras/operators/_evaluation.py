@@ -51,7 +51,7 @@ async def answer_open_questions(
     plan: Plan,
     totals: Totals,
     store: ResultStore | None,
-    tell: Callable[[str], None],
+    log_progress: Callable[[str], None],
 ) -> None:
     """Ask what has no result yet, and add the results to the totals.
 
@@ -61,7 +61,7 @@ async def answer_open_questions(
     :param plan: the questions and how they are asked.
     :param totals: the results so far.
     :param store: where results are stored, if they are.
-    :param tell: takes a line about the progress, from time to time.
+    :param log_progress: takes a line about the progress, from time to time.
     :raises CerebrasError: if a question cannot be asked.
     :raises EndpointChanged: if not all answers are of one version.
     """
@@ -73,7 +73,7 @@ async def answer_open_questions(
             def take(result: Result) -> None:
                 recorder.take(result)
                 if line := progress.line(totals.done):
-                    tell(line)
+                    log_progress(line)
 
             await ask_all(
                 totals.open_questions(),
@@ -89,7 +89,7 @@ def answer_in_thread(
     plan: Plan,
     totals: Totals,
     store: ResultStore | None,
-    tell: Callable[[str], None],
+    log_progress: Callable[[str], None],
 ) -> None:
     """Do :func:`answer_open_questions` in a thread of its own, and wait for it.
 
@@ -100,7 +100,7 @@ def answer_in_thread(
     :param plan: the questions and how they are asked.
     :param totals: the results so far.
     :param store: where results are stored, if they are.
-    :param tell: takes a line about the progress; called in the thread of the caller.
+    :param log_progress: takes a line about the progress; called in the thread of the caller.
     """
     lines: SimpleQueue[str | None] = SimpleQueue()
     started: Future[Callable[[], object]] = Future()
@@ -126,7 +126,7 @@ def answer_in_thread(
     threading.Thread(target=context.run, args=(work,), name="cerebras-evaluation", daemon=True).start()
     try:
         while (line := lines.get()) is not None:
-            tell(line)
+            log_progress(line)
     except BaseException:
         # It may end by itself at this very moment, and its loop with it.
         with suppress(RuntimeError, TimeoutError):

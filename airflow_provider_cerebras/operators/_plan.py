@@ -78,7 +78,7 @@ def find_fault(version: ModelVersion, model_arch_id: str | None) -> str | None:
     """
     verdict = classify_version(version)
     if verdict.progress is not Progress.SUCCEEDED:
-        return f"the version is not synced: {verdict.words}"
+        return f"the version is not synced: {verdict.status_text}"
     arch = ModelVersionName.parse(version.name).model_arch_id
     if model_arch_id is not None and arch != model_arch_id:
         return f"the version is of architecture {arch}, and the endpoint of {model_arch_id}"

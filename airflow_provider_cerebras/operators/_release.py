@@ -24,7 +24,7 @@ from airflow_provider_cerebras.arguments.kinds import (
 from airflow_provider_cerebras.assets import endpoint_asset
 from airflow_provider_cerebras.assets.events import attach_extra, own_outlets
 from airflow_provider_cerebras.assets.record import (
-    Answer,
+    ApprovalResponse,
     Record,
     ReleaseOutcome,
     Step,
@@ -334,9 +334,9 @@ class Conclude(CerebrasOperator):
         task_id = self.step_task_ids.get(step)
         return None if task_id is None else pull(context, task_id, key)
 
-    def _answer(self, context: Context) -> Answer | None:
+    def _answer(self, context: Context) -> ApprovalResponse | None:
         answer = self._of(context, "approve", ANSWER_KEY)
-        return Answer(**answer) if isinstance(answer, dict) else None
+        return ApprovalResponse(**answer) if isinstance(answer, dict) else None
 
     def _serving(self) -> tuple[str | None, str | None]:
         try:

@@ -264,14 +264,14 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             check_fingerprints,
         )
 
-        def tell(progress: str) -> None:
+        def log_progress(progress: str) -> None:
             self.log.info(progress)
             task_state.update(progress=progress)
 
         client = self.hook.make_inference_client(max_connections=plan.concurrency)
         try:
             check_fingerprints(totals)
-            answer_in_thread(client, plan, totals, store, tell)
+            answer_in_thread(client, plan, totals, store, log_progress)
         except PERMANENT as error:
             if error.is_from_api:
                 raise
@@ -289,8 +289,8 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             where = f" The report is {store.folder}/report.md."
         if evaluation.comparison is not None:
             self.log.info("Against the baseline, %s.", describe_change(evaluation.comparison))
-            tell = self.log.warning if evaluation.comparison.is_too_small else self.log.info
-            tell(describe_limits(evaluation.comparison, len(evaluation.dataset.cases)))
+            log = self.log.warning if evaluation.comparison.is_too_small else self.log.info
+            log(describe_limits(evaluation.comparison, len(evaluation.dataset.cases)))
         problems = evaluation.problems()
         set_attributes(outcome="failed" if problems else "succeeded")
         if problems:

@@ -106,7 +106,7 @@ class DeploymentPoller(Poller[DeploymentRows]):
             self,
             verdict,
             succeeded=f"{self.subject} is complete",
-            failed=f"{self.subject} failed to roll out ({verdict.words}).",
+            failed=f"{self.subject} failed to roll out ({verdict.status_text}).",
         )
 
     def _on_miss(self, now: float) -> Outcome | None:

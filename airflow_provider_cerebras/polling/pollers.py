@@ -112,7 +112,7 @@ class Poller(ABC, Generic[ResponseT]):
         self.failures, self.retry_after = 0, 0.0
         self._refusals.reset()
         self._absences.reset()
-        self.progress = verdict.words
+        self.progress = verdict.status_text
         return self._on_verdict(verdict, now)
 
     def on_error(self, error: Exception, now: float) -> Outcome | None:
@@ -205,7 +205,7 @@ def conclude(poller: Poller[Any], verdict: Verdict, *, succeeded: str, failed: s
     :param failed: message of a failure.
     """
     if verdict.progress is Progress.SUCCEEDED:
-        note = "" if verdict.is_documented else f" ({verdict.words})"
+        note = "" if verdict.is_documented else f" ({verdict.status_text})"
         return Outcome(Status.SUCCEEDED, f"{succeeded}{note}.", poller.ids)
     if verdict.progress is Progress.FAILED:
         return Outcome(Status.FAILED, failed, poller.ids)

@@ -100,8 +100,8 @@ class ModelVersionPoller(Poller[ModelVersion]):
             self,
             verdict,
             succeeded=f"{self.subject} is synced",
-            failed=f"{self.subject} failed to sync ({verdict.words}). Check that the weights are complete and that the "
-            "bucket policy lets Cerebras read them, then upload again.",
+            failed=f"{self.subject} failed to sync ({verdict.status_text}). Check that the weights are complete and "
+            "that the bucket policy lets Cerebras read them, then upload again.",
         )
 
     def _on_refusal(self, error: Exception, now: float) -> Outcome | None:

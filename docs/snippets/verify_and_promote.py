@@ -24,7 +24,7 @@ with DAG(
             [{"role": "user", "content": "Answer with one word: what is the capital of France?"}],
             [{"role": "user", "content": "Say hello."}],
         ],
-        expect=re.compile(r"\w"),  # or a text, or a function
+        expect=re.compile(r"\w"),  # or a string, or a function
         max_latency=30,
         settle_timeout=120,
         chat_params={"temperature": 0, "max_completion_tokens": 256},

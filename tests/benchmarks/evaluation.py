@@ -191,7 +191,7 @@ def _evaluate(url: str, rows: list[dict[str, Any]], concurrency: int) -> None:
     settings = ClientSettings(management_key="management-key", inference_key="inference-key", base_url=url)
     client = AsyncCerebrasClient(settings, verify=False, max_connections=concurrency)
     totals = plan.new_totals()
-    asyncio.run(answer_open_questions(client, plan, totals, None, tell=lambda line: None))
+    asyncio.run(answer_open_questions(client, plan, totals, None, log_progress=lambda line: None))
     assert sum(totals.passes) == len(rows)
 
 

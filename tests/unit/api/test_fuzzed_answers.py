@@ -215,7 +215,7 @@ def read(call: Call[Any], body: bytes, kind: str = "sync") -> Any:
     except OutcomeUnknown:
         assert not call.may_be_resent
         return None
-    assert call.answer is None or type(answer) is call.answer
+    assert call.response_model is None or type(answer) is call.response_model
     return answer
 
 
@@ -229,7 +229,7 @@ def assert_all_is_said_in_a_line(outcome: Outcome | None) -> None:
 def use(answer: Any) -> None:
     """Do with an answer what this package does with it."""
     if isinstance(answer, models.ModelVersion):
-        assert status.classify_version(answer).words.isprintable()
+        assert status.classify_version(answer).status_text.isprintable()
     if isinstance(answer, models.ModelVersionList):
         selection = select(answer.model_versions, uses=Uses({}, {}), keep_last=1, keep_aliases=["prod*"])
         assert set(selection.delete) | set(selection.keep) == {version.name for version in answer.model_versions}
@@ -261,7 +261,7 @@ each_call = pytest.mark.parametrize(("call", "document"), CALLS.values(), ids=li
 @each_call
 def test_the_documents_that_are_changed_here_are_read_as_they_are(call: Call[Any], document: dict[str, Any]) -> None:
     answer = read(call, written(document))
-    if call.answer is not None:
+    if call.response_model is not None:
         assert set(answer.model_dump(by_alias=True, exclude_unset=True)) == set(document)
         assert not answer.model_extra
     use(answer)

@@ -69,8 +69,8 @@ def test_all_documented_operations_and_no_others_are_ours() -> None:
 # The two documented answers to a deletion contradict each other, so neither is read.
 @pytest.mark.parametrize(("call", "example"), documented_examples("answer", but="delete"))
 def test_every_documented_answer_is_read_without_loss(call: Call[BaseModel], example: dict[str, Any]) -> None:
-    assert call.answer is not None
-    assert call.answer.model_validate(example).model_dump(exclude_unset=True) == example
+    assert call.response_model is not None
+    assert call.response_model.model_validate(example).model_dump(exclude_unset=True) == example
 
 
 @pytest.mark.parametrize(("call", "example"), documented_examples("request"))

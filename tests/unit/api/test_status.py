@@ -82,7 +82,7 @@ def test_a_sync_with_a_word_of_failure_has_failed_whether_done_or_not(word: str,
 def test_a_sync_with_an_unknown_word_goes_on_and_the_word_is_told(word: str) -> None:
     verdict = classify_version(version(done=False, response={"sync_status": word}))
     assert verdict.progress is Progress.PENDING
-    assert repr(word) in verdict.words
+    assert repr(word) in verdict.status_text
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_sync_with_an_unknown_word_goes_on_and_the_word_is_told(word: str) -> 
     ],
 )
 def test_the_words_of_a_failed_sync_are_the_server_s(error: object, words: str) -> None:
-    assert words in classify_version(version(done=True, error=error)).words
+    assert words in classify_version(version(done=True, error=error)).status_text
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_only_our_own_entry_counts_wherever_it_stands(entries: tuple[dict[str, A
 
 def test_the_words_of_a_failed_deployment_are_the_server_s() -> None:
     listed = endpoint({"id": "ours", "state": "failed", "error": {"message": "out of capacity"}})
-    assert "out of capacity" in classify_deployment(listed, "ours").words
+    assert "out of capacity" in classify_deployment(listed, "ours").status_text
 
 
 ENTRIES = [

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_cerebras.assets.record import (
-    Answer,
+    ApprovalResponse,
     Record,
     ReleaseOutcome,
     Step,
@@ -123,7 +123,7 @@ def test_the_sentence_says_what_failed_what_was_done_what_serves_and_what_to_do(
     )
     silent = replace(made, steps=(Step("upload", "failed"),), outcome=ReleaseOutcome.NOT_DEPLOYED)
     assert "failed in upload: the task ended without telling why" in silent.sentence()
-    rejected = replace(made, outcome=ReleaseOutcome.REJECTED, approval=Answer("Reject", "Ada", "2026-01-01"))
+    rejected = replace(made, outcome=ReleaseOutcome.REJECTED, approval=ApprovalResponse("Reject", "Ada", "2026-01-01"))
     assert "was rejected by Ada; nothing was deployed" in rejected.sentence()
     long = replace(made, steps=(Step("upload", "failed", error="x" * 9999),), outcome=ReleaseOutcome.NOT_DEPLOYED)
     assert len(long.sentence()) < 2000

@@ -53,7 +53,7 @@ def main() -> None:
     client = AsyncCerebrasClient(
         ClientSettings(**specification["settings"]), verify=False, max_connections=plan.concurrency
     )
-    asyncio.run(answer_open_questions(client, plan, totals, store, tell=lambda line: None))
+    asyncio.run(answer_open_questions(client, plan, totals, store, log_progress=lambda line: None))
     print("passed", sum(totals.passes))
 
 
