@@ -83,6 +83,8 @@ def weight_map_of(content: bytes) -> dict[str, str]:
     weight_map = json_object(content, unique_keys=False).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) and shard for shard in weight_map.values()):
         raise BadJson("has no weight_map from tensors to shards")
+    if not weight_map:
+        raise BadJson("has an empty weight_map")
     return weight_map
 
 

@@ -30,6 +30,17 @@ _MODEL_TYPES = (
 )
 """How the id of an architecture begins, and patterns of the ``model_type`` of its configurations."""
 _KNOWN_TYPES = ("gemma*", *(each for _, types in _MODEL_TYPES for each in types))
+_CLASSES = (
+    ("GptOss", "gpt_oss"),
+    ("Llama4", "llama4"),
+    ("Llama", "llama"),
+    ("Mllama", "mllama"),
+    ("Qwen2", "qwen2"),
+    ("Qwen3", "qwen3"),
+    ("Glm", "glm"),
+    ("Gemma", "gemma"),
+)
+"""How the names of the classes in ``architectures`` begin, and the ``model_type`` that they stand for."""
 _TEXT_MODEL = r"(?:model\.|language_model\.|model\.language_model\.|language_model\.model\.)?"
 _EMBEDDING = re.compile(_TEXT_MODEL + r"embed_tokens\.weight")
 _LAYER = re.compile(rf"({_TEXT_MODEL})layers\.(\d{{1,6}})\.")
@@ -69,10 +80,18 @@ def check_model(
 
 
 def _check_architecture(config: Mapping[str, Any], model_arch_id: str) -> None:
-    model_type, arch = config.get("model_type"), model_arch_id.lower()
+    model_type, arch = _model_type(config), model_arch_id.lower()
     expected = next((types for beginning, types in _MODEL_TYPES if arch.startswith(beginning)), None)
     if expected and _matches(model_type, _KNOWN_TYPES) and not _matches(model_type, expected):
         raise WeightsError(f"config.json is of the model_type {model_type!r}, which is not {model_arch_id}")
+
+
+def _model_type(config: Mapping[str, Any]) -> object:
+    """Return the ``model_type``, or the one that the name of the class says."""
+    names = config.get("architectures")
+    if config.get("model_type") is not None or not isinstance(names, list):
+        return config.get("model_type")
+    return next((kind for each in names for start, kind in _CLASSES if str(each).startswith(start)), None)
 
 
 def _matches(model_type: object, patterns: tuple[str, ...]) -> bool:
@@ -124,8 +143,9 @@ def _check_content(tensors: Mapping[str, Shape]) -> None:
     for tensor, shape in tensors.items():
         if tensor.endswith(".weight") and 0 in shape:
             raise WeightsError(f"the tensor {tensor!r} has the shape {list(shape)}, so it holds no weights")
-        if tensor.endswith("_blocks") and tensor.removesuffix("_blocks") + "_scales" not in tensors:
-            raise WeightsError(f"the tensor {tensor!r} has no _scales beside it")
+        for one, other in (("_blocks", "_scales"), ("_scales", "_blocks")):
+            if tensor.endswith(one) and tensor.removesuffix(one) + other not in tensors:
+                raise WeightsError(f"the tensor {tensor!r} has no {other} beside it")
 
 
 def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> None:

@@ -97,14 +97,20 @@ class S3WeightReader:
             with self._object(bucket, f"{prefix}{INDEX}") as (body, size):
                 weight_map = read_index(_small(body, size), (shard.removeprefix(prefix) for shard in weights))
         digest, headers = hashlib.sha256(), {}
+        in_root = {name for key in weights if "/" not in (name := key.removeprefix(prefix))}
+        model = set(weight_map.values()) if weight_map else in_root
         for number, key in enumerate(weights):
             pace.wait((number + 1) / (len(weights) + 1))
             with self._object(bucket, key) as (body, size):
-                headers[key.removeprefix(prefix)] = _hash_safetensors(body, size, digest)
+                name = key.removeprefix(prefix)
+                shapes = _hash_safetensors(body, size, digest, must_be_sound=name in model)
+                if shapes is not None:
+                    headers[name] = shapes
         if model_arch_id is not None:
-            in_root = {name: header for name, header in headers.items() if "/" not in name}
             try:
-                check_model(config, weight_map, in_root, model_arch_id)
+                check_model(
+                    config, weight_map, {name: headers[name] for name in in_root & headers.keys()}, model_arch_id
+                )
             except WeightsError as error:
                 raise WeightsError(f"s3://{bucket}/{prefix} holds no model of {model_arch_id}: {error}") from error
         return digest.hexdigest()
@@ -134,13 +140,21 @@ def _small(body: StreamingBody, size: int) -> bytes:
     return body.read()
 
 
-def _hash_safetensors(body: StreamingBody, size: int, digest: hashlib._Hash) -> dict[str, tuple[int, ...]]:
+def _hash_safetensors(
+    body: StreamingBody, size: int, digest: hashlib._Hash, *, must_be_sound: bool
+) -> dict[str, tuple[int, ...]] | None:
+    """Add a file to the digest, and return the shapes of its tensors; None: it is broken, and not of the model."""
+    shapes = None
     start = body.read(LENGTH_BYTES)
-    length = header_length(start, size)
-    header = body.read(length)
-    shapes = check_header(header, size - LENGTH_BYTES - length)
     digest.update(start)
-    digest.update(header)
+    try:
+        length = header_length(start, size)
+        header = body.read(length)
+        digest.update(header)
+        shapes = check_header(header, size - LENGTH_BYTES - length)
+    except WeightsError:
+        if must_be_sound:
+            raise
     for chunk in body.iter_chunks(CHUNK_BYTES):
         digest.update(chunk)
     return shapes

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 LENGTH_BYTES = 8
@@ -112,9 +112,15 @@ def check_header(header: bytes, data_size: int) -> dict[str, tuple[int, ...]]:
     """
     if not header.startswith(b"{"):
         raise WeightsError("its header is not a JSON object")
-    tensors = dict(_json_object(header, "its header"))
-    metadata = tensors.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    try:
+        text = header.decode("utf-8")  # json would detect UTF-16 too, which no reader of the format does
+    except UnicodeDecodeError as error:
+        raise WeightsError("its header is not UTF-8") from error
+    tensors = _json_object(text, "its header", _without_duplicates)
+    metadata = tensors.pop("__metadata__", None)
+    if metadata is not None and (
+        not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values())
+    ):
         raise WeightsError("__metadata__ in its header is not an object of strings")
     _check_contiguous([_data_range(name, tensor) for name, tensor in tensors.items()], data_size)
     return {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
@@ -134,19 +140,25 @@ def read_index(content: bytes, shards: Iterable[str]) -> dict[str, str]:
     weight_map = _json_object(content, "it").get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise WeightsError("it has no weight_map from tensors to objects")
+    if not weight_map:
+        raise WeightsError("its weight_map is empty")
     if missing := sorted(set(weight_map.values()) - set(shards)):
         raise WeightsError(f"it counts on {', '.join(missing)}, which is missing")
     return weight_map
 
 
-def _json_object(content: bytes, what: str) -> dict[str, Any]:
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(keys := dict(pairs)) < len(pairs):
-            raise WeightsError(f"{what} has a key twice")
-        return keys
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of a header, in which the format allows each key only once."""
+    if len(keys := dict(pairs)) < len(pairs):
+        raise ValueError("it has a key twice")
+    return keys
 
+
+def _json_object(
+    content: bytes | str, what: str, hook: Callable[[list[tuple[str, Any]]], dict[str, Any]] = dict
+) -> dict[str, Any]:
     try:
-        value = json.loads(content, object_pairs_hook=without_duplicates)
+        value = json.loads(content, object_pairs_hook=hook)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{what} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
@@ -155,8 +167,8 @@ def _json_object(content: bytes, what: str) -> dict[str, Any]:
 
 
 def _data_range(name: str, tensor: object) -> tuple[int, int, str]:
-    if not isinstance(tensor, dict) or tensor.keys() != {"dtype", "shape", "data_offsets"}:
-        raise WeightsError(f"tensor {name!r} does not have just dtype, shape and data_offsets")
+    if not isinstance(tensor, dict) or not tensor.keys() >= {"dtype", "shape", "data_offsets"}:
+        raise WeightsError(f"tensor {name!r} does not have dtype, shape and data_offsets")
     dtype, shape, offsets = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise WeightsError(f"tensor {name!r} has the unknown dtype {dtype!r}")

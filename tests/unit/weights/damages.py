@@ -226,6 +226,7 @@ def a_header_is_not_json(files: Files, random: Random) -> Expected:
         b"{" + b" " * 50,
         b'{"a":{"dtype":"F32","shape":[1]}}',
         b'{"a":1}',
+        '{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'.encode("utf-16-le"),
     ]
     bad += [
         b'{"__metadata__":{"a":1}}',
@@ -366,7 +367,7 @@ def the_index_is_none(files: Files, random: Random) -> Expected | None:
     if INDEX not in files:
         return None
     files[INDEX] = random.choice(
-        [b"[]", b"{", b"{}", b'{"weight_map": []}', b'{"weight_map": {"a": 1}}', b"[" * 100_000]
+        [b"[]", b"{", b"{}", b'{"weight_map": []}', b'{"weight_map": {}}', b'{"weight_map": {"a": 1}}', b"[" * 100_000]
     )
     return Expected("bad-index", INDEX)
 
@@ -408,6 +409,17 @@ def the_weights_are_of_another_architecture(files: Files, random: Random) -> Exp
     if config["model_type"] == "mistral3":
         return None  # what an architecture of that name is made of is not known anyway
     files["config.json"] = json.dumps({**config, "model_type": "gemma3_text"}).encode()
+    return Expected("other-architecture", "config.json")
+
+
+@damage
+def the_architecture_is_another_by_its_class(files: Files, random: Random) -> Expected | None:
+    config = json.loads(files["config.json"])
+    model_type = config.pop("model_type")
+    if model_type == "mistral3":
+        return None
+    other_class = "LlamaForCausalLM" if model_type.startswith(("gpt_oss", "qwen", "glm")) else "GptOssForCausalLM"
+    files["config.json"] = json.dumps({**config, "architectures": [other_class]}).encode()
     return Expected("other-architecture", "config.json")
 
 
@@ -489,6 +501,42 @@ def blocks_have_no_scales(files: Files, random: Random) -> Expected | None:
 
 
 @damage
+def scales_have_no_blocks(files: Files, random: Random) -> Expected | None:
+    scales = [(key, name) for key in model_files(files) for name in tensors_of(files[key]) if name.endswith("_scales")]
+    if not scales:
+        return None
+    key, name = random.choice(scales)
+    blocks = name.replace("_scales", "_blocks")
+    holder = next(each for each in model_files(files) if blocks in tensors_of(files[each]))
+    files[holder] = safetensors({each: value for each, value in tensors_of(files[holder]).items() if each != blocks})
+    return Expected("scales-missing", key, name)
+
+
+@damage
+def the_output_has_another_hidden_size(files: Files, random: Random) -> Expected | None:
+    heads = [(key, name) for key in model_files(files) for name in tensors_of(files[key]) if name == "lm_head.weight"]
+    if not heads:
+        return None
+    ((key, name),) = heads
+    tensors = tensors_of(files[key])
+    dtype, (rows, columns) = tensors[name]
+    files[key] = safetensors({**tensors, name: (dtype, (rows, columns * 2))})
+    return Expected("hidden-size", key, name)
+
+
+@damage
+def an_index_of_another_name_lacks_a_tensor(files: Files, random: Random) -> Expected | None:
+    if INDEX not in files:
+        return None
+    key = some_file(files, random)
+    other = "weights.safetensors.index.json"
+    content = json.loads(files.pop(INDEX))
+    content["weight_map"]["lacking.weight"] = key
+    files[other] = json.dumps(content).encode()
+    return Expected("tensor-missing", key, "lacking.weight")
+
+
+@damage
 def the_quantization_is_not_told(files: Files, random: Random) -> Expected | None:
     config = json.loads(files["config.json"])
     if config.pop("quantization_config", None) is None:
@@ -525,3 +573,45 @@ def the_tokenizer_is_missing(files: Files, random: Random) -> Expected:
 def the_tokenizer_is_a_git_lfs_pointer(files: Files, random: Random) -> Expected:
     files["tokenizer.json"] = POINTER
     return Expected("git-lfs-pointer", "tokenizer.json")
+
+
+# What is unusual and harms nothing
+
+
+HARMLESS: dict[str, Callable[[Files, Random], None]] = {}
+"""Changes after which the weights still can be served; each changes the files in place."""
+
+
+def harmless(function: Callable[[Files, Random], None]) -> Callable[[Files, Random], None]:
+    HARMLESS[function.__name__] = function
+    return function
+
+
+@harmless
+def a_tensor_has_a_further_field(files: Files, random: Random) -> None:
+    key, tensor = some_tensor(files, random)
+    header = header_of(files[key])
+    header[tensor]["comment"] = "of tomorrow"
+    set_header(files, key, header)
+
+
+@harmless
+def the_metadata_of_a_header_is_null(files: Files, random: Random) -> None:
+    key = some_file(files, random)
+    set_header(files, key, {**header_of(files[key]), "__metadata__": None})
+
+
+@harmless
+def the_configuration_has_a_key_twice(files: Files, random: Random) -> None:
+    files["config.json"] = b'{"model_type": "first", ' + files["config.json"][1:]
+
+
+@harmless
+def the_index_has_a_key_twice(files: Files, random: Random) -> None:
+    if INDEX in files:
+        files[INDEX] = b'{"weight_map": {"a": "b"}, ' + files[INDEX][1:]
+
+
+@harmless
+def a_file_that_is_not_of_the_model_is_broken(files: Files, random: Random) -> None:
+    files["runs/model.safetensors"] = random.choice([b"", b"{}", POINTER, b"\xff" * 20])
