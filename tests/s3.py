@@ -73,12 +73,6 @@ def _client(url: str) -> S3Client:
     return session.client("s3", endpoint_url=url)
 
 
-def empty_folder(s3: S3Client, bucket: str, folder: str) -> None:
-    """Delete all files of a folder."""
-    for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"{folder}/").get("Contents", []):
-        s3.delete_object(Bucket=bucket, Key=each["Key"])
-
-
 def aws_connection(url: str) -> str:
     """An AWS connection of Airflow that leads to the service, and does not try again if it is not there."""
     extra = {"endpoint_url": url, "region_name": "us-east-1", "config_kwargs": {"retries": {"max_attempts": 0}}}

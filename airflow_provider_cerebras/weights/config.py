@@ -167,10 +167,12 @@ def _pairs(tensors: Mapping[str, tuple[str, Tensor]], model: Model) -> Iterator[
     """Blocks of four-bit numbers, each of which has a scale in a tensor of its own."""
     if not model.is_whole:
         return
+    has_blocks = any(name.endswith("_blocks") for name in tensors)
     for name, (key, _) in tensors.items():
         for one, other in (("_blocks", "_scales"), ("_scales", "_blocks")):
             if name.endswith(one) and name.removesuffix(one) + other not in tensors:
-                yield finding("scales-missing", f"There is no {other} beside it.", key=key, tensor=name)
+                found = finding("scales-missing", f"There is no {other} beside it.", key=key, tensor=name)
+                yield found if has_blocks else demoted(found, "Without any blocks, it may be something else.")
 
 
 def _quantization(config: dict[str, Any], tensors: Mapping[str, tuple[str, Tensor]]) -> Iterator[Finding]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 SAFETENSORS = ".safetensors"
+WHOLE_MODEL = "model.safetensors"
 INDEX = ".safetensors.index.json"
+MODEL_INDEX = f"model{INDEX}"
+"""The index that readers look for; what other indexes say is of no consequence to them."""
 FIRST_BYTES = 32 * 1024
 """Bytes of a safetensors file that are read at first; they hold most headers as a whole."""
 SMALL_BYTES = 1024
@@ -66,12 +69,12 @@ class Description:
 
 
 def index_keys(listing: Listing) -> list[str]:
-    """Keys of the indexes of shards in the root, the one that is usually meant first.
+    """Keys of the indexes of shards in the root, that of the model first.
 
     :param listing: the objects.
     """
     keys = [each.key for each in listing.objects if each.in_root and each.key.endswith(INDEX)]
-    return sorted(keys, key=lambda key: (key != f"model{INDEX}", key))
+    return sorted(keys, key=lambda key: (key != MODEL_INDEX, key))
 
 
 def weight_map_of(content: bytes) -> dict[str, str]:
@@ -84,7 +87,7 @@ def weight_map_of(content: bytes) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) and shard for shard in weight_map.values()):
         raise BadJson("has no weight_map from tensors to shards")
     if not weight_map:
-        raise BadJson("has an empty weight_map")
+        raise BadJson("has a weight_map that names no tensor")
     return weight_map
 
 

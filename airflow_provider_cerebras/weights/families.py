@@ -48,19 +48,9 @@ FAMILIES = (
     _family("Mistral", None, "mistral", "mistral3", "mixtral", "ministral", "ministral3"),
 )
 
-_CLASSES = {
-    "GptOssForCausalLM": "gpt_oss",
-    "LlamaForCausalLM": "llama",
-    "Llama4ForConditionalGeneration": "llama4",
-    "Llama4ForCausalLM": "llama4_text",
-    "Qwen2ForCausalLM": "qwen2",
-    "Qwen3ForCausalLM": "qwen3",
-    "Qwen3MoeForCausalLM": "qwen3_moe",
-    "Glm4MoeForCausalLM": "glm4_moe",
-    "DeepseekV3ForCausalLM": "deepseek_v3",
-    "MistralForCausalLM": "mistral",
-    "MixtralForCausalLM": "mixtral",
-}
+_CLASS = re.compile(r"(\w+)For(CausalLM|ConditionalGeneration)")
+_BY_CLASS = {each.replace("_", ""): each for family in FAMILIES for each in family.model_types}
+"""Model types by the names of their classes, in lower case: ``Qwen3MoeForCausalLM`` is of ``qwen3_moe``."""
 
 
 def family_of(model_arch_id: str) -> Family | None:
@@ -88,5 +78,6 @@ def model_type_of(config: dict[str, object]) -> str | None:
     if isinstance(model_type, str) and model_type:
         return model_type
     if isinstance(classes, list) and classes and isinstance(classes[0], str):
-        return _CLASSES.get(classes[0])
+        match = _CLASS.fullmatch(classes[0])
+        return _BY_CLASS.get(match[1].lower().replace("_", "")) if match else None
     return None

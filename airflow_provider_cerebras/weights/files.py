@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.weights.description import (
     MAX_READ_HEADER_BYTES,
+    MODEL_INDEX,
     SAFETENSORS,
-    index_keys,
+    WHOLE_MODEL,
     weight_map_of,
 )
 from airflow_provider_cerebras.weights.findings import Finding, demoted, finding, plain, some
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.weights.description import Description
     from airflow_provider_cerebras.weights.objects import StoredObject
 
-WHOLE_MODEL = "model.safetensors"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".gz", ".zst")
 OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".distcp", ".h5", ".msgpack", ".onnx", ".npz")
 _HARMLESS = re.compile(r"training_args\.bin")
@@ -143,15 +143,14 @@ def _ends(key: str, endings: tuple[str, ...]) -> bool:
 
 def _index(description: Description) -> tuple[str | None, dict[str, str]]:
     """Key and content of the index, if the model has one."""
-    for key in index_keys(description.listing)[:1]:
-        try:
-            weight_map = weight_map_of(description.beginnings.get(key, b""))
-        except BadJson:
-            continue
-        # What an earlier, sharded save has left beside a whole model: readers take the whole one.
-        shards, present = set(weight_map.values()), set(description.objects)
-        if WHOLE_MODEL in shards or WHOLE_MODEL not in present or shards <= present:
-            return key, weight_map
+    try:
+        weight_map = weight_map_of(description.beginnings.get(MODEL_INDEX, b""))
+    except BadJson:
+        return None, {}
+    # What an earlier, sharded save has left beside a whole model: readers take the whole one.
+    shards, present = set(weight_map.values()), set(description.objects)
+    if WHOLE_MODEL in shards or WHOLE_MODEL not in present or shards <= present:
+        return MODEL_INDEX, weight_map
     return None, {}
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from airflow_provider_cerebras.weights.description import MAX_INDEX_BYTES, index_keys, weight_map_of
+from airflow_provider_cerebras.weights.description import (
+    MAX_INDEX_BYTES,
+    MODEL_INDEX,
+    WHOLE_MODEL,
+    index_keys,
+    weight_map_of,
+)
 from airflow_provider_cerebras.weights.files import unread
-from airflow_provider_cerebras.weights.findings import Finding, finding, plain, some
+from airflow_provider_cerebras.weights.findings import Finding, demoted, finding, plain, some
 from airflow_provider_cerebras.weights.json_text import BadJson
 from airflow_provider_cerebras.weights.safetensors import looks_like
 
@@ -24,9 +30,13 @@ def examine_index(description: Description, model: Model) -> Iterator[Finding]:
     :param description: the listing and the first bytes of the objects.
     :param model: the files that the model is made of.
     """
-    keys = index_keys(description.listing)
-    for position, key in enumerate(keys):
-        yield from _readable(description, key) if position == 0 else ()
+    for key in index_keys(description.listing):
+        for each in _readable(description, key):
+            if key != MODEL_INDEX:
+                yield demoted(each, "It is not the index that readers look for.")
+            else:
+                has_whole = WHOLE_MODEL in description.objects
+                yield demoted(each, f"Readers take {WHOLE_MODEL}.") if has_whole else each
         yield from _other(description, key) if key != model.index_key else ()
     yield from _missing_shards(description, model)
     yield from _tensors(model)

@@ -10,7 +10,7 @@ class BadJson(ValueError):
     """A string is not a JSON object; the message says why, as the end of a sentence that begins with "it"."""
 
 
-def json_object(content: bytes, *, unique_keys: bool = True) -> dict[str, Any]:
+def json_object(content: bytes | str, *, unique_keys: bool = True) -> dict[str, Any]:
     """Read a JSON object.
 
     :param content: the text, whose length the caller has bounded.

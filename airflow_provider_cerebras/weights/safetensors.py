@@ -151,8 +151,8 @@ def parse_header(beginning: bytes, size: int) -> Header:
     length = header_length(beginning, size)
     data_begin = LENGTH_BYTES + length
     try:
-        # Its library knows nothing but UTF-8, where Python's reader of JSON would guess.
-        entries = json_object(beginning[LENGTH_BYTES:data_begin].decode("utf-8").encode("utf-8"))
+        # Its library knows nothing but UTF-8. Python's reader of JSON would take bytes of UTF-16 as well.
+        entries = json_object(beginning[LENGTH_BYTES:data_begin].decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadHeader("bad-header", "Its header is not UTF-8.") from error
     except BadJson as error:

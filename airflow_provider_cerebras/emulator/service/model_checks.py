@@ -14,39 +14,45 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.emulator.service.weights import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    Shape = tuple[int, ...]
-    Headers = Mapping[str, Mapping[str, Shape]]
+    from airflow_provider_cerebras.emulator.service.weights import Tensor
 
-_MODEL_TYPES = (
-    ("gpt-oss", ("gpt_oss",)),
-    ("llama-4", ("llama4", "llama4_text")),
-    ("llama4", ("llama4", "llama4_text")),
-    ("llama", ("llama", "mllama", "mllama_text_model")),
-    ("qwen-2", ("qwen2*",)),
-    ("qwen-3", ("qwen3*",)),
-    ("zai-glm", ("glm*",)),
-)
-"""How the id of an architecture begins, and patterns of the ``model_type`` of its configurations."""
-_KNOWN_TYPES = ("gemma*", *(each for _, types in _MODEL_TYPES for each in types))
-_CLASSES = (
-    ("GptOss", "gpt_oss"),
-    ("Llama4", "llama4"),
-    ("Llama", "llama"),
-    ("Mllama", "mllama"),
-    ("Qwen2", "qwen2"),
-    ("Qwen3", "qwen3"),
-    ("Glm", "glm"),
-    ("Gemma", "gemma"),
-)
-"""How the names of the classes in ``architectures`` begin, and the ``model_type`` that they stand for."""
-_TEXT_MODEL = r"(?:model\.|language_model\.|model\.language_model\.|language_model\.model\.)?"
-_EMBEDDING = re.compile(_TEXT_MODEL + r"embed_tokens\.weight")
-_LAYER = re.compile(rf"({_TEXT_MODEL})layers\.(\d{{1,6}})\.")
+    Headers = Mapping[str, Mapping[str, Tensor]]
+
+_LLAMA, _LLAMA_4 = "llama mllama mllama_text_model", "llama4 llama4_text"
+_QWEN_2 = "qwen2 qwen2_moe qwen2_vl qwen2_5_vl"
+_QWEN_3 = "qwen3 qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text"
+_MODEL_TYPES = {
+    "deepseek-r1-distill-llama*": _LLAMA,
+    "deepseek-r1-distill-qwen*": _QWEN_2,
+    "gpt-oss*": "gpt_oss",
+    "gptoss*": "gpt_oss",
+    **dict.fromkeys(("llama-4*", "llama4*", "meta-llama-4*", "meta-llama4*"), _LLAMA_4),
+    **dict.fromkeys(("llama-[23]*", "llama[23]*", "meta-llama-[23]*", "meta-llama[23]*"), _LLAMA),
+    **dict.fromkeys(("qwen-2*", "qwen2*", "qwq*"), _QWEN_2),
+    **dict.fromkeys(("qwen-3*", "qwen3*"), _QWEN_3),
+    "zai-glm*": "glm4 glm4_moe glm4_moe_lite glm4v glm4v_moe glm_moe_dsa",
+    "gemma*": "gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text",
+}
+"""Patterns of the ids of architectures, and the ``model_type`` that their configurations have."""
+_OTHER_TYPES = "deepseek_v2 deepseek_v3 deepseek_v32 mistral mistral3 mixtral ministral ministral3"
+_KNOWN_TYPES = " ".join([*_MODEL_TYPES.values(), _OTHER_TYPES]).split()
+_PREFIX = r"(?:model\.|language_model\.|model\.language_model\.|language_model\.model\.)"
+_EMBEDDING = re.compile(rf"{_PREFIX}?(?:embed_tokens|lm_head)\.weight")
+_NORM = re.compile(rf"{_PREFIX}(?:layers\.\d+\.(?:input|post_attention)_layernorm|norm)\.weight")
+_LAYER = re.compile(rf"({_PREFIX}?)layers\.(\d{{1,6}})\.")
+_NUMBERS = {"F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2"}
+"""Dtypes of which each element is one number of the model; others may hold several."""
 _NUMBER = re.compile(r"-(\d+)-of-(\d+)\.safetensors")
 _OF_A_SET = re.compile(r".*-\d+-of-\d+\.safetensors")
-_DESCRIBED_ELSEWHERE = {"block_configs", "embedding_size", "word_embed_proj_dim", "vocab_size_per_layer_input"}
+_DESCRIBED_ELSEWHERE = {
+    "block_configs",
+    "embedding_size",
+    "word_embed_proj_dim",
+    "vocab_size_per_layer_input",
+    "n_codebooks",
+}
 """Fields of configurations that describe each layer or each embedding on its own."""
 
 
@@ -57,20 +63,18 @@ def check_model(
 
     :param config: the configuration.
     :param weight_map: the index: from tensors to files; None: there is none.
-    :param headers: shapes of the tensors by their names, for each ``*.safetensors`` in the root of the prefix.
+    :param headers: the tensors by their names, for each ``*.safetensors`` that is sound.
     :param model_arch_id: the architecture.
     """
-    if not headers:
+    ours = files_of_model(headers, weight_map)
+    if all("/" in name for name in headers) and not weight_map:
         raise WeightsError("there is no *.safetensors in the root of the prefix, only in folders below it")
     _check_architecture(config, model_arch_id)
     if weight_map:
         _check_places(weight_map, headers)
-        headers = {name: headers[name] for name in set(weight_map.values()) if name in headers}
     else:
-        _check_sets(headers)
-    tensors: dict[str, Shape] = {}
-    for header in headers.values():
-        tensors.update(header)
+        _check_sets({name: headers[name] for name in ours})
+    tensors = {tensor: each for name in ours if name in headers for tensor, each in headers[name].items()}
     _check_content(tensors)
     nested = config.get("text_config")
     text = {**config, **nested} if isinstance(nested, dict) else config
@@ -79,23 +83,37 @@ def check_model(
         _check_layers(text, tensors)
 
 
+def files_of_model(names: Collection[str], weight_map: Mapping[str, str] | None) -> set[str]:
+    """Return which files the model is made of; what else is there may be anything.
+
+    :param names: all ``*.safetensors`` below the prefix.
+    :param weight_map: the index: from tensors to files; None: there is none.
+    """
+    if weight_map:
+        return set(weight_map.values())
+    found = {name for name in names if "/" not in name} or set(names)
+    for beginning in ("adapter_model", "consolidated"):
+        found = {name for name in found if not name.startswith(beginning)} or found
+    return found
+
+
 def _check_architecture(config: Mapping[str, Any], model_arch_id: str) -> None:
     model_type, arch = _model_type(config), model_arch_id.lower()
-    expected = next((types for beginning, types in _MODEL_TYPES if arch.startswith(beginning)), None)
-    if expected and _matches(model_type, _KNOWN_TYPES) and not _matches(model_type, expected):
+    expected = next((types for pattern, types in _MODEL_TYPES.items() if fnmatchcase(arch, pattern)), None)
+    if expected and model_type in _KNOWN_TYPES and model_type not in expected.split():
         raise WeightsError(f"config.json is of the model_type {model_type!r}, which is not {model_arch_id}")
 
 
 def _model_type(config: Mapping[str, Any]) -> object:
-    """Return the ``model_type``, or the one that the name of the class says."""
-    names = config.get("architectures")
-    if config.get("model_type") is not None or not isinstance(names, list):
-        return config.get("model_type")
-    return next((kind for each in names for start, kind in _CLASSES if str(each).startswith(start)), None)
-
-
-def _matches(model_type: object, patterns: tuple[str, ...]) -> bool:
-    return isinstance(model_type, str) and any(fnmatchcase(model_type, each) for each in patterns)
+    """The type, which may be in the name of the class only: ``Qwen3MoeForCausalLM`` is a ``qwen3_moe``."""
+    match config:
+        case {"model_type": str(model_type)} if model_type:
+            return model_type
+        case {"architectures": [str(first), *_]}:
+            name, suffix, of_what = first.lower().replace("_", "").rpartition("for")
+            known = suffix and of_what in {"causallm", "conditionalgeneration"}
+            return next((each for each in _KNOWN_TYPES if known and each.replace("_", "") == name), None)
+    return None
 
 
 def _check_places(weight_map: Mapping[str, str], headers: Headers) -> None:
@@ -110,7 +128,7 @@ def _check_places(weight_map: Mapping[str, str], headers: Headers) -> None:
                 raise WeightsError(f"the tensor {tensor!r} is in {holders[tensor]} and in {name}")
             holders[tensor] = name
     sets = {_set_of(name) for name in named} - {None}
-    for name in sorted(headers.keys() - named):
+    for name in sorted(name for name in headers.keys() - named if "/" not in name):
         if _set_of(name) in sets and headers[name].keys() - holders.keys():
             raise WeightsError(f"the index does not name {name}, which holds tensors that no other shard has")
 
@@ -139,27 +157,31 @@ def _check_sets(headers: Headers) -> None:
             raise WeightsError(f"without an index, shards of {names[0]} are missing")
 
 
-def _check_content(tensors: Mapping[str, Shape]) -> None:
-    for tensor, shape in tensors.items():
-        if tensor.endswith(".weight") and 0 in shape:
-            raise WeightsError(f"the tensor {tensor!r} has the shape {list(shape)}, so it holds no weights")
-        for one, other in (("_blocks", "_scales"), ("_scales", "_blocks")):
-            if tensor.endswith(one) and tensor.removesuffix(one) + other not in tensors:
-                raise WeightsError(f"the tensor {tensor!r} has no {other} beside it")
+def _check_content(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if name.endswith(".weight") and 0 in tensor.shape:
+            raise WeightsError(f"the tensor {name!r} has the shape {list(tensor.shape)}, so it holds no weights")
+    blocks = {name.removesuffix("_blocks") for name in tensors if name.endswith("_blocks")}
+    scales = {name.removesuffix("_scales") for name in tensors if name.endswith("_scales")}
+    # Without any blocks, _scales may be something else.
+    if blocks and (alone := sorted(blocks ^ scales)):
+        raise WeightsError(f"of {alone[0]!r} there are _blocks without _scales, or _scales without _blocks")
 
 
-def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> None:
+def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     vocabulary, hidden = _count(config, "vocab_size"), _count(config, "hidden_size")
-    for tensor, shape in tensors.items():
-        if not _EMBEDDING.fullmatch(tensor) or len(shape) != 2 or 0 in shape:
+    for name, (dtype, shape) in tensors.items():
+        if dtype not in _NUMBERS or 0 in shape:
             continue
-        if vocabulary and shape[0] < vocabulary:
-            raise WeightsError(f"the tensor {tensor!r} has {shape[0]} rows, and vocab_size is {vocabulary}")
-        if hidden and shape[1] != hidden:
-            raise WeightsError(f"the tensor {tensor!r} has {shape[1]} columns, and hidden_size is {hidden}")
+        is_embedding = bool(_EMBEDDING.fullmatch(name)) and len(shape) == 2
+        if is_embedding and vocabulary and shape[0] < vocabulary:
+            raise WeightsError(f"the tensor {name!r} has {shape[0]} rows, and vocab_size is {vocabulary}")
+        has_columns = is_embedding or (bool(_NORM.fullmatch(name)) and len(shape) == 1)
+        if has_columns and hidden and shape[-1] != hidden:
+            raise WeightsError(f"the tensor {name!r} has {shape[-1]} columns, and hidden_size is {hidden}")
 
 
-def _check_layers(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> None:
+def _check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     count = _count(config, "num_hidden_layers")
     found = {(match[1], int(match[2])) for match in map(_LAYER.match, tensors) if match}
     if not count or len({stack for stack, _ in found}) != 1:

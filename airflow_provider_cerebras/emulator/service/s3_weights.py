@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_provider_cerebras.emulator.service.model_checks import check_model
+from airflow_provider_cerebras.emulator.service.model_checks import check_model, files_of_model
 from airflow_provider_cerebras.emulator.service.weights import (
     LENGTH_BYTES,
     MAX_JSON_BYTES,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+
+    from airflow_provider_cerebras.emulator.service.weights import Tensor
 
 INDEX = "model.safetensors.index.json"
 CHUNK_BYTES = 1 << 20
@@ -96,21 +98,17 @@ class S3WeightReader:
         if f"{prefix}{INDEX}" in keys:
             with self._object(bucket, f"{prefix}{INDEX}") as (body, size):
                 weight_map = read_index(_small(body, size), (shard.removeprefix(prefix) for shard in weights))
+        names = [key.removeprefix(prefix) for key in weights]
+        of_the_model = files_of_model(names, weight_map)
         digest, headers = hashlib.sha256(), {}
-        in_root = {name for key in weights if "/" not in (name := key.removeprefix(prefix))}
-        model = set(weight_map.values()) if weight_map else in_root
-        for number, key in enumerate(weights):
-            pace.wait((number + 1) / (len(weights) + 1))
-            with self._object(bucket, key) as (body, size):
-                name = key.removeprefix(prefix)
-                shapes = _hash_safetensors(body, size, digest, must_be_sound=name in model)
-                if shapes is not None:
-                    headers[name] = shapes
+        for number, name in enumerate(names):
+            pace.wait((number + 1) / (len(names) + 1))
+            with self._object(bucket, f"{prefix}{name}") as (body, size):
+                headers[name] = _hash_safetensors(body, size, digest, must_be_sound=name in of_the_model)
         if model_arch_id is not None:
+            sound = {name: header for name, header in headers.items() if header is not None}
             try:
-                check_model(
-                    config, weight_map, {name: headers[name] for name in in_root & headers.keys()}, model_arch_id
-                )
+                check_model(config, weight_map, sound, model_arch_id)
             except WeightsError as error:
                 raise WeightsError(f"s3://{bucket}/{prefix} holds no model of {model_arch_id}: {error}") from error
         return digest.hexdigest()
@@ -142,19 +140,19 @@ def _small(body: StreamingBody, size: int) -> bytes:
 
 def _hash_safetensors(
     body: StreamingBody, size: int, digest: hashlib._Hash, *, must_be_sound: bool
-) -> dict[str, tuple[int, ...]] | None:
-    """Add a file to the digest, and return the shapes of its tensors; None: it is broken, and not of the model."""
-    shapes = None
+) -> dict[str, Tensor] | None:
+    """The tensors of a file; None: it is broken, which is right for what is no part of the model."""
+    tensors = None
     start = body.read(LENGTH_BYTES)
     digest.update(start)
     try:
         length = header_length(start, size)
         header = body.read(length)
         digest.update(header)
-        shapes = check_header(header, size - LENGTH_BYTES - length)
+        tensors = check_header(header, size - LENGTH_BYTES - length)
     except WeightsError:
         if must_be_sound:
             raise
     for chunk in body.iter_chunks(CHUNK_BYTES):
         digest.update(chunk)
-    return shapes
+    return tensors

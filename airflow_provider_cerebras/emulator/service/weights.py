@@ -7,15 +7,16 @@ import json
 import math
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
 MAX_JSON_BYTES = 100_000_000
+WHOLE_MODEL = "model.safetensors"
 
 DTYPE_BITS = {
     "F4": 4,
@@ -41,6 +42,13 @@ DTYPE_BITS = {
     "F64": 64,
     "C64": 64,
 }
+
+
+class Tensor(NamedTuple):
+    """What a header says of a tensor, but for its place."""
+
+    dtype: str
+    shape: tuple[int, ...]
 
 
 class WeightsError(Exception):
@@ -104,8 +112,8 @@ def header_length(start: bytes, object_size: int) -> int:
     return length
 
 
-def check_header(header: bytes, data_size: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors; refuse a header that is malformed or does not describe the data after it.
+def check_header(header: bytes, data_size: int) -> dict[str, Tensor]:
+    """Return the tensors by name; refuse a header that is malformed or does not describe the data after it.
 
     :param header: The header's JSON.
     :param data_size: Bytes after the header.
@@ -113,17 +121,16 @@ def check_header(header: bytes, data_size: int) -> dict[str, tuple[int, ...]]:
     if not header.startswith(b"{"):
         raise WeightsError("its header is not a JSON object")
     try:
-        text = header.decode("utf-8")  # json would detect UTF-16 too, which no reader of the format does
+        # Left to itself, the reader of JSON takes UTF-16 as well.
+        content = header.decode("utf-8")
     except UnicodeDecodeError as error:
         raise WeightsError("its header is not UTF-8") from error
-    tensors = _json_object(text, "its header", _without_duplicates)
+    tensors = _json_object(content, "its header", unique_keys=True)
     metadata = tensors.pop("__metadata__", None)
-    if metadata is not None and (
-        not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values())
-    ):
+    if metadata is not None and not _is_of_strings(metadata):
         raise WeightsError("__metadata__ in its header is not an object of strings")
     _check_contiguous([_data_range(name, tensor) for name, tensor in tensors.items()], data_size)
-    return {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
+    return {name: Tensor(tensor["dtype"], tuple(tensor["shape"])) for name, tensor in tensors.items()}
 
 
 def read_config(content: bytes) -> dict[str, Any]:
@@ -131,34 +138,46 @@ def read_config(content: bytes) -> dict[str, Any]:
     return _json_object(content, "it")
 
 
-def read_index(content: bytes, shards: Iterable[str]) -> dict[str, str]:
+def read_index(content: bytes, shards: Iterable[str]) -> dict[str, str] | None:
     """Return which shard the index of sharded weights names for each tensor; refuse it if a shard is not there.
 
-    :param content: The index, ``*.safetensors.index.json``.
+    :param content: The index, ``model.safetensors.index.json``.
     :param shards: Names of the safetensors objects beside it.
+    :returns: None if it does not count: readers take a whole model that lies beside an index of something else.
     """
-    weight_map = _json_object(content, "it").get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        raise WeightsError("it has no weight_map from tensors to objects")
-    if not weight_map:
-        raise WeightsError("its weight_map is empty")
-    if missing := sorted(set(weight_map.values()) - set(shards)):
-        raise WeightsError(f"it counts on {', '.join(missing)}, which is missing")
+    present = set(shards)
+    try:
+        weight_map = _weight_map(content)
+    except WeightsError:
+        if WHOLE_MODEL in present:
+            return None
+        raise
+    missing = set(weight_map.values()) - present
+    if missing and WHOLE_MODEL in present and WHOLE_MODEL not in weight_map.values():
+        return None
+    if missing:
+        raise WeightsError(f"it counts on {', '.join(sorted(missing))}, which is missing")
     return weight_map
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of a header, in which the format allows each key only once."""
-    if len(keys := dict(pairs)) < len(pairs):
-        raise ValueError("it has a key twice")
-    return keys
+def _weight_map(content: bytes) -> dict[str, str]:
+    weight_map = _json_object(content, "it").get("weight_map")
+    if not _is_of_strings(weight_map):
+        raise WeightsError("it has no weight_map from tensors to objects")
+    if not weight_map:
+        raise WeightsError("its weight_map names no tensor")
+    found: dict[str, str] = weight_map
+    return found
 
 
-def _json_object(
-    content: bytes | str, what: str, hook: Callable[[list[tuple[str, Any]]], dict[str, Any]] = dict
-) -> dict[str, Any]:
+def _json_object(content: bytes | str, what: str, *, unique_keys: bool = False) -> dict[str, Any]:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(keys := dict(pairs)) < len(pairs):
+            raise WeightsError(f"{what} has a key twice")
+        return keys
+
     try:
-        value = json.loads(content, object_pairs_hook=hook)
+        value = json.loads(content, object_pairs_hook=without_duplicates if unique_keys else None)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{what} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
@@ -180,6 +199,10 @@ def _data_range(name: str, tensor: object) -> tuple[int, int, str]:
     if (end - begin) * 8 != math.prod(shape) * DTYPE_BITS[dtype]:
         raise WeightsError(f"tensor {name!r} has {end - begin} bytes, which is not what {dtype} x {shape} takes")
     return begin, end, name
+
+
+def _is_of_strings(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 def _is_sizes(value: object) -> bool:

@@ -110,6 +110,7 @@ def test_a_header_of_an_impossible_length_is_refused(start: bytes, size: int, re
         (b" {}", "not a JSON object"),
         (b"{", "not valid JSON"),
         (b'{"\xff": 1}', "not UTF-8"),
+        ('{"a": 1}'.encode("utf-16-le"), "not valid JSON"),
         (b'{"a":' * 100_000, "not valid JSON"),
         (b'{"a": 1, "a": 1}', "a key twice"),
         (header(__metadata__={"n": 1}), "__metadata__"),
@@ -144,10 +145,13 @@ def test_a_config_that_is_not_a_json_object_is_refused(content: bytes) -> None:
         read_config(content)
 
 
-@pytest.mark.parametrize("content", [b"{}", b'{"weight_map": []}', b'{"weight_map": {"w": 1}}', b"["])
-def test_an_index_without_a_weight_map_is_refused(content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"{}", b'{"weight_map": []}', b'{"weight_map": {}}', b'{"weight_map": {"w": 1}}', b"["]
+)
+def test_an_index_without_a_weight_map_is_refused_unless_a_whole_model_is_there(content: bytes) -> None:
     with pytest.raises(WeightsError):
-        read_index(content, [])
+        read_index(content, ["1.safetensors"])
+    assert read_index(content, ["1.safetensors", "model.safetensors"]) is None
 
 
 def test_an_index_may_count_on_what_is_there_only() -> None:
@@ -155,6 +159,14 @@ def test_an_index_may_count_on_what_is_there_only() -> None:
     read_index(index, ["1.safetensors", "2.safetensors", "3.safetensors"])
     with pytest.raises(WeightsError, match=r"counts on 2.safetensors, which is missing"):
         read_index(index, ["1.safetensors"])
+
+
+def test_the_index_of_an_earlier_save_does_not_count_beside_a_whole_model() -> None:
+    earlier = b'{"weight_map": {"w": "1.safetensors", "b": "2.safetensors"}}'
+    assert read_index(earlier, ["1.safetensors", "model.safetensors"]) is None
+    incomplete = b'{"weight_map": {"w": "model.safetensors", "b": "2.safetensors"}}'
+    with pytest.raises(WeightsError, match=r"counts on 2.safetensors, which is missing"):
+        read_index(incomplete, ["model.safetensors"])
 
 
 def test_without_s3_the_digest_is_that_of_the_uri() -> None:
@@ -215,6 +227,14 @@ def test_what_is_beside_the_weights_or_in_a_sibling_folder_does_not_matter(
     put(s3, model_safetensors=WEIGHTS, config_json=b"{}", tokenizer_json=b"not looked at")
     s3.put_object(Bucket="models", Key="run-2/model.safetensors", Body=b"broken")
     assert reader(RUN).result() == hashlib.sha256(WEIGHTS).hexdigest()
+
+
+@pytest.mark.parametrize("broken", [b"", b"half", WEIGHTS[:-1], b"\xff" * 100])
+def test_the_digest_covers_a_broken_file_that_is_no_part_of_the_model(
+    s3: S3Client, reader: S3WeightReader, broken: bytes
+) -> None:
+    put(s3, model_safetensors=WEIGHTS, config_json=b"{}", **{"sub/x.safetensors": broken})
+    assert reader(RUN).result() == hashlib.sha256(WEIGHTS + broken).hexdigest()
 
 
 def test_a_listing_of_several_pages_is_read_to_the_end(

@@ -31,10 +31,18 @@ class Expected:
 Damage = Callable[[Files, Random], Expected | None]
 """Changes the files in place, and returns None if there is nothing in them that it could damage."""
 DAMAGES: dict[str, Damage] = {}
+Oddity = Callable[[Files, Random], None]
+"""Changes the files in place to what is unusual and works with the format's own library or with common readers."""
+ODDITIES: dict[str, Oddity] = {}
 
 
 def damage(function: Damage) -> Damage:
     DAMAGES[function.__name__] = function
+    return function
+
+
+def oddity(function: Oddity) -> Oddity:
+    ODDITIES[function.__name__] = function
     return function
 
 
@@ -226,7 +234,6 @@ def a_header_is_not_json(files: Files, random: Random) -> Expected:
         b"{" + b" " * 50,
         b'{"a":{"dtype":"F32","shape":[1]}}',
         b'{"a":1}',
-        '{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'.encode("utf-16-le"),
     ]
     bad += [
         b'{"__metadata__":{"a":1}}',
@@ -236,6 +243,14 @@ def a_header_is_not_json(files: Files, random: Random) -> Expected:
     bad += [b'{"\\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}']
     bad += [b'{"a":{"dtype":"F32","shape":[%s],"data_offsets":[0,8]}}' % b",".join([b"9" * 18] * 1000)]
     set_header(files, key, random.choice(bad))
+    return Expected("bad-header", key)
+
+
+@damage
+def a_header_is_utf_16(files: Files, random: Random) -> Expected:
+    key = some_file(files, random)
+    content = json.dumps(header_of(files[key]))
+    set_header(files, key, (content + " " * (-len(content) % 4)).encode("utf-16-le"))
     return Expected("bad-header", key)
 
 
@@ -367,9 +382,34 @@ def the_index_is_none(files: Files, random: Random) -> Expected | None:
     if INDEX not in files:
         return None
     files[INDEX] = random.choice(
-        [b"[]", b"{", b"{}", b'{"weight_map": []}', b'{"weight_map": {}}', b'{"weight_map": {"a": 1}}', b"[" * 100_000]
+        [b"[]", b"{", b"{}", b'{"weight_map": []}', b'{"weight_map": {"a": 1}}', b"[" * 100_000]
     )
     return Expected("bad-index", INDEX)
+
+
+@damage
+def the_index_names_nothing(files: Files, random: Random) -> Expected:
+    # Beside a whole model, no more than a warning comes of it.
+    set_weight_map(files, {})
+    return Expected("bad-index", INDEX)
+
+
+@damage
+def the_index_has_another_name(files: Files, random: Random) -> Expected | None:
+    if INDEX not in files:
+        return None
+    other = "model.fp8.safetensors.index.json"
+    changed = {**weight_map(files), "of-another-save": "model.fp8.safetensors"}
+    del files[INDEX]
+    files[other] = json.dumps({"weight_map": changed}).encode()
+    return Expected("other-index", other)
+
+
+@damage
+def another_index_is_none(files: Files, random: Random) -> Expected:
+    other = "model.fp8.safetensors.index.json"
+    files[other] = b"{"
+    return Expected("bad-index", other)
 
 
 @damage
@@ -413,13 +453,11 @@ def the_weights_are_of_another_architecture(files: Files, random: Random) -> Exp
 
 
 @damage
-def the_architecture_is_another_by_its_class(files: Files, random: Random) -> Expected | None:
+def the_class_is_of_another_architecture(files: Files, random: Random) -> Expected | None:
     config = json.loads(files["config.json"])
-    model_type = config.pop("model_type")
-    if model_type == "mistral3":
-        return None
-    other_class = "LlamaForCausalLM" if model_type.startswith(("gpt_oss", "qwen", "glm")) else "GptOssForCausalLM"
-    files["config.json"] = json.dumps({**config, "architectures": [other_class]}).encode()
+    if config.pop("model_type") == "mistral3":
+        return None  # what an architecture of that name is made of is not known anyway
+    files["config.json"] = json.dumps({**config, "architectures": ["Gemma3ForCausalLM"]}).encode()
     return Expected("other-architecture", "config.json")
 
 
@@ -459,6 +497,27 @@ def the_hidden_size_is_another(files: Files, random: Random) -> Expected:
     return Expected("hidden-size", *_embedding(files))
 
 
+def _widen(files: Files, ending: str) -> Expected | None:
+    """Give one tensor twice as many columns."""
+    for key in model_files(files):
+        tensors = tensors_of(files[key])
+        for name, (dtype, shape) in tensors.items():
+            if name.endswith(ending):
+                files[key] = safetensors({**tensors, name: (dtype, (*shape[:-1], 2 * shape[-1]))})
+                return Expected("hidden-size", key, name)
+    return None
+
+
+@damage
+def the_hidden_size_of_the_output_is_another(files: Files, random: Random) -> Expected | None:
+    return _widen(files, "lm_head.weight")
+
+
+@damage
+def the_hidden_size_of_a_norm_is_another(files: Files, random: Random) -> Expected | None:
+    return _widen(files, random.choice(["model.norm.weight", ".input_layernorm.weight"]))
+
+
 @damage
 def a_layer_is_missing(files: Files, random: Random) -> Expected | None:
     if "num_nextn_predict_layers" in json.loads(files["config.json"]):
@@ -495,45 +554,46 @@ def blocks_have_no_scales(files: Files, random: Random) -> Expected | None:
     if not pairs:
         return None
     key, scales, blocks = random.choice(pairs)
-    holder = next(each for each in model_files(files) if blocks in tensors_of(files[each]))
-    files[key] = safetensors({name: each for name, each in tensors_of(files[key]).items() if name != scales})
-    return Expected("scales-missing", holder, blocks)
+    _remove(files, key, scales)
+    return Expected("scales-missing", _holder(files, blocks), blocks)
 
 
 @damage
 def scales_have_no_blocks(files: Files, random: Random) -> Expected | None:
-    scales = [(key, name) for key in model_files(files) for name in tensors_of(files[key]) if name.endswith("_scales")]
-    if not scales:
+    pairs = [
+        (key, name, name.replace("_blocks", "_scales"))
+        for key in model_files(files)
+        for name in tensors_of(files[key])
+        if name.endswith("_blocks")
+    ]
+    if not pairs:
         return None
-    key, name = random.choice(scales)
-    blocks = name.replace("_scales", "_blocks")
-    holder = next(each for each in model_files(files) if blocks in tensors_of(files[each]))
-    files[holder] = safetensors({each: value for each, value in tensors_of(files[holder]).items() if each != blocks})
+    key, blocks, scales = random.choice(pairs)
+    _remove(files, key, blocks)
+    return Expected("scales-missing", _holder(files, scales), scales)
+
+
+@damage
+def scales_are_of_an_unknown_kind(files: Files, random: Random) -> Expected | None:
+    key = some_file(files, random)
+    if any(name.endswith("_blocks") for each in model_files(files) for name in tensors_of(files[each])):
+        return None
+    name = "model.rotary_scales"
+    files[key] = safetensors({**tensors_of(files[key]), name: ("F32", (4,))})
+    if INDEX in files:
+        set_weight_map(files, {**weight_map(files), name: key})
     return Expected("scales-missing", key, name)
 
 
-@damage
-def the_output_has_another_hidden_size(files: Files, random: Random) -> Expected | None:
-    heads = [(key, name) for key in model_files(files) for name in tensors_of(files[key]) if name == "lm_head.weight"]
-    if not heads:
-        return None
-    ((key, name),) = heads
-    tensors = tensors_of(files[key])
-    dtype, (rows, columns) = tensors[name]
-    files[key] = safetensors({**tensors, name: (dtype, (rows, columns * 2))})
-    return Expected("hidden-size", key, name)
+def _holder(files: Files, tensor: str) -> str:
+    return next(key for key in model_files(files) if tensor in tensors_of(files[key]))
 
 
-@damage
-def an_index_of_another_name_lacks_a_tensor(files: Files, random: Random) -> Expected | None:
-    if INDEX not in files:
-        return None
-    key = some_file(files, random)
-    other = "weights.safetensors.index.json"
-    content = json.loads(files.pop(INDEX))
-    content["weight_map"]["lacking.weight"] = key
-    files[other] = json.dumps(content).encode()
-    return Expected("tensor-missing", key, "lacking.weight")
+def _remove(files: Files, key: str, tensor: str) -> None:
+    """Take a tensor out of its file, and out of the index."""
+    files[key] = safetensors({name: each for name, each in tensors_of(files[key]).items() if name != tensor})
+    if INDEX in files:
+        set_weight_map(files, {name: shard for name, shard in weight_map(files).items() if name != tensor})
 
 
 @damage
@@ -575,43 +635,71 @@ def the_tokenizer_is_a_git_lfs_pointer(files: Files, random: Random) -> Expected
     return Expected("git-lfs-pointer", "tokenizer.json")
 
 
-# What is unusual and harms nothing
+# What is odd, and works
 
 
-HARMLESS: dict[str, Callable[[Files, Random], None]] = {}
-"""Changes after which the weights still can be served; each changes the files in place."""
-
-
-def harmless(function: Callable[[Files, Random], None]) -> Callable[[Files, Random], None]:
-    HARMLESS[function.__name__] = function
-    return function
-
-
-@harmless
-def a_tensor_has_a_further_field(files: Files, random: Random) -> None:
+@oddity
+def a_tensor_has_a_further_key(files: Files, random: Random) -> None:
     key, tensor = some_tensor(files, random)
     header = header_of(files[key])
-    header[tensor]["comment"] = "of tomorrow"
+    header[tensor]["comment"] = {"of": ["a tool"]}
     set_header(files, key, header)
 
 
-@harmless
-def the_metadata_of_a_header_is_null(files: Files, random: Random) -> None:
+@oddity
+def the_metadata_is_null(files: Files, random: Random) -> None:
     key = some_file(files, random)
     set_header(files, key, {**header_of(files[key]), "__metadata__": None})
 
 
-@harmless
+@oddity
 def the_configuration_has_a_key_twice(files: Files, random: Random) -> None:
-    files["config.json"] = b'{"model_type": "first", ' + files["config.json"][1:]
+    files["config.json"] = files["config.json"].rstrip()[:-1] + b', "dtype": "float16", "dtype": "bfloat16"}'
 
 
-@harmless
+@oddity
 def the_index_has_a_key_twice(files: Files, random: Random) -> None:
-    if INDEX in files:
-        files[INDEX] = b'{"weight_map": {"a": "b"}, ' + files[INDEX][1:]
+    key, tensor = some_tensor(files, random)
+    files.setdefault(INDEX, json.dumps({"weight_map": _places(files)}).encode())
+    entry = json.dumps({tensor: key})[1:-1].encode()
+    files[INDEX] = files[INDEX].replace(b'"weight_map": {', b'"weight_map": {' + entry + b", ")
 
 
-@harmless
-def a_file_that_is_not_of_the_model_is_broken(files: Files, random: Random) -> None:
-    files["runs/model.safetensors"] = random.choice([b"", b"{}", POINTER, b"\xff" * 20])
+def _places(files: Files) -> dict[str, str]:
+    return {name: key for key in model_files(files) for name in tensors_of(files[key])}
+
+
+@oddity
+def a_broken_file_is_in_a_folder(files: Files, random: Random) -> None:
+    files["original/broken.safetensors"] = random.choice([b"", b"half a file", POINTER])
+
+
+@oddity
+def a_broken_file_is_no_part_of_the_model(files: Files, random: Random) -> None:
+    files["consolidated.00.safetensors"] = random.choice([b"", b"half a file", POINTER])
+
+
+@oddity
+def the_index_of_an_earlier_save_is_beside_a_whole_model(files: Files, random: Random) -> None:
+    tensors = {name: each for key in model_files(files) for name, each in tensors_of(files[key]).items()}
+    for key in model_files(files):
+        del files[key]
+    files["model.safetensors"] = safetensors(tensors)
+    shards = dict.fromkeys(tensors, "model-00001-of-00002.safetensors")
+    earlier = json.dumps({"weight_map": shards}).encode()
+    files[INDEX] = random.choice([earlier, b"{", b"", POINTER, b'{"weight_map": {}}'])
+
+
+@oddity
+def the_shards_are_in_a_folder(files: Files, random: Random) -> None:
+    places = _places(files)
+    for key in sorted(set(places.values())):
+        files[f"weights/{key}"] = files.pop(key)
+    set_weight_map(files, {name: f"weights/{key}" for name, key in places.items()})
+
+
+@oddity
+def the_embedding_is_packed(files: Files, random: Random) -> None:
+    key, tensor = _embedding(files)
+    rows, columns = tensors_of(files[key])[tensor][1]
+    files[key] = safetensors({**tensors_of(files[key]), tensor: ("U32", (rows, columns // 8))})

@@ -7,8 +7,6 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
-
 from airflow_provider_cerebras.weights.description import Description, wanted
 from airflow_provider_cerebras.weights.objects import Listing, Location, StoredObject
 from airflow_provider_cerebras.weights.safetensors import DTYPE_BITS
@@ -263,28 +261,3 @@ def describe(files: Files) -> Description:
         read = {key: files[key][:count] for key, count in needs.items()}
         description = replace(description, beginnings={**description.beginnings, **read})
     return description
-
-
-CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-ARCHITECTURES = {"llama": "llama3.1-8b", "qwen2": "qwen-2.5-7b", "qwen3": "qwen-3-32b"}
-
-
-@st.composite
-def layouts(draw: st.DrawFn) -> tuple[str, Files]:
-    """A good layout, and the architecture that it is meant for."""
-    if draw(st.booleans()):
-        arch, make = LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)))]
-        return arch, make()
-    family = draw(st.sampled_from(sorted(CLASSES)))
-    layers, tied, shards = draw(st.integers(1, 4)), draw(st.booleans()), draw(st.integers(1, 9))
-    tensors = llama_tensors(layers, qkv_bias=family == "qwen2", qk_norm=family == "qwen3", head=not tied)
-    files = {"config.json": config(family, CLASSES[family], layers, tie_word_embeddings=tied)}
-    if shards == 1:
-        files["model.safetensors"] = safetensors(tensors)
-    else:
-        count_from_0 = draw(st.booleans())
-        name = from_one(shards) if not count_from_0 else lambda n: f"model-{n:05}-of-{shards:05}.safetensors"
-        files |= sharded(tensors, shards, name, index=draw(st.booleans()))
-    files |= draw(st.sampled_from([TOKENIZER, {"tokenizer.model": b"\x0a"}, {"vocab.json": b"{}", "merges.txt": b""}]))
-    files |= draw(st.sampled_from([{}, {"README.md": b""}, {"original/params.json": b"{}"}, {"runs/events.out": b"1"}]))
-    return ARCHITECTURES[family], files

@@ -14,23 +14,25 @@ from hypothesis import strategies as st
 from airflow_provider_cerebras.weights.description import FIRST_BYTES, wanted
 from airflow_provider_cerebras.weights.examine import examine, report_of
 from airflow_provider_cerebras.weights.findings import KINDS, MAX_OF_A_KIND, Level
-from tests.unit.weights.damages import DAMAGES, header_of, model_files, set_header
+from tests.unit.weights.damages import DAMAGES, ODDITIES, model_files
+from tests.unit.weights.generated import (
+    adapter,
+    edited_by_hand,
+    gptq,
+    layouts,
+    nested_shards,
+    of_another_time,
+    saved_twice,
+    vision_and_text,
+)
 from tests.unit.weights.layouts import (
-    HIDDEN,
     LAYOUTS,
     LOCATION,
-    TOKENIZER,
-    VOCABULARY,
     Files,
     Tensors,
-    config,
     describe,
-    from_one,
-    layouts,
     listing_of,
-    llama_tensors,
     safetensors,
-    sharded,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def test_good_layouts_pass(layout: tuple[str, Files]) -> None:
     assert [each for each in found if each.level is Level.ERROR] == []
     warnings = {each.code for each in found if each.level is Level.WARNING}
     unknown = {"unknown-architecture"} if arch == "mistral-small" else set()
-    assert warnings <= {"no-index", "second-copy", "whole-beside-shards"} | unknown
+    assert warnings <= {"no-index", "second-copy", "whole-beside-shards", "copied-along"} | unknown
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -79,6 +81,15 @@ def test_each_damage_is_found_and_named(name: str, layout: tuple[str, Files], ra
 @pytest.mark.parametrize("name", DAMAGES)
 def test_each_damage_can_be_done_to_some_layout(name: str) -> None:
     assert any(DAMAGES[name](make(), Random(seed)) for _, make in LAYOUTS.values() for seed in range(5))
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+@settings(max_examples=25, deadline=None)
+@given(layout=layouts(), random=st.randoms(use_true_random=False))
+def test_what_is_odd_and_works_is_no_error(name: str, layout: tuple[str, Files], random: Random) -> None:
+    arch, files = layout
+    ODDITIES[name](files, random)
+    assert [each for each in findings(files, arch) if each.level is Level.ERROR] == []
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -177,69 +188,6 @@ def test_a_broken_file_that_is_no_part_of_the_model_is_a_warning() -> None:
     files = {**make(), "model-00001-of-00002.safetensors": b"half of an older save"}
     found = [each for each in findings(files, arch) if each.object == "model-00001-of-00002.safetensors"]
     assert [(each.level, each.code) for each in found] == [(Level.WARNING, "not-safetensors")]
-
-
-def vision_and_text() -> Files:
-    """Llama 3.2 Vision: its embedding has eight rows more than its vocabulary, and there are two stacks of layers."""
-    tensors = {f"language_model.{name}": each for name, each in llama_tensors(2).items()}
-    tensors["language_model.model.embed_tokens.weight"] = ("BF16", (VOCABULARY + 8, HIDDEN))
-    tensors |= {f"vision_model.transformer.layers.{n}.input_layernorm.weight": ("BF16", (4,)) for n in range(9)}
-    text = {"vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": 2, "tie_word_embeddings": False}
-    outer = {"model_type": "mllama", "text_config": text, "hidden_size": 4, "num_hidden_layers": 9}
-    return {**sharded(tensors, 5, from_one(5)), "config.json": json.dumps(outer).encode(), **TOKENIZER}
-
-
-def gptq() -> Files:
-    """Packed weights of 32-bit integers, empty indexes of groups, and the quantization in a file of its own."""
-    tensors: Tensors = {"model.embed_tokens.weight": ("F16", (VOCABULARY, HIDDEN))}
-    for layer in range(2):
-        tensors |= {
-            f"model.layers.{layer}.mlp.up_proj.qweight": ("I32", (1, HIDDEN)),
-            f"model.layers.{layer}.mlp.up_proj.scales": ("F16", (1, HIDDEN)),
-            f"model.layers.{layer}.mlp.up_proj.g_idx": ("I32", (0,)),
-        }
-    return {
-        "model.safetensors": safetensors(tensors),
-        "config.json": config("llama", "LlamaForCausalLM", 2),
-        "quantize_config.json": b"{}",
-        **TOKENIZER,
-    }
-
-
-def saved_twice() -> Files:
-    """A whole model over what is left of a sharded one, whose index is still there."""
-    shards = sharded(llama_tensors(2), 4, from_one(4))
-    del shards["model-00002-of-00004.safetensors"]
-    whole = safetensors(llama_tensors(2))
-    return {**shards, "model.safetensors": whole, "config.json": config("llama", "LlamaForCausalLM", 2), **TOKENIZER}
-
-
-def nested_shards() -> Files:
-    """An index may name shards in a folder."""
-    files = sharded(llama_tensors(2), 3, lambda number: f"weights/part-{number}.safetensors")
-    return {**files, "config.json": config("llama", "LlamaForCausalLM", 2), **TOKENIZER}
-
-
-def edited_by_hand() -> Files:
-    """A key twice and an infinite number, both of which Python's reader of JSON takes."""
-    files = LAYOUTS["llama, tied"][1]()
-    return {
-        **files,
-        "config.json": files["config.json"][:-1] + b', "dtype": "bfloat16", "dtype": "bfloat16", "x": Infinity}',
-    }
-
-
-def adapter() -> Files:
-    return {"adapter_model.safetensors": safetensors({"lora_A.weight": ("F32", (4, 8))}), "adapter_config.json": b"{}"}
-
-
-def of_another_time() -> Files:
-    """A dtype and a model type that are not known here."""
-    files = LAYOUTS["llama, tied"][1]()
-    header = header_of(files["model.safetensors"])
-    header["model.norm.weight"]["dtype"] = "F128"
-    set_header(files, "model.safetensors", header)
-    return {**files, "config.json": config("llama9", "Llama9ForCausalLM", 2)}
 
 
 @pytest.mark.parametrize(
