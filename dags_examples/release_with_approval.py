@@ -31,9 +31,5 @@ with DAG(
         messages=[{"role": "user", "content": "Repeat after me: the sky is blue."}],
         expect="the sky is blue",
         approval=True,
-        approve={
-            "subject": "May these weights serve?",
-            "body": "Weights: {{ params.weight_uri }}",
-            "response_timeout": timedelta(days=1),
-        },
+        approve={"subject": "May these weights serve?", "response_timeout": timedelta(days=1)},
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from local_stack import CEREBRAS, LocalStack
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -120,7 +123,7 @@ def test_an_upload_starts_the_dag_that_deploys(stack: Stack, emulator: EmulatorC
 def test_a_person_approves_a_release(
     stack: Stack, emulator: EmulatorClient, browser: WebDriver, take_picture: Callable[[WebElement, str], None]
 ) -> None:
-    dag_id, approve = "release_with_approval", "release.approve"
+    dag_id, approve = "release_with_approval", "cerebras_release.approve"
     stack.airflow.unpause(dag_id)
     run_id = stack.airflow.trigger(dag_id, {}).run_id
     stack.wait_until(
@@ -128,17 +131,20 @@ def test_a_person_approves_a_release(
         lambda: stack.task_state(dag_id, run_id, approve) in {"deferred", "awaiting_input"},
         timeout=RUN_SECONDS,
     )
-    show(browser, stack, f"dags/{dag_id}/runs/{run_id}/tasks/group/{approve}/required_actions", "serves now")
+    browser.set_window_size(1400, 800)
+    show(browser, stack, f"dags/{dag_id}/runs/{run_id}/tasks/{approve}/required_actions", "Serves now")
     take_picture(browser.find_element(By.TAG_NAME, "body"), "release-approval")
 
     path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{approve}/-1/hitlDetails"
     stack.airflow.call("PATCH", path, json={"chosen_options": ["Approve"], "params_input": {}})
 
     stack.wait_for_run(dag_id, "manual")
-    record = stack.result(dag_id, run_id, "release.conclude")
+    record = stack.result(dag_id, run_id, "cerebras_release.conclude")
     assert record["outcome"] == "released"
     assert record["approval"]["option"] == "Approve"
     assert record["model_version"] == emulator.serving(ENDPOINT)
+    for key, value in (("default_dag_view", "graph"), (f"{dag_id}/open-groups", ["cerebras_release"])):
+        browser.execute_script("localStorage.setItem(arguments[0], arguments[1])", key, json.dumps(value))
     show(browser, stack, f"dags/{dag_id}/runs/{run_id}", "wait for rollout")
     take_picture(browser.find_element(By.TAG_NAME, "body"), "release-graph")
 
@@ -155,6 +161,9 @@ def test_an_alias_that_moves_starts_the_dag_that_watches_it(stack: Stack, emulat
     stack.wait_until("the first poll of the watcher", lambda: polls() > before, timeout=RUN_SECONDS)
     version = emulator.upload("s3://my-bucket/fine-tunes/candidate")
     stack.wait_until("the sync", lambda: emulator.versions()[version].done, timeout=60)
+    held = {name: each.aliases for name, each in emulator.versions().items() if "production" in each.aliases}
+    for name, aliases in held.items():
+        emulator.set_aliases(name, *(alias for alias in aliases if alias != "production"))
     emulator.set_aliases(version, "production")
     stack.wait_for_run("on_new_version_watched", "asset_triggered")
     assert emulator.serving(ENDPOINT) == version
@@ -168,7 +177,10 @@ def test_no_example_is_left_out(stack: Stack) -> None:
 
 def show(browser: WebDriver, stack: Stack, path: str, text: str) -> None:
     """Open a page of Airflow's UI, and return when a text can be seen on it."""
-    browser.get(f"{stack.airflow_url}/auth/token/login?next={stack.airflow_url}/{path}")
-    WebDriverWait(browser, 60, 0.2).until(
-        lambda _: text in browser.find_element(By.TAG_NAME, "body").text, f"no {text!r} at {path}"
-    )
+    target = quote(f"{stack.airflow_url}/{path}", safe="")
+    browser.get(f"{stack.airflow_url}/auth/token/login?next={target}")
+    body = (By.TAG_NAME, "body")
+    try:
+        WebDriverWait(browser, 60, 0.2).until(lambda _: text in browser.find_element(*body).text)
+    except TimeoutException:
+        pytest.fail(f"There is no {text!r} on the page {path}: {browser.find_element(*body).text}", pytrace=False)
