@@ -113,7 +113,7 @@ def lacks_something(description: Description) -> bool:
     """
     keys = {each.key for each in description.listing.objects}
     has_weights = any("/" not in key and key.endswith(SAFETENSORS) for key in keys)
-    return not has_weights or CONFIG not in keys or not _named_by_indexes(description) <= keys
+    return not has_weights or CONFIG not in keys or not _named_by_the_index(description) <= keys
 
 
 def _needs(description: Description) -> Iterator[tuple[StoredObject, int]]:
@@ -121,7 +121,7 @@ def _needs(description: Description) -> Iterator[tuple[StoredObject, int]]:
     for each in description.listing.objects:
         if each.in_root and each.size and (limit := _whole_up_to(each.key)) and each.size <= limit:
             yield each, each.size
-    named = _named_by_indexes(description)
+    named = _named_by_the_index(description)
     for each in description.listing.objects:
         if each.size and (each.key in named or (each.in_root and each.key.endswith(SAFETENSORS))):
             beginning = description.beginnings.get(each.key)
@@ -137,11 +137,8 @@ def _whole_up_to(key: str) -> int:
     return SMALL_BYTES if TOKENIZER.fullmatch(key) else 0
 
 
-def _named_by_indexes(description: Description) -> set[str]:
-    named: set[str] = set()
-    for key in index_keys(description.listing):
-        try:
-            named.update(weight_map_of(description.beginnings.get(key, b"")).values())
-        except BadJson:
-            continue
-    return named
+def _named_by_the_index(description: Description) -> set[str]:
+    try:
+        return set(weight_map_of(description.beginnings.get(MODEL_INDEX, b"")).values())
+    except BadJson:
+        return set()

@@ -114,7 +114,11 @@ def test_a_prefix_without_weights_of_any_format_is_an_error() -> None:
 
 
 def test_an_object_in_place_of_a_folder_is_told() -> None:
-    for path, code in (("run/model.safetensors", "uri-of-a-file"), ("run/model.tar.gz", "archive")):
+    for path, code in (
+        ("run/model.safetensors", "uri-of-a-file"),
+        ("run/model.tar.gz", "archive"),
+        ("run/of-X", "uri-of-a-file"),
+    ):
         listing = replace(listing_of({}), location=LOCATION._replace(path=path), is_object=True)
         (found,) = examine(replace(describe({}), listing=listing), "llama3.1-8b")[1]
         assert (found.code, found.object) == (code, path.rpartition("/")[2])

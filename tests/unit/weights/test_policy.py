@@ -133,6 +133,24 @@ def test_what_cannot_be_told_is_a_warning(unclear: Any) -> None:
     assert set(found(statements(GRANT, unclear))) == {("warning", "access-unclear")}
 
 
+def test_a_session_of_a_role_in_a_path_goes_by_its_name() -> None:
+    role = Role.parse("arn:aws:iam::123456789012:role/team/reader")
+    for name, code in (("reader", "access-unclear"), ("team/reader", "access-not-granted")):
+        session = {"AWS": f"arn:aws:sts::123456789012:assumed-role/{name}/session"}
+        facts = BucketFacts(policy=json.dumps(statements({**GRANT, "Principal": session})))
+        assert {each.code for each in examine_bucket("models", KEYS, role, facts)} == {code}
+
+
+def test_the_statement_that_denies_is_named() -> None:
+    denying = {**GRANT, "Effect": "Deny", "Sid": "DenyAll"}
+    facts = BucketFacts(policy=json.dumps(statements(GRANT, denying)))
+    assert all("DenyAll" in each.message for each in examine_bucket("models", KEYS, ROLE, facts))
+
+
+def test_the_statement_has_a_name_of_its_own() -> None:
+    assert bucket_policy("models", ARN)["Statement"][0]["Sid"] == "CerebrasReadsWeights"
+
+
 def test_a_conditional_allow_grants_perhaps_and_takes_nothing_away() -> None:
     conditional = {**GRANT, "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}
     assert set(found(statements(conditional))) == {("warning", "access-unclear")}

@@ -53,6 +53,12 @@ def test_bytes_are_judged_by_the_rules_of_their_format(byte: int) -> None:
     assert bool(found("F8_E4M3", bytes([byte]))) == (byte in {0x7F, 0xFF})
 
 
+def test_the_object_and_the_tensor_are_named() -> None:
+    sample = Sample("model.safetensors", "a.weight", "F32", 0, 4)
+    (only,) = examine_values({sample: struct.pack("<f", math.inf)})
+    assert (only.object, only.tensor) == ("model.safetensors", "a.weight")
+
+
 def test_a_buffer_may_be_infinite() -> None:
     infinite = np.full(9, -np.inf, dtype="<f4").tobytes()
     assert found("F32", infinite, "model.mask") == [(Level.WARNING, "some-not-finite")]
