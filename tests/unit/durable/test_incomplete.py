@@ -148,7 +148,13 @@ def test_the_generations_that_have_a_version() -> None:
         found.append(highest_generation(client, ORG, ARCH, FIRST))
 
     with closing(new_service()) as service:
-        service.upload("s3://weights/6", CLEARED.alias)
+        assert attempt_with(service, find, None)[0] is None
+        assert found == [-1]  # there are versions, and none is of this task run
+        service.upload("s3://weights/6", FIRST.alias)
+        service.upload("s3://weights/7", CLEARED.alias)
+        found.clear()
+        assert attempt_with(service, find, None)[0] is None
+        assert found == [CLEARED.generation]
         for omission in every_omission():
             if omission.operation == "list_model_versions":
                 found.clear()

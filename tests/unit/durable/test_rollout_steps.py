@@ -9,11 +9,13 @@ import pytest
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.api.models import Endpoint
+from airflow_provider_cerebras.durable.deployments import say_what_serves
 from airflow_provider_cerebras.durable.rollout_steps import (
     Baseline,
     Decision,
     Deployed,
     Submission,
+    adopt,
     baseline_of_rollback,
     decide,
     find_target,
@@ -250,3 +252,29 @@ def test_what_was_submitted_is_known_although_the_service_has_set_its_clock_back
     deployments = read(entry("a", OLD, 100, COMPLETE), entry("b", OURS, 99, GOING))
     decision = decide(deployments, OURS, baseline=Baseline(100, frozenset({"a"})), submitted=Submission("b", OURS, 99))
     assert decision == Decision(adopted="b")
+
+
+def test_what_is_known_of_an_adopted_deployment_is_what_the_list_says() -> None:
+    noted = Submission("a", OURS, 7, NOTHING, OTHER)
+    listed = read(entry("a", OURS, 9, GOING), entry("b", OTHER, 3, COMPLETE))
+    assert adopt("a", OURS, listed, noted) == Submission("a", OURS, 9, seen=True)
+    assert adopt("a", OURS, listed, None) == Submission("a", OURS, 9, seen=True)
+
+
+def test_what_is_known_of_an_adopted_deployment_that_is_not_listed_is_what_was_noted() -> None:
+    noted = Submission("a", OURS, 7, NOTHING, OTHER)
+    assert adopt("a", OURS, read(entry("b", OTHER, 3, COMPLETE)), noted) == noted
+    assert adopt("a", OURS, [], None) == Submission("a", OURS)
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ([], "Nothing serves there now."),
+        ([entry("a", OURS, 1, GOING)], "Nothing serves there now."),
+        ([entry("a", OURS, 1, COMPLETE)], f"Now {OURS} serves there."),
+        ([entry("a", OURS, 1, COMPLETE), entry("b", OTHER, 1, COMPLETE)], "of the same second"),
+    ],
+)
+def test_the_end_of_a_message_says_what_serves(listed: list[dict[str, Any]], said: str) -> None:
+    assert said in say_what_serves(read(*listed))

@@ -174,3 +174,34 @@ class TestPollOnce:
         assert outcome is not None
         assert outcome.status is Status.SUCCEEDED
         assert service.paths == ["endpoints/my-endpoint"]
+
+
+class TestReadingTheConnectionAgain:
+    """The service refuses the key, and the connection is read again."""
+
+    def test_a_poll_is_sent_again_with_another_key(self) -> None:
+        service = FakeService()
+        service.finish(V1)
+        with service.client() as client:
+            service.key = "another"
+            outcome = BlockingWait(client, service.client, version_poller(), poll_interval=30, log=LOG).poll_once()
+        assert outcome is not None
+        assert outcome.status is Status.SUCCEEDED
+
+    def test_a_poll_is_not_sent_again_with_the_same_key(self) -> None:
+        service = FakeService(httpx.Response(401, json={"detail": "unknown key"}), DONE)
+        with service.client() as client:
+            wait = BlockingWait(client, service.client, version_poller(), poll_interval=30, log=LOG)
+            assert wait.poll_once() is None
+        assert len(service.log) == 1
+
+    def test_a_connection_that_cannot_be_read_ends_no_wait(self) -> None:
+        service = FakeService(httpx.Response(401, json={"detail": "unknown key"}), DONE)
+
+        def fail() -> Any:
+            raise OSError("the secrets backend is down")
+
+        poller = version_poller()
+        with service.client() as client:
+            assert BlockingWait(client, fail, poller, poll_interval=30, log=LOG).poll_once() is None
+        assert poller.failures == 1

@@ -561,3 +561,9 @@ def test_an_event_that_is_not_as_agreed_is_refused(event: object, words: str) ->
 def test_an_event_may_hold_more_than_was_agreed() -> None:
     event = {"status": "failed", "message": "m", "model_version": V1, "later_addition": [1]}
     assert Outcome.from_event(event, "model_version") == Outcome(Status.FAILED, "m", {"model_version": V1})
+
+
+@pytest.mark.parametrize(("sent", "read"), [(True, True), (False, False), (None, False), ("yes", False)])
+def test_an_event_says_whether_the_service_has_listed_it(sent: object, read: bool) -> None:
+    event = {"status": "failed", "message": "m", "model_version": V1, "seen": sent}
+    assert Outcome.from_event(event, "model_version").seen is read
