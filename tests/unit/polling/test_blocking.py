@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.outcome import Status
+from airflow_provider_cerebras.polling.reconnection import MIN_PAUSE
 from airflow_provider_cerebras.polling.shared import wait_async
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import FakeService, version
@@ -179,23 +180,26 @@ class TestPollOnce:
 class TestReadingTheConnectionAgain:
     """The service refuses the key, and the connection is read again."""
 
-    def test_a_poll_is_sent_again_with_another_key(self) -> None:
+    def test_a_poll_is_sent_again_with_another_key(self, clock: Clock) -> None:
         service = FakeService()
         service.finish(V1)
         with service.client() as client:
             service.key = "another"
-            outcome = BlockingWait(client, service.client, version_poller(), poll_interval=30, log=LOG).poll_once()
+            wait = BlockingWait(client, service.client, version_poller(), poll_interval=30, log=LOG)
+            clock.sleep(MIN_PAUSE)
+            outcome = wait.poll_once()
         assert outcome is not None
         assert outcome.status is Status.SUCCEEDED
 
-    def test_a_poll_is_not_sent_again_with_the_same_key(self) -> None:
+    def test_a_poll_is_not_sent_again_with_the_same_key(self, clock: Clock) -> None:
         service = FakeService(httpx.Response(401, json={"detail": "unknown key"}), DONE)
         with service.client() as client:
             wait = BlockingWait(client, service.client, version_poller(), poll_interval=30, log=LOG)
+            clock.sleep(MIN_PAUSE)
             assert wait.poll_once() is None
         assert len(service.log) == 1
 
-    def test_a_connection_that_cannot_be_read_ends_no_wait(self) -> None:
+    def test_a_connection_that_cannot_be_read_ends_no_wait(self, clock: Clock) -> None:
         service = FakeService(httpx.Response(401, json={"detail": "unknown key"}), DONE)
 
         def fail() -> Any:
@@ -203,5 +207,7 @@ class TestReadingTheConnectionAgain:
 
         poller = version_poller()
         with service.client() as client:
-            assert BlockingWait(client, fail, poller, poll_interval=30, log=LOG).poll_once() is None
-        assert poller.failures == 1
+            wait = BlockingWait(client, fail, poller, poll_interval=30, log=LOG)
+            clock.sleep(MIN_PAUSE)
+            assert wait.poll_once() is None
+        assert poller.progress == "cannot be polled: the secrets backend is down"
