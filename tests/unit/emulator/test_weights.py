@@ -5,7 +5,6 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from airflow_provider_cerebras.emulator.service.weights import (
     read_index,
 )
 from airflow_provider_cerebras.emulator.settings import Settings
-from tests.s3 import s3_service
+from tests.s3 import empty_bucket, s3_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,18 +186,10 @@ def reader(s3_url: str) -> S3WeightReader:
     return S3WeightReader(s3_url)
 
 
-@pytest.fixture(scope="module")
-def s3_client(s3_url: str) -> S3Client:
-    return boto3.client("s3", endpoint_url=s3_url)
-
-
 @pytest.fixture
-def s3(s3_client: S3Client) -> Iterator[S3Client]:
+def s3(s3_url: str) -> S3Client:
     """A client of an S3 service with the one bucket `models`, which is empty."""
-    s3_client.create_bucket(Bucket="models")
-    yield s3_client
-    for entry in s3_client.list_objects_v2(Bucket="models").get("Contents", []):
-        s3_client.delete_object(Bucket="models", Key=entry["Key"])
+    return empty_bucket(s3_url, "models")
 
 
 def put(s3: S3Client, **objects: bytes) -> None:
