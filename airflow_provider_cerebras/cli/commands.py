@@ -51,7 +51,7 @@ class Result:
 
 
 def status(args: argparse.Namespace) -> Result:
-    """What serves and what rolls out on each endpoint of the organization."""
+    """Show what serves and what rolls out on each endpoint of the organization."""
     hook = _hook(args)
     ids = [summary.endpoint_id for summary in hook.list_endpoints()]
     rows = [_endpoint_row(hook, hook.get_endpoint(endpoint_id)) for endpoint_id in ids if endpoint_id]
@@ -79,7 +79,7 @@ def versions(args: argparse.Namespace) -> Result:
 
 
 def history(args: argparse.Namespace) -> Result:
-    """What has been deployed to an endpoint, as the endpoint lists it, newest first; then what only records know."""
+    """Show the deployments of an endpoint, newest first: those that it lists, then those that only records know."""
     endpoint = _hook(args).get_endpoint(args.endpoint_id)
     released, read = ({}, 0) if args.records is None else read_records(args.records, args.endpoint_id)
     serving = serving_model(endpoint)
@@ -114,7 +114,7 @@ def history(args: argparse.Namespace) -> Result:
 
 
 def check_weights(args: argparse.Namespace) -> Result:
-    """What is wrong with weights in S3; an error among the findings makes the exit code 1."""
+    """Check weights in S3; an error among the findings makes the exit code 1."""
     report = weights.check_weights(
         args.weight_uri,
         args.arch,
@@ -140,7 +140,7 @@ def bucket_policy(args: argparse.Namespace) -> Result:
 
 
 def doctor(args: argparse.Namespace) -> Result:
-    """What is wrong with the set-up, and what to do about it."""
+    """Check the set-up, and say what is wrong and what to do about it."""
     from airflow_provider_cerebras.cli.doctor import Level, examine
 
     rows: list[Row] = [

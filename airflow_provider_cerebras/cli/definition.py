@@ -63,15 +63,15 @@ _CONNECTION = (
 )
 
 COMMANDS = (
-    Command("status", "What serves and what rolls out on each endpoint", (*_CONNECTION, _OUTPUT)),
+    Command("status", "Show what serves and what rolls out on each endpoint", (*_CONNECTION, _OUTPUT)),
     Command(
         "versions",
-        "The model versions of an architecture",
+        "List the model versions of an architecture",
         (Argument(("model_arch_id",), {"help": "Id of the architecture"}), *_CONNECTION, _OUTPUT),
     ),
     Command(
         "history",
-        "What has been deployed to an endpoint, newest first",
+        "List the deployments of an endpoint, newest first",
         (
             Argument(("endpoint_id",), {"help": "Id of the endpoint"}),
             Argument(
@@ -84,7 +84,7 @@ COMMANDS = (
     ),
     Command(
         "check-weights",
-        "What is wrong with weights in S3",
+        "Check weights in S3",
         (
             Argument(("weight_uri",), {"help": "s3://bucket/prefix of the weights"}),
             Argument(("--arch",), {"required": True, "help": "Id of the architecture that they are for"}),
@@ -99,13 +99,13 @@ COMMANDS = (
     ),
     Command(
         "bucket-policy",
-        "The policy that lets Cerebras read a bucket, as JSON",
+        "Print the policy that lets Cerebras read a bucket, as JSON",
         (
             Argument(("bucket",), {"help": "Name of the bucket"}),
             Argument(("--role",), {"required": True, "help": "ARN of the role that Cerebras reads with"}),
         ),
     ),
-    Command("doctor", "What is wrong with the set-up, and what to do about it", (*_CONNECTION, _OUTPUT)),
+    Command("doctor", "Check the set-up, and say what is wrong and what to do about it", (*_CONNECTION, _OUTPUT)),
 )
 
 

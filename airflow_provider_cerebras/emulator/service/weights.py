@@ -45,7 +45,7 @@ DTYPE_BITS = {
 
 
 class Tensor(NamedTuple):
-    """What a header says of a tensor, but for its place."""
+    """The properties of a tensor in a header, without its place."""
 
     dtype: str
     shape: tuple[int, ...]
