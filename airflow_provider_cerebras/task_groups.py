@@ -1,4 +1,4 @@
-"""The whole release as one TaskGroup: it checks itself, goes back by itself, and says what came of it."""
+"""The whole release as one TaskGroup: it checks itself, goes back by itself, and reports its outcome."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class BoundedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of a host that lets itself be connected to."""
+        """Connect to the first address of a host that accepts a connection."""
         addresses = _look_up(host, port, self._deadline.at_most(timeout, httpcore.ConnectTimeout))
         for number, address in enumerate(addresses, 1):
             left = self._deadline.at_most(timeout, httpcore.ConnectTimeout)

@@ -124,7 +124,7 @@ class Redactor:
         return b"".join(kept)
 
     def _without_part(self, body: bytes) -> bytes:
-        """Take away what the end of a body shows of a secret, be it escaped."""
+        """Remove a part of a secret at the end of a body, even if it is escaped."""
         start = len(body)
         for characters in self._characters:
             for position in range(max(0, len(body) - 14 * len(characters)), len(body)):
@@ -204,7 +204,7 @@ def _without_base64(body: bytes, core: bytes) -> bytes:
 
 
 def _each_form(byte: int) -> list[bytes]:
-    """Patterns for one character of a secret: itself, or escaped as in JSON, Python, URLs or HTML, be it twice.
+    """Patterns for one character of a secret: itself, or escaped as in JSON, Python, URLs or HTML, even twice.
 
     Each begins with a character that is always the same.
     """

@@ -113,7 +113,7 @@ class NotFound(CerebrasAPIError):
 
 
 class Conflict(CerebrasAPIError):
-    """The state of the service stands against the request (409)."""
+    """The request conflicts with the state of the service (409)."""
 
 
 class RateLimited(CerebrasAPIError):

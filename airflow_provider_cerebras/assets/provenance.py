@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.log import Log
 
 _SECONDS = 5.0
-"""What each request may take, with its repetitions: the task has done its work, which is only reported."""
+"""Seconds that each request may take, with its retries: the task has done its work and only reports it."""
 
 
 class Provenance(NamedTuple):

@@ -140,7 +140,7 @@ def _clock(date: str | None, now: datetime) -> Line:
 
 
 def _remedy_of_key(settings: ClientSettings, org_name: str) -> str:
-    """Return whether the other key of the connection is the management key."""
+    """Return the remedy for a refused key, after a check whether the two keys are swapped."""
     if settings.inference_key and settings.inference_key != settings.management_key:
         swapped = replace(settings, management_key=settings.inference_key, inference_key=None)
         try:

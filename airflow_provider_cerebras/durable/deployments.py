@@ -44,7 +44,7 @@ _SETTLING_INTERVAL = 2.0
 
 
 class Rollout:
-    """Submit to one endpoint, and find out what came of it.
+    """Submit to one endpoint, and find the outcome.
 
     :param client: the client.
     :param endpoint_id: id of the endpoint.
@@ -76,7 +76,7 @@ class Rollout:
         return read_deployments(self.client.send(operations.get_endpoint(self.endpoint_id)))
 
     def submit(self, model_version: str, *, listed: Sequence[Deployed] | None) -> Submission:
-        """Submit a version once, or find what came of a submission of unknown outcome.
+        """Submit a version once, or find the outcome of an earlier submission.
 
         :param model_version: full name of the version, by number.
         :param listed: what was listed just before; None: do not check after a submission of unknown outcome.

@@ -187,7 +187,7 @@ class Mismatch(NamedTuple):
 
 
 def mismatch(request: UploadRequest, version: ModelVersion, *, by_alias: bool) -> Mismatch | None:
-    """Return whether a found version is the one that the request uploads. Any client can give a version our alias.
+    """Return why a found version is not what the request uploads; None if it is. Any client can set our alias.
 
     :param request: the wanted upload.
     :param version: what was found.

@@ -55,7 +55,7 @@ class Plan(NamedTuple):
         return Totals(self.dataset.cases, self.subject.scorers, self.subject.repeats, passes)
 
     def conclude(self, totals: Totals, *, model_version: str | None, results_uri: str | None) -> Evaluation:
-        """Return what came of it.
+        """Return the finished evaluation.
 
         :param totals: the results of all questions.
         :param model_version: full name of the version, if it was checked that it serves.

@@ -380,7 +380,7 @@ def _fields_of(connection: Connection) -> ConnectionFields:
 
 @contextmanager
 def _optional_lineage() -> Iterator[None]:
-    """Go on without lineage; the work is done, and it must not be done again for want of a record of it."""
+    """Go on without lineage: the work is done, and a failure to record it must not repeat it."""
     try:
         yield
     except Exception as error:  # noqa: BLE001  a reader of lineage can fail in any way

@@ -39,7 +39,7 @@ _ON_TIMEOUT = (
 
 
 class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
-    """Talk to the service by a connection.
+    """The base of the operators that use a Cerebras connection.
 
     :param cerebras_conn_id: id of the connection. (templated)
     :param org_name: customer management organization name; default: the connection's. (templated)

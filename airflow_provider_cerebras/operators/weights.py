@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
-    """Check weights in S3, in seconds, for what the service would tell after hours.
+    """Check weights in S3, in seconds, for errors that the service would report after hours.
 
     Reads a listing, the headers of the files and a few small files; needs the extra ``s3``. Returns the report as a
     dict: ``findings`` (each with ``level``, ``code``, ``object``, ``tensor`` and ``message``), ``files``, ``bytes``,

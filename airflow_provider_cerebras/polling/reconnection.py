@@ -56,7 +56,7 @@ class Reconnection:
         return now - self._read_at >= (MIN_PAUSE if self._failures else MAX_AGE)
 
     def on_reading(self, now: float) -> None:
-        """Note that the connection is read again, whatever comes of it.
+        """Note that the connection is read again, whatever the result.
 
         :param now: in Unix seconds.
         """

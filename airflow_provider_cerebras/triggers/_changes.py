@@ -73,7 +73,7 @@ class ChangeDetector(Protocol[RowsT_contra, ChangeT_co]):
 class ReadyVersions:
     """Finds versions that have become ready to be deployed.
 
-    Kept is which versions have been dealt with: those that were ready or had failed. They are told apart by their
+    Kept is which versions have been dealt with: those that were ready or had failed. They are distinguished by their
     number and a checksum of where their weights came from, since numbers may begin anew. One that is no longer listed
     is forgotten after :data:`FORGET_AFTER`.
 

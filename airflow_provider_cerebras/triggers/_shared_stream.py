@@ -32,14 +32,14 @@ class SnapshotProducer(SharedStreamProducer):
         self._poll_interval = poll_interval
 
     async def open_stream(self) -> AsyncIterator[tuple[Snapshot[Any], Snapshot[Any]]]:
-        """Poll for ever."""
+        """Poll until cancelled."""
         async for snapshot in follow(
             conn_id=self._conn_id, collection=self._collection, poll_interval=self._poll_interval
         ):
             yield snapshot, snapshot
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Have kept what was seen, now that all events that came of it are stored."""
+        """Store what was seen, now that all its events are stored."""
         for item in batch:
             snapshot: Snapshot[Any] = item.broker_payload
             if snapshot.to_keep and item.outcome.failed:

@@ -1,4 +1,4 @@
-"""Polling the versions of an architecture, or an endpoint, for ever, by the poll that all who follow it share."""
+"""Endless polling of the versions of an architecture, or of an endpoint, by the poll that all its followers share."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class _RowsPoller(Poller[Any]):
 async def follow(
     *, conn_id: str, collection: Collection[RowsT], poll_interval: float
 ) -> AsyncIterator[Snapshot[RowsT]]:
-    """Poll for ever.
+    """Poll until cancelled.
 
     :param conn_id: id of the connection.
     :param collection: what to poll.

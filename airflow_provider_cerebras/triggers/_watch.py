@@ -1,4 +1,4 @@
-"""The base of the triggers that start DAGs: they poll for ever, and send an event for each change.
+"""The base of the triggers that start DAGs: they poll until cancelled, and send an event for each change.
 
 The service is polled by the same shared poll that tasks wait by. On top of it lies Airflow's shared stream, for what
 it alone can tell: that an event is stored in the database. Only then is kept what has been seen, in the asset's state

@@ -31,7 +31,7 @@ _OWN_RULES = {"block_configs", "embedding_size", "word_embed_proj_dim", "vocab_s
 
 
 def examine_config(description: Description, model: Model, model_arch_id: str) -> Iterator[Finding]:
-    """Hold the configuration to the architecture, and the tensors to the configuration.
+    """Check the configuration against the architecture, and the tensors against the configuration.
 
     :param description: the listing and the first bytes of the objects.
     :param model: the files that the model is made of.

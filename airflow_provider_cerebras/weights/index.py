@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def examine_index(description: Description, model: Model) -> Iterator[Finding]:
-    """Hold the index to the shards, and the shards to each other.
+    """Check the index against the shards, and the shards against each other.
 
     :param description: the listing and the first bytes of the objects.
     :param model: the files that the model is made of.

@@ -142,7 +142,7 @@ def header_length(beginning: bytes, size: int) -> int:
 
 
 def parse_header(beginning: bytes, size: int) -> Header:
-    """Read a header and hold it to the size of the object.
+    """Read a header and check it against the size of the object.
 
     :param beginning: the object's first bytes, with the whole header.
     :param size: its size in bytes.

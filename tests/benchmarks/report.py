@@ -65,7 +65,7 @@ def write_report(results: dict[str, Any], folder: Path) -> None:
         "## Marks\n\n" + _marks_table(judge(results)),
         "## Figures\n\n" + "\n".join(_figures_table(results, count) for count in _counts(results)),
         "![CPU](cpu.svg)\n\n![Requests](requests.svg)\n\n![Delay](delay.svg)\n\n![Stall](stall.svg)\n",
-        "## Where the CPU of ours goes\n\n" + _profile(results),
+        "## Where the CPU time goes\n\n" + _profile(results),
         "## The interval that grows\n\n" + _intervals(results),
         "## Imports\n\n" + _imports(results),
     ]

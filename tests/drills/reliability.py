@@ -21,7 +21,7 @@ HEAD = """# Reliability
 
 <!-- Written by `make reliability` from a run of the drills; do not edit. -->
 
-What becomes of a release when something dies in the middle of it. Each drill is a run of
+These drills show the outcome of a release when a process dies in the middle of it. Each is a run of
 {py:func}`~airflow_provider_cerebras.task_groups.cerebras_release` (upload → wait → deploy → wait → verify → promote) by
 a whole Airflow: scheduler, executor, api-server, DAG processor, two triggerers and PostgreSQL (with the CeleryExecutor
 also Redis and two workers), each a process of its own, the emulator behind a socket, and real weights in an S3

@@ -92,7 +92,7 @@ class Requests(Shown):
 
 
 class ClockState(Shown):
-    """Return the emulator's time."""
+    """The emulator's time, and whether it is stopped."""
 
     now: float = Field(description="Unix seconds.")
     frozen: bool = Field(description="Whether it stands still.")

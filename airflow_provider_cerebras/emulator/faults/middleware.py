@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONTROL_PREFIX = "/_emulator/"
 PAGES = {"/", "/favicon.ico", "/openapi.json"}
-"""What is not under the prefix and yet not part of the API that is emulated."""
+"""Paths outside the prefix that are not part of the emulated API either."""
 
 PIECES = 10
 """In so many pieces a slow body is sent."""

@@ -84,7 +84,7 @@ def check_model(
 
 
 def files_of_model(names: Collection[str], weight_map: Mapping[str, str] | None) -> set[str]:
-    """Return which files the model is made of; what else is there may be anything.
+    """Return the files that make up the model; other files are not judged.
 
     :param names: all ``*.safetensors`` below the prefix.
     :param weight_map: the index: from tensors to files; None: there is none.

@@ -139,7 +139,7 @@ def read_config(content: bytes) -> dict[str, Any]:
 
 
 def read_index(content: bytes, shards: Iterable[str]) -> dict[str, str] | None:
-    """Return which shard the index of sharded weights names for each tensor; refuse it if a shard is not there.
+    """Return the shard of each tensor, from the index; refuse an index that names a missing shard.
 
     :param content: The index, ``model.safetensors.index.json``.
     :param shards: Names of the safetensors objects beside it.
