@@ -27,8 +27,8 @@ __all__ = ["reading", "writing"]
 PAGE = """# Conformance
 
 `make conformance` checks a service against each rule that the provider relies on, and our emulator against the same
-rules. This is what it says of the emulator. The source is the page of the API's documentation on which the rule stands, or says that
-no page does.
+rules. This is what it says of the emulator. The source is the page of the API's documentation on which the rule stands,
+or says that no page does.
 
 If you have access to the service, this shows in which rules it differs from the emulator:
 
