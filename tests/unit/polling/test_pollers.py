@@ -326,6 +326,13 @@ class TestModelVersions:
         responses = [missed, missed, found, missed, missed, found]
         assert [looks.apply(each, 100 * after) for after, each in enumerate(responses)] == [None] * 6
 
+    @pytest.mark.parametrize(("between", "status"), [(403, None), (503, Status.LOST)])
+    def test_a_refusal_in_between_begins_the_count_again(self, between: int, status: Status | None) -> None:
+        looks = Looks(version_poller())
+        outcomes = [looks.apply(answered(each), 100 * after) for after, each in enumerate((404, 404, between, 404))]
+        assert outcomes[:3] == [None] * 3
+        assert (outcomes[3] and outcomes[3].status) == status
+
     def test_another_poller_goes_on_counting_misses(self) -> None:
         first, second = Looks(version_poller()), Looks(version_poller())
         assert [first.apply(answered(404), after) for after in (0, 1)] == [None] * 2
