@@ -29,7 +29,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
 .PHONY: help demo standalone test test-rest test-matrix docs acceptance browser registry arguments drills matrix soak reliability \
-	conformance mutants bench clean
+	conformance mutants bench releases clean
 
 help:  ## tell what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -91,6 +91,9 @@ mutants: .venv/.test  ## break what decides in small ways, and list what no test
 
 bench: .bench/.installed  ## measure what waiting costs beside other providers, and write docs/benchmarks (a quarter of an hour)
 	.bench/bin/python -m tests.benchmarks $(BENCH)
+
+releases: | $(UV)  ## measure what a release costs, alone and 20 at once, and write docs/benchmarks/releases.md (ten minutes)
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session releases
 
 clean:  ## remove all that was installed or made
 	rm -rf .bench .demo .drills .mypy_cache .nox .pytest_cache .ruff_cache .venv build dist docs/_build mutants

@@ -224,6 +224,13 @@ def reliability(session: nox.Session) -> None:
     session.run("python", "-m", "tests.drills.reliability", env=SCRIPTS)
 
 
+@nox.session(python=PYTHON, default=False)
+def releases(session: nox.Session) -> None:
+    """The page on the cost of a release, alone and 20 at once."""
+    install(session, AIRFLOWS[0], extra="drills")
+    session.run("python", "-m", "tests.drills.side_by_side", *session.posargs, env=SCRIPTS)
+
+
 def install(session: nox.Session, airflow: str, *, extra: str = "test") -> None:
     """Install the package with all that its tests need."""
     not_newer = NOT_NEWER.get(airflow, [])

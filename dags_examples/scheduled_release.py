@@ -24,11 +24,20 @@ CASES: list[dict[str, Any]] = [
 
 
 class Notify(BaseNotifier):
-    """Stands for a notifier of a provider, such as `SlackNotifier(text="{{ exception }}")`."""
+    """Stands for a notifier of a provider, such as `SlackNotifier(text="...")`.
+
+    :param text: what to say, templated; `exception` is the one sentence of the release.
+    """
+
+    template_fields = ("text",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
 
     def notify(self, context: Any) -> None:
-        """Tell people: the exception is the one sentence of the release."""
-        print(f"A release has failed. {context['exception']}")
+        """Tell people."""
+        print(self.text)
 
 
 with DAG(
@@ -58,6 +67,6 @@ with DAG(
         evaluate={"dataset": CASES, "scorers": ["contains"], "require": {"pass_rate": 0.9}, "max_regression": 0.01},
         wait_for_sync={"timeout": 12 * 3600},
         verify={"max_latency": 30, "chat_params": {"temperature": 0, "max_completion_tokens": 256}},
-        conclude={"on_failure_callback": Notify()},
+        conclude={"on_failure_callback": Notify("A release has failed. {{ exception }}")},
     )
     release >> announce(release.model_version)

@@ -10,10 +10,7 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
@@ -23,9 +20,10 @@ from airflow_provider_cerebras.api.settings import ClientSettings
 from airflow_provider_cerebras.evaluation.cases import read_rows
 from airflow_provider_cerebras.evaluation.plan import make_plan
 from airflow_provider_cerebras.operators._evaluation import answer_open_questions
+from tests.benchmarks.beside import cost_of, server_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from tests.benchmarks.beside import Cost
 
 MARK = 3.0
 """How many times the bare requests an evaluation may cost."""
@@ -42,17 +40,6 @@ _BODY = json.dumps(
     }
 ).encode()
 _RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
-
-
-class Cost(NamedTuple):
-    """What something has taken.
-
-    :param wall: seconds by the clock.
-    :param cpu: seconds of this process.
-    """
-
-    wall: float
-    cpu: float
 
 
 class Comparison(NamedTuple):
@@ -117,21 +104,11 @@ class _Answers(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Serve until the standard input ends; print the port."""
+    """Serve until the standard input ends; print the URL."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(_Answers, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
-
-
-@contextmanager
-def running() -> Iterator[str]:
-    """Run the server in a process of its own; its URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.evaluation", "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.communicate()
 
 
 def measure(cases: int, concurrency: int, rounds: int) -> Comparison:
@@ -146,17 +123,11 @@ def measure(cases: int, concurrency: int, rounds: int) -> Comparison:
         for number in range(cases)
     ]
     comparison = Comparison(cases, concurrency, [], [])
-    with running() as url:
+    with server_of("tests.benchmarks.evaluation") as url:
         for _ in range(rounds):
-            comparison.bare.append(_cost(lambda: _ask_bare(url, rows, concurrency)))
-            comparison.ours.append(_cost(lambda: _evaluate(url, rows, concurrency)))
+            comparison.bare.append(cost_of(lambda: _ask_bare(url, rows, concurrency)))
+            comparison.ours.append(cost_of(lambda: _evaluate(url, rows, concurrency)))
     return comparison
-
-
-def _cost(act: Callable[[], None]) -> Cost:
-    wall, cpu = time.perf_counter(), time.process_time()
-    act()
-    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def _ask_bare(url: str, rows: list[dict[str, Any]], concurrency: int) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.benchmarks import emulator, evaluation, marks
+from tests.benchmarks import emulator, evaluation, marks, weights
 from tests.benchmarks.__main__ import plan
 from tests.benchmarks.harness import Scale, Scenario, harness
 from tests.benchmarks.intervals import DURATIONS, expected_polls, polls, shared_polls, simulate, simulate_collections
@@ -153,6 +153,14 @@ def test_a_parse_of_a_dag_loads_neither_triggers_nor_models_of_the_database() ->
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_check_of_weights_is_compared_with_the_bare_requests() -> None:
+    cost = weights.measure(shards=3, rounds=2)
+
+    # The listing, the configuration, the index, and the beginning of each shard.
+    assert (cost.shards, cost.requests) == (3, 6)
+    assert min(cost.seconds, cost.cpu, cost.bare_seconds, cost.bare_cpu) > 0
 
 
 def test_an_evaluation_is_compared_with_the_bare_requests() -> None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,13 +18,14 @@ from airflow_provider_cerebras.weights import Level
 from airflow_provider_cerebras.weights.description import FIRST_BYTES
 from airflow_provider_cerebras.weights.examine import examine
 from airflow_provider_cerebras.weights.reader import S3Reader
+from tests.benchmarks.beside import cost_of, server_of
 from tests.s3 import aws_connection, empty_bucket, put, s3_service
 from tests.unit.weights.layouts import config, from_one, llama_tensors, sharded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mypy_boto3_s3 import S3Client
+
+    from tests.benchmarks.beside import Cost
 
 MARK = 5.0
 """Seconds that a check of 300 shards may take."""
@@ -69,16 +67,6 @@ def serve() -> None:
         sys.stdin.read()
 
 
-@contextmanager
-def running() -> Iterator[str]:
-    """Run the server in a process of its own; its URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.weights", "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.communicate()
-
-
 def measure(shards: int, rounds: int) -> CheckCost:
     """Measure in turns.
 
@@ -89,42 +77,26 @@ def measure(shards: int, rounds: int) -> CheckCost:
         **sharded(llama_tensors(shards), shards, from_one(shards)),
         "config.json": config("llama", "LlamaForCausalLM", shards),
     }
-    costs: list[tuple[float, float]] = []
-    bare: list[tuple[float, float]] = []
-    requests = 0
-    with running() as url:
+    costs: list[Cost] = []
+    bare: list[Cost] = []
+    with server_of("tests.benchmarks.weights") as url:
         os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = aws_connection(url)
         s3 = empty_bucket(url, _BUCKET)
         uri = put(s3, _BUCKET, _FOLDER, files)
         keys = [f"{_FOLDER}/{name}" for name in files]
+        # The first one imports boto3 and finds nothing in a cache.
+        requests = _check(uri)
         for _ in range(rounds):
-            bare.append(_cost(lambda: _read_bare(s3, keys)))
-            began = _now()
-            requests = _check(uri)
-            costs.append(_since(began))
+            bare.append(cost_of(lambda: _read_bare(s3, keys)))
+            costs.append(cost_of(lambda: _check(uri)))
     return CheckCost(
         shards,
         requests,
-        median(wall for wall, _ in costs),
-        median(cpu for _, cpu in costs),
-        median(wall for wall, _ in bare),
-        median(cpu for _, cpu in bare),
+        median(cost.wall for cost in costs),
+        median(cost.cpu for cost in costs),
+        median(cost.wall for cost in bare),
+        median(cost.cpu for cost in bare),
     )
-
-
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
-
-
-def _since(began: tuple[float, float]) -> tuple[float, float]:
-    wall, cpu = _now()
-    return wall - began[0], cpu - began[1]
-
-
-def _cost(act: Callable[[], None]) -> tuple[float, float]:
-    began = _now()
-    act()
-    return _since(began)
 
 
 def _check(uri: str) -> int:

@@ -1,4 +1,4 @@
-"""The cost of a release to Airflow and to the service, alone and 20 at once: ``python -m tests.drills.side_by_side``.
+"""The cost of a release to Airflow and to the service, alone and 20 at once: ``make releases``.
 
 It writes ``docs/benchmarks/releases.md``. Real Airflow on PostgreSQL, one emulator, and an endpoint for each release.
 """
@@ -105,7 +105,7 @@ def page(airflow: str, batches: Sequence[Batch]) -> str:
     lines = [
         "# What a release costs\n",
         (
-            "Made by `python -m tests.drills.side_by_side`; not written by hand. `cerebras_release` with its defaults "
+            "Made by `make releases`; not written by hand. `cerebras_release` with its defaults "
             "(upload, wait for the sync, deploy, wait for the rollout, verify, promote, conclude), deferrable, on "
             f"Airflow {airflow} with PostgreSQL, the LocalExecutor and two triggerers. The emulator takes "
             f"{SYNC_SECONDS:g} s for a sync and {ROLLOUT_SECONDS:g} s for a rollout. All releases use one connection "

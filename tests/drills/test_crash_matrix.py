@@ -17,20 +17,14 @@ if TYPE_CHECKING:
 NEEDS_3_3 = {"clear-while-deferred"}
 IS_3_3 = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
 
-# The gate goes through the whole matrix on the newest Airflow, and through a third on the oldest: it must not take too
-# long. `make drills` goes through all of it on both.
-QUICK = set(map(str, CELLS if IS_3_3 else CELLS[::3]))
+pytestmark = pytest.mark.quick
 
 
-@pytest.mark.parametrize(
-    "drill",
-    [pytest.param(each, id=str(each), marks=[pytest.mark.quick] if str(each) in QUICK else []) for each in CELLS],
-)
+@pytest.mark.parametrize("drill", CELLS, ids=str)
 def test_cell(drill: Cell, outcomes: dict[str, Outcome]) -> None:
     check(outcomes[str(drill)])
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     "drill", [each for each in (*SCENARIOS, TRIGGERER_SCENARIO) if IS_3_3 or each not in NEEDS_3_3]
 )

@@ -189,10 +189,13 @@ def _tell_ends(task: Any, ends: list[Ended]) -> None:
 
     arguments = task.partial_kwargs if hasattr(task, "partial_kwargs") else None
     for hook in ("failure", "retry", "skipped"):
+        name = f"on_{hook}_callback"
+        own = getattr(task, name) if arguments is None else arguments.get(name)
+        callbacks = [callback_for(hook), *(own if isinstance(own, (list, tuple)) else [own] if own else [])]
         if arguments is not None:
-            arguments[f"on_{hook}_callback"] = [callback_for(hook)]
+            arguments[name] = callbacks
         else:
-            setattr(task, f"on_{hook}_callback", [callback_for(hook)])
+            setattr(task, name, callbacks)
 
 
 def _share_the_api() -> None:

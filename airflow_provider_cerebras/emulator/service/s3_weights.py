@@ -141,7 +141,10 @@ def _small(body: StreamingBody, size: int) -> bytes:
 def _hash_safetensors(
     body: StreamingBody, size: int, digest: hashlib._Hash, *, must_be_sound: bool
 ) -> dict[str, Tensor] | None:
-    """The tensors of a file; None: it is broken, which is right for what is no part of the model."""
+    """Return the tensors of a file that is read into a digest; None if it is broken and no part of the model.
+
+    :param must_be_sound: whether a broken file is an error.
+    """
     tensors = None
     start = body.read(LENGTH_BYTES)
     digest.update(start)

@@ -30,6 +30,16 @@ DAG_ARGUMENTS: dict[str, Any] = {
     "start_date": datetime(2025, 1, 1, tzinfo=UTC),
     "default_args": {"retries": 10, "retry_delay": timedelta(0)},
 }
+RELEASE: dict[str, Any] = {
+    "group_id": "release",
+    "model_arch_id": ARCHITECTURE,
+    "weight_uri": "{{ dag_run.conf['weight_uri'] }}",
+    "endpoint_id": "{{ dag_run.conf['endpoint_id'] }}",
+    "system_fingerprint_suffix": "drill",
+    "cerebras_conn_id": CONNECTION,
+    # Each run has an endpoint of its own, so they need not wait for each other.
+    "deploy": {"max_active_tis_per_dag": 64},
+}
 UPLOADS: dict[str, dict[str, Any]] = {
     "release": {},
     "release_keep": {"deferrable": True, "timeout": WAIT_SECONDS},
@@ -41,34 +51,18 @@ UPLOADS: dict[str, dict[str, Any]] = {
 for dag_id, upload in UPLOADS.items():
     with DAG(dag_id, **DAG_ARGUMENTS) as dag:
         cerebras_release(
-            group_id="release",
-            model_arch_id=ARCHITECTURE,
-            weight_uri="{{ dag_run.conf['weight_uri'] }}",
-            endpoint_id="{{ dag_run.conf['endpoint_id'] }}",
+            **RELEASE,
             alias="prod",
-            system_fingerprint_suffix="drill",
-            cerebras_conn_id=CONNECTION,
             upload={"wait_for_completion": True, "poll_interval": 1, **upload} if upload else None,
             wait_for_sync={"poke_interval": 1, "timeout": WAIT_SECONDS},
-            # Each run has an endpoint of its own, so they need not wait for each other.
-            deploy={"max_active_tis_per_dag": 64},
             wait_for_rollout={"poke_interval": 1, "timeout": WAIT_SECONDS},
         )
     globals()[dag_id] = dag
 
 
 with DAG("release_usual", max_active_runs=64, max_active_tasks=64, **DAG_ARGUMENTS) as release_usual:
-    # As users write it; only that the runs need not wait for each other, for each has an endpoint of its own.
-    cerebras_release(
-        group_id="release",
-        model_arch_id=ARCHITECTURE,
-        weight_uri="{{ dag_run.conf['weight_uri'] }}",
-        endpoint_id="{{ dag_run.conf['endpoint_id'] }}",
-        alias="{{ dag_run.conf['endpoint_id'] }}",
-        system_fingerprint_suffix="drill",
-        cerebras_conn_id=CONNECTION,
-        deploy={"max_active_tis_per_dag": 64},
-    )
+    # As users write it.
+    cerebras_release(**RELEASE, alias=RELEASE["endpoint_id"])
 
 
 class CountingUpload(CerebrasUploadModelVersionOperator):

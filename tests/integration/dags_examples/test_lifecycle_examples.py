@@ -48,6 +48,16 @@ def test_scheduled_release(quick: EmulatorClient, run_dag: DagRunner) -> None:
     assert "latest" in quick.versions()[first].aliases
 
 
+def test_scheduled_release_notifies_of_a_failure(quick: EmulatorClient, run_dag: DagRunner) -> None:
+    quick.fail_next_sync("out of quota")
+
+    result = run_dag(load("scheduled_release"))
+
+    assert result.state == "failed"
+    sentence = str(result.error("cerebras_release.conclude"))
+    assert f"A release has failed. {sentence}" in result.log
+
+
 def test_prune_weekly(quick: EmulatorClient, run_dag: DagRunner) -> None:
     versions = [quick.upload(f"s3://weights/{number}") for number in range(8)]
     quick.set_aliases(versions[0], "production-2024")
