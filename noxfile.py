@@ -73,6 +73,7 @@ SLOW = (
     "operators/test_seal.py",
     "polling/test_storm.py",
     "scripts",
+    "test_error_messages.py",
     "test_metrics.py",
     "weights/test_check.py",
     "weights/test_cli.py",

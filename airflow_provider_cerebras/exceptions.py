@@ -15,7 +15,7 @@ from airflow_provider_cerebras.api.errors import PERMANENT
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 class InvalidArgument(AirflowFailException, ValueError, TypeError):
@@ -135,6 +135,23 @@ DEPLOYMENT_ERRORS: dict[Status, type[AirflowException]] = {
     Status.LOST: DeploymentLost,
 }
 """The error for each outcome of a wait for a deployment."""
+
+_NEXT: dict[type[AirflowException], str] = {
+    DeploymentFailed: "Look what serves there, fix the cause, and clear the task that deploys.",
+    DeploymentLost: "Find out who deployed there. To deploy this one all the same, clear the task that deploys.",
+    WaitTimeout: "Nothing was cancelled at the service, and a retry of the task waits for it again. "
+    "If it needs longer, raise timeout.",
+}
+
+
+def error_of(outcome: Outcome, errors: Mapping[Status, type[AirflowException]]) -> AirflowException:
+    """Make the error of a wait that did not end well: what was found, and what the user can do about it.
+
+    :param outcome: how the wait ended.
+    :param errors: the error for each outcome.
+    """
+    kind = errors[outcome.status]
+    return kind(f"{outcome.message} {_NEXT[kind]}" if kind in _NEXT else outcome.message)
 
 
 def read_event(event: object, *ids: str) -> Outcome:

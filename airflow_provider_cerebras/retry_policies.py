@@ -72,7 +72,8 @@ class CerebrasRetryPolicy(RetryPolicy):
             if isinstance(error, CerebrasError) and error.retry_after is not None:
                 asked = timedelta(seconds=error.retry_after)
                 return RetryDecision.retry(
-                    min(asked, self.max_delay), f"The service asked for {asked.total_seconds():g} s: {error}"
+                    min(asked, self.max_delay),
+                    f"The service asked for {asked.total_seconds():g} s: {error.without_hint()}",
                 )
         return RetryDecision.default()
 

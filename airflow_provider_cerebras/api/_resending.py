@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from tenacity import RetryCallState, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from airflow_provider_cerebras.api.errors import CerebrasAPIError, CerebrasTransportError, RateLimited, ServerError
+from airflow_provider_cerebras.api.errors import (
+    CerebrasAPIError,
+    CerebrasError,
+    CerebrasTransportError,
+    RateLimited,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +90,7 @@ class Attempts:
         error = state.outcome.exception() if state.outcome else None
         _log.warning(
             "%s It is sent again in %.1f s (retry %d of %d).",
-            error,
+            error.without_hint() if isinstance(error, CerebrasError) else error,
             self._pause,
             state.attempt_number,
             self._max_retries,

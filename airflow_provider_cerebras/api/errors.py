@@ -38,12 +38,24 @@ _ERROR_KEYS = ("detail", "error", "message")
 
 
 class CerebrasError(Exception):
-    """Base of everything that this package raises about the service.
+    """Base of everything that this package raises about the service. The message ends with what the user can do.
 
     :ivar retry_after: seconds that the service asked us to wait, if it did.
+    :ivar hint: what the user can do.
     """
 
     retry_after: float | None = None
+    hint: str | None = None
+
+    def without_hint(self) -> str:
+        """Return the message for a line of a log that goes on to say what is being done about it."""
+        return f"{self._said().rstrip('.')}."
+
+    def _said(self) -> str:
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.without_hint()} {self.hint}" if self.hint else self._said()
 
 
 class CerebrasAPIError(CerebrasError):
@@ -83,10 +95,9 @@ class CerebrasAPIError(CerebrasError):
         self.hint = hint
         self.is_from_api = is_from_api
 
-    def __str__(self) -> str:
+    def _said(self) -> str:
         request = f" (request {self.request_id})" if self.request_id else ""
-        said = f"{self.method} {self.url} answered {self.status_code}{request}: {self.message}"
-        return f"{said.rstrip('.')}. {self.hint}" if self.hint else said
+        return f"{self.method} {self.url} answered {self.status_code}{request}: {self.message}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default calls the class with the message alone, which its keyword arguments do not allow.
@@ -137,11 +148,14 @@ class OutcomeUnknown(CerebrasError):
         then, sending it again will hardly help.
     """
 
+    hint = "Look whether it was done before you send it again; the retry of a durable task does so by itself."
     is_error_in_success = False
 
 
 class UnexpectedResponse(CerebrasError):
     """A response that is no error and cannot be understood: a redirect, a body that is not as documented."""
+
+    hint = "If it comes again, check the base URL, and whether there is a later version of this provider."
 
 
 _CLASSES: Mapping[int, type[CerebrasAPIError]] = {
@@ -156,7 +170,10 @@ _CLASSES: Mapping[int, type[CerebrasAPIError]] = {
 PERMANENT = (BadRequest, Unauthorized, Forbidden, NotFound)
 """Responses that stay the same however often the request is sent."""
 
+_SAME_AGAIN = "The same request would get the same response: change what the service objects to."
 _HINTS: Mapping[int, str] = {
+    400: _SAME_AGAIN,
+    422: _SAME_AGAIN,
     401: (
         "Check the key{place}: the management API takes the management API key and the inference API the inference API "
         "key, and they are not the same."
@@ -169,7 +186,10 @@ _HINTS: Mapping[int, str] = {
         "Compare the name with what `airflow cerebras status` or the console lists, and check that org_name is the "
         "customer management organization name (not the org_id)."
     ),
+    409: "Look what else has the alias or changes the same thing, then try again.",
 }
+_LIMITED = "Try again later, and send fewer requests at a time."
+_UNAVAILABLE = "Try again later. If it lasts, tell Cerebras the id of the request, or its time and URL."
 _NOT_FROM_API: Mapping[int, str] = {
     **dict.fromkeys(
         (400, 401, 403, 405, 407, 422),
@@ -211,6 +231,10 @@ def error_from_response(
     cls = _CLASSES.get(status_code, ServerError if status_code >= 500 else CerebrasAPIError)
     is_from_api = is_api_error(headers, body)
     hint = (_HINTS if is_from_api else _NOT_FROM_API).get(status_code)
+    if status_code == 429:
+        hint = _LIMITED
+    elif status_code >= 500 or status_code == 408:
+        hint = _UNAVAILABLE
     place = f" in field {key_field} of connection {connection!r}" if connection and key_field else ""
     host = f" in field host of connection {connection!r}" if connection else ""
     return cls(

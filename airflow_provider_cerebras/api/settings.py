@@ -37,6 +37,7 @@ _TIMEOUTS_PER_REQUEST = 4
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}(?<!-)")
 _MAX_PORT = 65535
+_CORRECT = "Correct the variable, or unset it."
 
 
 class EnvironmentUnusable(ValueError):
@@ -135,7 +136,7 @@ class ClientSettings:
             return None
         url = Secret(os.environ[name] if "://" in os.environ[name] else f"http://{os.environ[name]}")
         if problem := _problem_of_proxy(url):
-            raise EnvironmentUnusable(f"environment variable {name}: {problem}")
+            raise EnvironmentUnusable(f"environment variable {name}: {problem} {_CORRECT}")
         return url
 
     def ssl_context(self) -> ssl.SSLContext | bool:
@@ -151,7 +152,7 @@ class ClientSettings:
                 Path(keys).open("a").close()
             except OSError as error:
                 raise EnvironmentUnusable(
-                    f"environment variable SSLKEYLOGFILE: {keys!r} cannot be written ({error.strerror})."
+                    f"environment variable SSLKEYLOGFILE: {keys!r} cannot be written ({error.strerror}). {_CORRECT}"
                 ) from None
         file, folder, named = self._authorities()
         try:
@@ -161,7 +162,8 @@ class ClientSettings:
         except OSError as error:  # a file without certificates is one, too
             if named != "verify":
                 raise EnvironmentUnusable(
-                    f"environment variable {named}: {file or folder!r} cannot be read as CA certificates ({error})."
+                    f"environment variable {named}: {file or folder!r} cannot be read as CA certificates ({error}). "
+                    f"{_CORRECT}"
                 ) from None
             raise ValueError(f"verify: {self.verify!r} cannot be read as a CA bundle ({error}).") from None
 

@@ -54,7 +54,9 @@ def read_records(folder: str, endpoint_id: str) -> tuple[dict[str, Released], in
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
     except OSError as error:
-        raise RecordsUnreadable(f"--records: {folder} cannot be read: {error}") from error
+        raise RecordsUnreadable(
+            f"--records: {folder} cannot be read: {error}. Give the folder that cerebras_release has as record_uri."
+        ) from error
     found: dict[str, Released] = {}
     for record in sorted(records, key=lambda record: record.concluded_at or ""):
         if record.endpoint_id != endpoint_id:

@@ -91,7 +91,7 @@ class Rollout:
                 unknown += 1
                 if listed is None:
                     raise
-                self.log.warning("%s Looking for it among the endpoint's deployments.", error)
+                self.log.warning("%s Looking for it among the endpoint's deployments.", error.without_hint())
                 if found := self._settle(model_version, listed, error):
                     self.log.info("That submission has made deployment %s.", found.id)
                     DEPLOYMENT.count("reconciled", self.endpoint_id)
@@ -224,5 +224,5 @@ def say_what_serves(deployments: Sequence[Deployed]) -> str:
     try:
         serving = what_serves(deployments)
     except UnexpectedResponse as error:
-        return str(error)
+        return error.without_hint()
     return f"Now {serving.model} serves there." if serving else "Nothing serves there now."

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.durable.task_state import TaskState
     from airflow_provider_cerebras.polling.log import Log
 
+_NAME_IT = "Name the version to go back to: CerebrasRollbackEndpointOperator(to=...)."
+
 
 class RolledBack(NamedTuple):
     """The result of a rollback.
@@ -181,13 +183,14 @@ class Rollback:
 
     def _nothing(self) -> NothingToRollBackTo:
         return NothingToRollBackTo(
-            f"Endpoint {self._rollout.endpoint_id} cannot be rolled back: no other model version served there before."
+            f"Endpoint {self._rollout.endpoint_id} cannot be rolled back: no other model version served there before. "
+            f"{_NAME_IT} Or deploy one."
         )
 
     def _refusal(self, reason: str, deployments: Sequence[Deployed]) -> RollbackRefused:
         return RollbackRefused(
             f"Endpoint {self._rollout.endpoint_id} was not rolled back: {reason}. {say_what_serves(deployments)} "
-            "This attempt has deployed nothing."
+            f"This attempt has deployed nothing. {_NAME_IT}"
         )
 
 

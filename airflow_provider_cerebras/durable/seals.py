@@ -63,6 +63,7 @@ def take_seal(weight_uri: str, aws_conn_id: str, weights_digest: str | None = No
     :raises WeightsUnreadable: if S3 does not respond, or refuses.
     """
     from airflow_provider_cerebras.weights import WeightsNotFound, digest_of
+    from airflow_provider_cerebras.weights.findings import KINDS
 
     listing = _list(weight_uri, aws_conn_id)
     digest = digest_of(listing.objects)
@@ -73,7 +74,9 @@ def take_seal(weight_uri: str, aws_conn_id: str, weights_digest: str | None = No
             "train again."
         )
     if not listing.objects:
-        raise WeightsNotFound(f"There is no object under {listing.location.uri}, so nothing was uploaded.")
+        raise WeightsNotFound(
+            f"There is no object under {listing.location.uri}, so nothing was uploaded. {KINDS['nothing-there'].remedy}"
+        )
     return Seal(weight_uri, digest, listing.objects)
 
 

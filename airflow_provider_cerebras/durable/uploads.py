@@ -252,7 +252,9 @@ class Upload:
         if not about_aliases or self._refusals >= MAX_REFUSALS:
             raise refusal
         self._refusals += 1
-        self._log.warning("%s Perhaps the service does not show yet what an earlier request made.", refusal)
+        self._log.warning(
+            "%s Perhaps the service does not show yet what an earlier request made.", refusal.without_hint()
+        )
         self._sleep(_pause(self._refusals))
 
     def _doubt(self, error: CerebrasError) -> None:
@@ -261,7 +263,7 @@ class Upload:
         said_error = isinstance(error, OutcomeUnknown) and error.is_error_in_success
         if self._doubts > (MAX_SAID_ERRORS if said_error else MAX_DOUBTS):
             raise error
-        self._log.warning("%s Checking the service.", error)
+        self._log.warning("%s Checking the service.", error.without_hint())
         self._sleep(max(_pause(self._doubts), min(error.retry_after or 0.0, MAX_RETRY_AFTER)))
 
     def _observe(self) -> Observed:

@@ -110,7 +110,10 @@ class CerebrasHook(BaseHook):
             raise ConnectionUnusable(str(error)) from None
 
     def _not_defined(self) -> ConnectionUnusable:
-        return ConnectionUnusable(f"Connection {self.cerebras_conn_id!r}: is not defined on host {platform.node()}.")
+        return ConnectionUnusable(
+            f"Connection {self.cerebras_conn_id!r}: is not defined on host {platform.node()}. Define it where that "
+            "host looks: in its environment, its secrets backend or Airflow's database."
+        )
 
     def _not_found(self) -> ConnectionNotFound:
         return ConnectionNotFound(

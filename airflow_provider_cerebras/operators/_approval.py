@@ -79,7 +79,10 @@ class ApproveRelease(ApprovalOperator):
         """Note the answer and its author, for the task that concludes, and go on."""
         with leave_error(self, context):
             if event.get("error_type") == "timeout":
-                raise NotAnswered("The approval was not answered in time. Clear the task to ask again.")
+                raise NotAnswered(
+                    f"The approval of {self.model_version} for endpoint {self.endpoint_id} was not answered in time. "
+                    "Clear the task to ask again."
+                )
             answers, person = event.get("chosen_options") or [], event.get("responded_by_user") or {}
             if answers:
                 at: Any = event.get("responded_at")

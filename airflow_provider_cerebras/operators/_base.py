@@ -13,7 +13,7 @@ from airflow_provider_cerebras.arguments.hook import HasHook
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, CLASS, CONN_ID, IDENTIFIER, SECONDS, takes
 from airflow_provider_cerebras.assets.openlineage import openlineage_facets
 from airflow_provider_cerebras.assets.reporting import leave_result, report
-from airflow_provider_cerebras.exceptions import InvalidArgument, read_event
+from airflow_provider_cerebras.exceptions import InvalidArgument, error_of, read_event
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
     from airflow_provider_cerebras.polling.pollers import Poller
     from airflow_provider_cerebras.triggers._base import WaitTrigger
-
-_ON_TIMEOUT = (
-    " Nothing was cancelled at the service, and a retry of the task waits for it again. "
-    "If it needs longer, raise timeout."
-)
 
 
 class CerebrasOperator(HasHook, DeclaresArguments, BaseOperator):
@@ -184,6 +179,5 @@ class WaitingOperator(CerebrasOperator):
 
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         if outcome.status is not Status.SUCCEEDED:
-            advice = _ON_TIMEOUT if outcome.status is Status.TIMEOUT else ""
-            raise self.errors[outcome.status](f"{outcome.message}{advice}")
+            raise error_of(outcome, self.errors)
         return self._succeed(outcome.ids[self.event_ids[-1]], context)

@@ -374,7 +374,8 @@ def store_record(record_uri: object, record: Record) -> tuple[Record, dict[str, 
         stored = _read_record(path, record)
         if stored is None:
             raise RecordExists(
-                f"The file {path} is not the record of this release, so it is not replaced. {record.sentence()}"
+                f"The file {path} is not the record of this release, so it is not replaced. Move it away and clear "
+                f"this task, or give each DAG a folder of its own. {record.sentence()}"
             )
         record, result = stored
     else:

@@ -86,7 +86,8 @@ class Verification:
         if after != before:
             raise EndpointVerificationFailed(
                 f"Endpoint {self._endpoint_id} was deployed to while it was asked (deployment {before}, then {after}), "
-                f"so it is not known which answers are of model version {model_version}."
+                f"so it is not known which answers are of model version {model_version}. Find out who deployed there, "
+                "and clear the task when nothing rolls out."
             )
         return {**metrics, "model_version": model_version}
 
@@ -104,7 +105,8 @@ class Verification:
             found = f"{serving} serves" if serving else "nothing serves"
             if self._is_over():
                 raise EndpointVerificationFailed(
-                    f"Endpoint {self._endpoint_id} does not serve model version {model_version}: {found} there."
+                    f"Endpoint {self._endpoint_id} does not serve model version {model_version}: {found} there. "
+                    "Find out who deployed it; to verify that one, give it as model_version."
                 )
             self._pause(f"{found} there")
 
@@ -117,7 +119,7 @@ class Verification:
             except CerebrasError as error:
                 if self._is_refusal(error) or (self._is_over() and not _is_from_endpoint(error)):
                     raise self._not_done(error) from error
-                fault = str(error)
+                fault = error.without_hint().rstrip(".")
             if measurement is not None and fault is None:
                 return measurement
             if self._is_over():
@@ -150,7 +152,10 @@ class Verification:
     def _not_done(self, error: CerebrasError) -> RequestRefused | VerificationNotDone:
         subject = f"model version {self._model_version}" if self._model_version else "what serves there"
         kind = RequestRefused if isinstance(error, PERMANENT) and error.is_from_api else VerificationNotDone
-        return kind(f"Endpoint {self._endpoint_id} could not be verified, so {subject} is unverified: {error}")
+        message = f"Endpoint {self._endpoint_id} could not be verified, so {subject} is unverified: "
+        if kind is RequestRefused:
+            return kind(f"{message}{error}")
+        return kind(f"{message}{error.without_hint()} A retry asks again; if none is left, clear the task.")
 
     def _failure(self, chat: Chat, measurement: Measurement | None, fault: str | None) -> EndpointVerificationFailed:
         message = f"Endpoint {self._endpoint_id} was not as expected within {self._settle_timeout} s: {fault}."

@@ -194,7 +194,7 @@ class CerebrasDeployModelOperator(RolloutOperator):
 
     def _fail(self, message: str, context: Context, error: Exception | None = None) -> NoReturn:
         self._task_state(context, key="cerebras_rollback").update(cause="")
-        raise DeploymentFailed(message) from error
+        raise DeploymentFailed(f"{message} Fix the cause before you clear this task.") from error
 
     def _identify(self, context: Context) -> Identity:
         return identify_deployment(context, self.endpoint_id, self.model_version)
@@ -303,7 +303,9 @@ class CerebrasRollbackEndpointOperator(RolloutOperator):
         if outcome.status in {Status.FAILED, Status.LOST}:
             self._remove_mark(context)
         if outcome.status is Status.FAILED:
-            raise DeploymentFailed(f"The rollback failed. {outcome.message} {self._what_serves()}")
+            raise DeploymentFailed(
+                f"The rollback failed. {outcome.message} {self._what_serves()} Deploy what must serve there."
+            )
         return super()._conclude(outcome, context)
 
     def _succeed(self, result: str, context: Context) -> str:

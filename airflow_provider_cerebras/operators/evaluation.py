@@ -57,6 +57,9 @@ XCOM_KEY = "evaluation"
 """XCom key of the summary of an evaluation that failed; one that passes is what the task returns."""
 
 
+_WHEN_SERVING = "Find out who deployed there, and clear the task when the version that it is to evaluate serves."
+
+
 class CerebrasEvaluateEndpointOperator(CerebrasOperator):
     """Ask an endpoint all questions of a data set, score the answers, and fail unless they are good enough.
 
@@ -163,7 +166,9 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             self._ask(plan, totals, store, TaskState(context, key="cerebras_evaluation", fingerprint=identity.base))
             void = "The evaluation is void: the endpoint changed under it"
             if self._check_serves(version, void) != serving:
-                raise EvaluationFailed(f"{void}. Endpoint {self.endpoint_id} was deployed to meanwhile.")
+                raise EvaluationFailed(
+                    f"{void}. Endpoint {self.endpoint_id} was deployed to meanwhile. {_WHEN_SERVING}"
+                )
         evaluation = plan.conclude(
             totals, model_version=version, results_uri=None if store is None else str(store.folder)
         )
@@ -253,7 +258,8 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         if serving is None or serving.model != version:
             found = "nothing" if serving is None else str(serving)
             raise EvaluationFailed(
-                f"{consequence}. Endpoint {self.endpoint_id} must serve model version {version}, and {found} serves."
+                f"{consequence}. Endpoint {self.endpoint_id} must serve model version {version}, and {found} serves. "
+                f"{_WHEN_SERVING}"
             )
         return serving.id
 
@@ -275,9 +281,15 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
         except PERMANENT as error:
             if error.is_from_api:
                 raise
-            raise VerificationNotDone(f"Endpoint {self.endpoint_id} could not be evaluated: {error}") from error
+            raise VerificationNotDone(
+                f"Endpoint {self.endpoint_id} could not be evaluated: {error.without_hint()} A retry goes on from "
+                "there; if none is left, clear the task."
+            ) from error
         except EndpointChanged as change:
-            raise EvaluationFailed(f"The evaluation is void: the endpoint changed under it: {change}.") from None
+            raise EvaluationFailed(
+                f"The evaluation is void: the endpoint changed under it: {change}. Endpoint {self.endpoint_id} "
+                f"was deployed to meanwhile. {_WHEN_SERVING}"
+            ) from None
 
     def _conclude(self, evaluation: Evaluation, store: ResultStore | None, context: Context) -> dict[str, JsonValue]:
         from airflow_provider_cerebras.evaluation.report import describe_change, describe_limits, summarize, to_markdown
@@ -298,6 +310,7 @@ class CerebrasEvaluateEndpointOperator(CerebrasOperator):
             ti.xcom_push(key=VERDICT_KEY, value="failed")
             if self.do_xcom_push:
                 ti.xcom_push(key=XCOM_KEY, value=summary)
+            where = where or " With results_uri, a report shows each case that failed."
             raise EvaluationFailed(f"Endpoint {self.endpoint_id} is not good enough: {'; '.join(problems)}.{where}")
         self.log.info("Endpoint %s is good enough: pass rate %.4g.%s", self.endpoint_id, summary["pass_rate"], where)
         report(self, context, lambda: trace_deployment(self.hook.get_conn(), self.endpoint_id, log=self.log))

@@ -125,7 +125,7 @@ class Poller(ABC, Generic[ResponseT]):
         self.settled = False
         self.failures += 1
         self.retry_after = (isinstance(error, CerebrasError) and error.retry_after) or 0.0
-        self.progress = f"cannot be polled: {error}"
+        self.progress = f"cannot be polled: {_words_of(error)}"
         if isinstance(error, ConnectionNotFound):
             return self._on_absence(error, now)
         self._absences.reset()
@@ -186,6 +186,13 @@ def is_own_refusal(error: Exception) -> bool:
         return isinstance(error, PERMANENT) and error.is_from_api
     # A ValueError says that a field of the connection, or a name, cannot be used.
     return isinstance(error, ValueError)
+
+
+def _words_of(error: Exception) -> str:
+    """The message of an error; of one that may pass without the hint to try again, as that is what a wait does."""
+    if isinstance(error, CerebrasError) and not isinstance(error, PERMANENT):
+        return error.without_hint().rstrip(".")
+    return str(error)
 
 
 def in_utc(moment: float) -> str:

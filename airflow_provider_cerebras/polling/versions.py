@@ -90,7 +90,7 @@ class ModelVersionPoller(Poller[ModelVersion]):
         try:
             return response.find(self.key, self._alias) or NotListedError("it is not listed")
         except UnexpectedResponse as error:
-            return NotListedError(str(error))
+            return NotListedError(error.without_hint())
 
     def _on_verdict(self, verdict: Verdict, now: float) -> Outcome | None:
         self._misses.reset()

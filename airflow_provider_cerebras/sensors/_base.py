@@ -21,7 +21,7 @@ from airflow_provider_cerebras.arguments.hook import HasHook
 from airflow_provider_cerebras.arguments.kinds import AIRFLOWS_OWN, BOOLEAN, CLASS, CONN_ID, SECONDS_OR_ZERO, takes
 from airflow_provider_cerebras.assets.reporting import leave_result, report
 from airflow_provider_cerebras.durable.task_state import TaskState
-from airflow_provider_cerebras.exceptions import WeightsChanged, read_event
+from airflow_provider_cerebras.exceptions import WeightsChanged, error_of, read_event
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.links import CerebrasConsoleLink
 from airflow_provider_cerebras.polling.blocking import BlockingWait
@@ -196,7 +196,7 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
     def _conclude(self, outcome: Outcome, context: Context) -> str:
         set_attributes(**outcome.ids, outcome=outcome.status)
         if outcome.status is not Status.SUCCEEDED:
-            self._fail(outcome.status, outcome.message)
+            self._fail(outcome)
         result = outcome.ids[self.event_ids[-1]]
         try:
             self._approve(result)
@@ -213,8 +213,9 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         :raises WeightsChanged: if it may not be.
         """
 
-    def _fail(self, status: Status, message: str) -> NoReturn:
-        self._raise(AirflowSensorTimeout(message) if status is Status.TIMEOUT else self.errors[status](message))
+    def _fail(self, outcome: Outcome) -> NoReturn:
+        is_late = outcome.status is Status.TIMEOUT
+        self._raise(AirflowSensorTimeout(outcome.message) if is_late else error_of(outcome, self.errors))
 
     def _raise(self, error: AirflowException) -> NoReturn:
         # Airflow itself would skip on some of these in one mode and fail in another. Its never_fail is about a poke

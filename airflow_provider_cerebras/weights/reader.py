@@ -15,6 +15,7 @@ from airflow_provider_cerebras.weights.bucket import BucketFacts
 from airflow_provider_cerebras.weights.description import Description, lacks_something, wanted
 from airflow_provider_cerebras.weights.digest import digest_of
 from airflow_provider_cerebras.weights.errors import S3ExtraMissing, WeightsNotFound, WeightsUnreadable
+from airflow_provider_cerebras.weights.findings import KINDS
 from airflow_provider_cerebras.weights.objects import Listing, Location, StoredObject
 
 if TYPE_CHECKING:
@@ -246,11 +247,18 @@ class S3Reader:
             if code in passing:
                 raise _Refused(code) from error
             if code in _NO_BUCKET:
-                raise WeightsNotFound(f"{uri} cannot be read: there is no bucket {self.location.bucket!r}.") from error
-            remedy = f" Allow {action} there to {by}, and kms:Decrypt if it is encrypted." if code in _DENIED else ""
-            raise WeightsUnreadable(f"{uri} cannot be read: {error}.{remedy}") from error
+                raise WeightsNotFound(
+                    f"{uri} cannot be read: there is no bucket {self.location.bucket!r}. "
+                    f"{KINDS['bucket-missing'].remedy}"
+                ) from error
+            remedy = f"Allow {action} there to {by}, and kms:Decrypt if it is encrypted."
+            if code not in _DENIED:
+                remedy = f"Check endpoint, region and credentials of {by}."
+            raise WeightsUnreadable(f"{uri} cannot be read: {error}. {remedy}") from error
         except BotoCoreError as error:
-            raise WeightsUnreadable(f"{uri} cannot be read by {by}: {error}.") from error
+            raise WeightsUnreadable(
+                f"{uri} cannot be read by {by}: {error}. Check its endpoint, region and credentials."
+            ) from error
 
 
 def weights_digest(weight_uri: str, aws_conn_id: str | None = "aws_default") -> str:
@@ -269,7 +277,10 @@ def weights_digest(weight_uri: str, aws_conn_id: str | None = "aws_default") -> 
     """
     listing = list_weights(weight_uri, aws_conn_id)
     if not listing.objects:
-        raise WeightsNotFound(f"There is no object under {listing.location.uri}, so there is nothing to digest.")
+        raise WeightsNotFound(
+            f"There is no object under {listing.location.uri}, so there is nothing to digest. "
+            f"{KINDS['nothing-there'].remedy}"
+        )
     return digest_of(listing.objects)
 
 

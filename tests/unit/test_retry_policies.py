@@ -71,7 +71,7 @@ class TestCerebrasRetryPolicy:
     def test_it_waits_as_long_as_the_service_asks(self, status: int) -> None:
         action, delay, reason = self.decide(answered(status, "90"))
         assert (action, delay) == ("retry", 90)
-        assert reason == f"The service asked for 90 s: POST https://api.cerebras.ai/x answered {status}: slow down"
+        assert reason == f"The service asked for 90 s: POST https://api.cerebras.ai/x answered {status}: slow down."
 
     @pytest.mark.parametrize(
         "error",

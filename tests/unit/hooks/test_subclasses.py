@@ -195,5 +195,5 @@ class TestOperators:
 
 
 def test_a_connection_that_is_undefined_is_not_asked_for_again() -> None:
-    with pytest.raises(ConnectionUnusable, match=r"^Connection 'nowhere': is not defined on host \S+\.$"):
+    with pytest.raises(ConnectionUnusable, match=r"^Connection 'nowhere': is not defined on host \S+\. Define it"):
         CerebrasHook(cerebras_conn_id="nowhere").get_conn()
