@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
+from tests.clock import ticking
 from tests.integration.scenario import SENSOR_MODES, output
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def test_the_number_is_deployed_although_the_alias_moves_before_the_service_acts
     new_dag: Callable[..., DAG],
     run_dag: DagRunner,
 ) -> None:
-    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    emulator = start_emulator(ticking(), sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     emulator.upload("s3://weights/run-1", "prod")
     emulator.upload("s3://weights/run-2")

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_cerebras.exceptions import EvaluationFailed
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
 from airflow_provider_cerebras.operators.evaluation import CerebrasEvaluateEndpointOperator
+from tests.clock import ticking
 from tests.integration.scenario import output
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ QUESTIONS = [f"What is {number} plus {number}?" for number in range(CASES)]
 
 @pytest.fixture
 def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
-    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    emulator = start_emulator(ticking(), sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection(extra={"max_retries": 0}))
     return emulator
 

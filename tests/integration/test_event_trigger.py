@@ -21,6 +21,7 @@ import pytest
 from asgiref.sync import SyncToAsync
 
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
+from tests.clock import ticking
 from tests.integration.asset_runs import asset_events, register_unpaused, run_what_assets_start
 from tests.integration.dag_run import database
 
@@ -140,7 +141,7 @@ else:
 
     @pytest.fixture
     def service(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
-        emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+        emulator = start_emulator(ticking(), sync_seconds=0, rollout_seconds=0)
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
         return emulator
 

@@ -15,6 +15,7 @@ from airflow_provider_cerebras.operators.model_versions import (
     CerebrasUpdateModelVersionAliasesOperator,
     CerebrasUploadModelVersionOperator,
 )
+from tests.clock import ticking
 from tests.integration.scenario import OPERATOR_MODES, output
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
-    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    emulator = start_emulator(ticking(), sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from airflow_provider_cerebras.operators.endpoints import (
 )
 from airflow_provider_cerebras.task_groups import cerebras_release
 from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
+from tests.clock import ticking
 from tests.integration.scenario import OPERATOR_MODES, POLL
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ CHAT = [{"role": "user", "content": "a question that must stay secret"}]
 @pytest.fixture
 def quick(cerebras_emulator_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorClient]:
     """An emulator on which everything is done at once, and no two things happen in the same second."""
-    seconds = itertools.count(1_000_000)
     settings = Settings(**{"port": 0, **cerebras_emulator_settings, "sync_seconds": 0, "rollout_seconds": 0})
     with (
-        EmulatorServer(settings, lambda: next(seconds)) as server,
+        EmulatorServer(settings, ticking()) as server,
         EmulatorClient(server.base_url, server.settings) as emulator,
     ):
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_cerebras.exceptions import EvaluationFailed, ReleaseFailed
 from airflow_provider_cerebras.task_groups import cerebras_release
+from tests.clock import ticking
 from tests.integration.scenario import POLL
 from tests.s3 import aws_connection, empty_bucket, put, s3_service
 from tests.unit.weights.layouts import gpt_oss_20b
@@ -37,7 +38,7 @@ QUICKLY: dict[str, Any] = {
 
 @pytest.fixture
 def quick(start_emulator: Callable[..., EmulatorClient], monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
-    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    emulator = start_emulator(ticking(), sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     return emulator
 

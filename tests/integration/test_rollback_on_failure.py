@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import UTC, datetime
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from airflow_provider_cerebras.emulator.server import EmulatorServer
 from airflow_provider_cerebras.emulator.settings import Settings
 from airflow_provider_cerebras.exceptions import DeploymentFailed, DeploymentLost
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator
+from tests.clock import ticking
 from tests.integration.scenario import OPERATOR_MODES
 from tests.task_instance import TaskInstance
 
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 
 REASON = "out of memory"
 FAILED = "failed to roll out (state 'failed'"
-
-
-def ticking() -> Callable[[], float]:
-    """Return a clock in which no two events share a second: a service gives whole seconds, which then have no order."""
-    return partial(next, itertools.count(1_000_000))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import deploy_on_new_version as example
 
+from tests.clock import ticking
 from tests.integration.asset_runs import asset_events, register_unpaused, run_what_assets_start
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def test_the_consumer_deploys_the_version_that_the_event_names(
     start_emulator: Callable[..., EmulatorClient], run_dag: DagRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulator = start_emulator(sync_seconds=0, rollout_seconds=0)
+    emulator = start_emulator(ticking(), sync_seconds=0, rollout_seconds=0)
     monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
     register_unpaused(example.producer, example.consumer)
     assert run_what_assets_start(example.consumer, run_dag, monkeypatch) is None
