@@ -26,6 +26,7 @@ import weakref
 from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
 
+import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying
 
@@ -374,7 +375,7 @@ class AsyncCerebrasClient(_BaseClient):
         :param settings: where the API is and how to talk to it.
         :raises ValueError: see :class:`CerebrasClient`.
         """
-        return cls(settings, verify=await asyncio.to_thread(settings.ssl_context))
+        return cls(settings, verify=await asyncio.to_thread(_prepare, settings))
 
     async def send(self, call: Call[ResponseT], *, within: float | None = None) -> ResponseT:
         """Send a call, again where that is allowed and may help; see :meth:`CerebrasClient.send`."""
@@ -439,6 +440,14 @@ class AsyncCerebrasClient(_BaseClient):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _prepare(settings: ClientSettings) -> ssl.SSLContext | bool:
+    """Do what takes longest of a first request: read the certificates, and let anyio load its half for asyncio."""
+    anyio.run(anyio.sleep, 0)
+    # Loaded when they are first looked up, as its other parts are.
+    _ = anyio.connect_tcp, anyio.create_memory_object_stream
+    return settings.ssl_context()
 
 
 # Functions of their own, for a traceback of what a response stands for shows no variable of theirs.
