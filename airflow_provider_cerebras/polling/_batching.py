@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cerebras.api.models import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Sequence
 
     from airflow_provider_cerebras.api.operations import Call
     from airflow_provider_cerebras.polling.pollers import Poller
@@ -47,17 +47,15 @@ def changes(before: object, after: object) -> Container[object]:
 
 
 def own_calls(
-    pollers: Iterable[Poller[Any]], *, now: float, asked: dict[Call[Any], int], limit: int
+    pollers: Sequence[Poller[Any]], *, now: float, asked: dict[Call[Any], int], limit: int
 ) -> list[Call[Any]]:
     """The calls for single ones that come next: first those at a deadline, then those that have waited longest.
 
     :param pollers: those that the response to ``collective`` did not settle.
     :param now: in Unix seconds.
-    :param asked: when each call was sent last, as a number that only goes up.
+    :param asked: when each call was sent last, as a number that only goes up, from 1.
     :param limit: how many to return at the most.
     """
-    urgency: dict[Call[Any], tuple[bool, int]] = {}
-    for poller in pollers:
-        in_time = poller.deadline is None or now < poller.deadline
-        urgency[poller.call] = min((in_time, asked.get(poller.call, 0)), urgency.get(poller.call, (True, 2**63)))
-    return sorted(urgency, key=urgency.__getitem__)[:limit]
+    at_deadline = {poller.call for poller in pollers if poller.deadline is not None and now >= poller.deadline}
+    calls = dict.fromkeys(poller.call for poller in pollers)
+    return sorted(calls, key=lambda call: (call not in at_deadline, asked.get(call, 0)))[:limit]

@@ -65,7 +65,7 @@ class ClientPool:
             is_refused = isinstance(error, Unauthorized)
             if lease is self._lease and not due:
                 raise
-            current = await self._replace(lease, is_refused=is_refused) if lease is self._lease else self._lease
+            current = await self._replace(lease, is_refused=is_refused)
             if not is_refused or current is None:
                 raise
             lease = current

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api.errors import CerebrasTransportError, error_from_response
 from airflow_provider_cerebras.api.models import DeploymentRows, ModelVersion, ModelVersionRows
-from airflow_provider_cerebras.polling._batching import changes, what_to_ask
+from airflow_provider_cerebras.polling._batching import changes, own_calls, what_to_ask
 from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.log import WaitLog
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_cerebras.api.models import Listing
+    from airflow_provider_cerebras.api.operations import Call
     from airflow_provider_cerebras.polling.outcome import Outcome
     from airflow_provider_cerebras.polling.pollers import Poller
 
@@ -65,6 +66,32 @@ class TestWhatIsAsked:
     def test_those_of_an_endpoint_ask_for_it(self) -> None:
         pollers = [deployment_poller("a"), deployment_poller("b")]
         assert what_to_ask(pollers) == what_to_ask(pollers[:1]) == pollers[1].call
+
+
+class TestWhichSingleOnesComeNext:
+    NOW = 1_000.0
+    each_waiter = st.builds(
+        version_poller,
+        st.sampled_from([version(n) for n in range(1, 7)]),
+        st.sampled_from([None, NOW - 1, NOW, NOW + 1]),
+    )
+    each_round = st.dictionaries(each_waiter.map(lambda poller: poller.call), st.integers(1, 4))
+
+    @given(st.lists(each_waiter, max_size=12), each_round, st.integers(1, 8))
+    def test_none_is_passed_over_for_one_that_is_less_urgent(
+        self, pollers: list[ModelVersionPoller], asked: dict[Call[Any], int], limit: int
+    ) -> None:
+        def urgency(call: Call[Any]) -> tuple[bool, int]:
+            deadlines = [poller.deadline for poller in pollers if poller.call == call]
+            is_last_poll = any(deadline is not None and deadline <= self.NOW for deadline in deadlines)
+            return not is_last_poll, asked.get(call, 0)
+
+        calls = own_calls(pollers, now=self.NOW, asked=asked, limit=limit)
+        wanted = {poller.call for poller in pollers}
+        assert len(calls) == len(set(calls)) == min(limit, len(wanted))
+        urgencies = [urgency(call) for call in calls]
+        assert urgencies == sorted(urgencies)
+        assert all(urgency(call) >= urgencies[-1] for call in wanted - set(calls))
 
 
 class TestChanges:

@@ -851,6 +851,15 @@ class TestKey:
         assert not any(wait.done() for wait in waits)
         assert world.service.opened == 2
 
+    async def test_the_first_refusal_has_it_read_anew(self, world: World) -> None:
+        world.wait_for_version(V1)
+        await asyncio.sleep(60)
+        world.service.key = "rotated"
+        before = len(world.service.log)
+        await asyncio.sleep(60)
+        assert [asked.client for asked in world.service.log[before : before + 3]] == [1, 2, 2]
+        assert world.service.log[before].at == world.service.log[before + 1].at
+
     async def test_it_may_be_replaced_more_than_once(self, world: World) -> None:
         waits = self.wait_for_all(world)
         for key in ("rotated", "rotated-again"):
