@@ -28,7 +28,7 @@ ifneq ($(shell test -w "$$HOME" && echo writable),writable)
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
-.PHONY: help demo standalone test test-rest test-matrix docs acceptance browser registry arguments drills matrix soak reliability \
+.PHONY: help demo standalone test test-rest test-matrix docs acceptance browser registry arguments messages drills matrix soak reliability \
 	conformance mutants bench releases clean
 
 help:  ## tell what there is
@@ -64,6 +64,9 @@ browser: .venv/.test  ## see the pages of Airflow and of the emulator in a real 
 
 arguments: .venv/.test  ## write docs/arguments.md from what operators and sensors declare
 	.venv/bin/python scripts/argument_tables.py
+
+messages: .venv/.test  ## write docs/messages.md from the code, docs/troubleshooting.md and docs/log_lines.toml
+	.venv/bin/python scripts/messages.py
 
 registry: .venv/.test  ## write .airflow-registry.yaml from the provider info and the docstrings
 	.venv/bin/python scripts/registry.py

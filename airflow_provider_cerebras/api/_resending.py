@@ -88,9 +88,10 @@ class Attempts:
 
     def _tell(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        words = error.without_hint() if isinstance(error, CerebrasError) else error
         _log.warning(
             "%s It is sent again in %.1f s (retry %d of %d).",
-            error.without_hint() if isinstance(error, CerebrasError) else error,
+            words,
             self._pause,
             state.attempt_number,
             self._max_retries,

@@ -198,7 +198,7 @@ class Responses:
     def no_answer(self, call: Call[ResponseT], why: str) -> CerebrasError:
         if not call.may_be_resent:
             return self.unknown(call, why)
-        return self._no_response(f"{call.method} {self.url(call)} got no complete response: {why}.")
+        return CerebrasTransportError(f"{call.method} {self.url(call)} got no complete response: {why}.")
 
     def unknown(self, call: Call[ResponseT], why: str, *, retry_after: float | None = None) -> OutcomeUnknown:
         error = OutcomeUnknown(
@@ -218,13 +218,7 @@ class Responses:
         detail = in_one_line(self._redactor.text(detail)).rstrip(".")
         if was_sent and not call.may_be_resent:
             return self.unknown(call, detail)
-        return self._no_response(f"{call.method} {self.url(call)} got no response: {detail}.")
-
-    def _no_response(self, message: str) -> CerebrasTransportError:
-        error = CerebrasTransportError(message)
-        of = f" of connection {self.settings.connection!r}" if self.settings.connection else ""
-        error.hint = f"Try again. If it lasts, look at the network and its proxy, or raise request_timeout{of}."
-        return error
+        return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {detail}.")
 
     def not_connected(self, call: Call[ResponseT], detail: str) -> CerebrasError:
         """Make the error of a request that found no connection: the address, and what to check.
@@ -233,7 +227,9 @@ class Responses:
         :param detail: the network's message.
         """
         why = self._unreachable(in_one_line(self._redactor.text(detail)))
-        return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {why}")
+        error = CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {why}")
+        error.hint = None  # that says what to check
+        return error
 
     def _unreachable(self, detail: str) -> str:
         url = urlsplit(self.settings.base_url)

@@ -138,6 +138,10 @@ class ServerError(CerebrasAPIError):
 class CerebrasTransportError(CerebrasError):
     """No response came. The request was harmless to send again, or cannot have been acted on."""
 
+    hint: str | None = (
+        "Try again. If it lasts, look at the network and its proxy, or raise request_timeout of the connection."
+    )
+
 
 class OutcomeUnknown(CerebrasError):
     """A request that creates something has an unknown outcome: check the service before sending it again.
@@ -192,7 +196,7 @@ _LIMITED = "Try again later, and send fewer requests at a time."
 _UNAVAILABLE = "Try again later. If it lasts, tell Cerebras the id of the request, or its time and URL."
 _NOT_FROM_API: Mapping[int, str] = {
     **dict.fromkeys(
-        (400, 401, 403, 405, 407, 422),
+        (400, 401, 403, 405, 407, 409, 422),
         "The response is not one of the API, but of something in front of it, such as a gateway, a proxy or a content "
         "delivery network. It says nothing about the key or the organization. Ask who runs the network, with the id of "
         "the request.",

@@ -151,11 +151,12 @@ class Verification:
 
     def _not_done(self, error: CerebrasError) -> RequestRefused | VerificationNotDone:
         subject = f"model version {self._model_version}" if self._model_version else "what serves there"
-        kind = RequestRefused if isinstance(error, PERMANENT) and error.is_from_api else VerificationNotDone
-        message = f"Endpoint {self._endpoint_id} could not be verified, so {subject} is unverified: "
-        if kind is RequestRefused:
-            return kind(f"{message}{error}")
-        return kind(f"{message}{error.without_hint()} A retry asks again; if none is left, clear the task.")
+        done = f"Endpoint {self._endpoint_id} could not be verified, so {subject} is unverified:"
+        if isinstance(error, PERMANENT) and error.is_from_api:
+            return RequestRefused(f"{done} {error}")
+        return VerificationNotDone(
+            f"{done} {error.without_hint()} A retry asks again; if none is left, clear the task."
+        )
 
     def _failure(self, chat: Chat, measurement: Measurement | None, fault: str | None) -> EndpointVerificationFailed:
         message = f"Endpoint {self._endpoint_id} was not as expected within {self._settle_timeout} s: {fault}."

@@ -8,13 +8,17 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
+import messages
 import pytest
+from message_texts import read_code
 
 import airflow_provider_cerebras
 from airflow_provider_cerebras import exceptions
@@ -77,6 +81,9 @@ INSIDE = {
     "NotListedError": "leads to a request for the version alone",
 }
 """Classes in public modules that no user meets."""
+FILLED_IN = re.compile("\0.*?\1")
+REPEAT_OTHERS = {exceptions.ReleaseFailed, exceptions.RequestRefused}
+"""Errors whose message is that of another error, or a sentence that holds one."""
 
 
 @dataclass
@@ -722,7 +729,7 @@ def no_service(scene: Scene) -> None:
     failed="got no response",
     resource=ENDPOINT,
     words="Server disconnected",
-    remedy="look at the network and its proxy, or raise request_timeout of connection 'cerebras_default'",
+    remedy="look at the network and its proxy, or raise request_timeout of the connection",
 )
 def broken_connection(scene: Scene) -> None:
     scene.spoil("get_endpoint", drop=True)
@@ -797,6 +804,13 @@ def test_each_class_is_provoked() -> None:
     assert {error.__name__ for error in left} == set(INSIDE)
 
 
+@cache
+def listed() -> dict[str, set[str]]:
+    """The texts of each error in the documentation's list of messages, as patterns."""
+    found = messages.texts_of_errors(read_code())
+    return {name: {".*".join(map(re.escape, FILLED_IN.split(text))) for text in texts} for name, texts in found.items()}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_its_message_has_what_a_reader_needs(case: str, scene: Scene) -> None:
     expected = CASES[case]
@@ -812,3 +826,7 @@ def test_its_message_has_what_a_reader_needs(case: str, scene: Scene) -> None:
         "words": expected.words,
     }
     assert {part: words for part, words in parts.items() if words is not None and words not in message} == {}
+    if expected.error not in REPEAT_OTHERS:
+        name = "InvalidArgument" if expected.error is names.InvalidValue else expected.error.__name__
+        name = "ConnectionUnusable" if expected.error is settings.EnvironmentUnusable else name
+        assert [text for text in listed()[name] if re.match(text, message)] != []
