@@ -68,6 +68,7 @@ class FakeService:
     :ivar most_at_once: by architecture or endpoint, how many requests were under way at the same time at the most.
     :ivar opened: clients that were made.
     :ivar closed: by client, how often it was closed.
+    :ivar cut_off: clients that were closed while a request was under way with them.
     """
 
     def __init__(self, *script: Answer) -> None:
@@ -87,6 +88,7 @@ class FakeService:
         self.most_at_once: Counter[str] = Counter()
         self.opened = 0
         self.closed: Counter[int] = Counter()
+        self.cut_off: set[int] = set()
         self._at_once: Counter[str] = Counter()
 
     @property
@@ -196,6 +198,7 @@ class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
         self._service = service
         service.opened += 1
         self._number = service.opened
+        self._under_way = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         asked = Asked(time.time(), request.method, path_of(request), self._number, None, request.url.host)
@@ -208,6 +211,7 @@ class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
         loop = asyncio.get_running_loop()
         asked = Asked(time.time(), request.method, path_of(request), self._number, loop, request.url.host)
         self._service.begin(asked)
+        self._under_way += 1
         try:
             if slow := self._service.slow_paths.get(asked.path):
                 answer = self._service.answer(request, asked.path)
@@ -216,12 +220,15 @@ class _Line(httpx.AsyncBaseTransport, httpx.BaseTransport):
             await asyncio.sleep(self._service.latency)
             return self._service.answer(request, asked.path)
         finally:
+            self._under_way -= 1
             self._service.end(asked)
 
     def close(self) -> None:
         self._service.closed[self._number] += 1
 
     async def aclose(self) -> None:
+        if self._under_way:
+            self._service.cut_off.add(self._number)
         await asyncio.sleep(self._service.closing_takes)
         self._service.closed[self._number] += 1
 

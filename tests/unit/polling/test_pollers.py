@@ -39,7 +39,7 @@ def version(sync_status: str | None = None, *, done: bool = False, name: str = V
 def endpoint(state: str | None = None, *, listed: bool = True, **entry: Any) -> DeploymentRows:
     others = [
         {"id": "older", "state": "complete", "created": 1},
-        {"id": "newer", "state": "failed", "created": 9},
+        {"id": "newer", "state": "failed", "created": 9, "model": V1},
     ]
     ours = [{"id": DEPLOYMENT, "state": state, "created": 5, **entry}] if listed else []
     return DeploymentRows.model_validate({"name": "my-endpoint", "deployed_models": [others[0], *ours, others[1]]})
@@ -439,6 +439,8 @@ class TestListedVersions:
 
 
 class TestDeployments:
+    SUBJECT = f"Deployment {DEPLOYMENT} on endpoint my-endpoint"
+
     def test_an_endpoint_that_is_not_found_is_a_refusal_since_it_is_not_made_here(self) -> None:
         assert Looks(deployment_poller(is_first=True)).end(answered(404), 0).status is Status.UNREACHABLE
         looks = Looks(deployment_poller())
@@ -459,7 +461,17 @@ class TestDeployments:
         assert [looks.apply(gone, after) for after in (0, 1)] == [None] * 2
         outcome = looks.end(gone, 2)
         assert outcome.status is Status.LOST
-        assert "deployment newer of None is newer" in outcome.message
+        assert outcome.message == f"{self.SUBJECT} is not listed there; deployment newer of {V1} is newer."
+
+    def test_one_that_leaves_the_list_to_a_newer_one_is_lost(self) -> None:
+        looks = Looks(deployment_poller(submitted=8, seen=True))
+        gone = endpoint(listed=False)
+        assert [looks.apply(gone, after) for after in (0, 0)] == [None] * 2
+        outcome = looks.end(gone, 0)
+        assert outcome.message == f"{self.SUBJECT} is no longer listed there; deployment newer of {V1} is newer."
+
+    def test_one_that_rolled_out_is_a_success_that_says_so(self) -> None:
+        assert Looks(deployment_poller()).end(endpoint("complete"), 5).message == f"{self.SUBJECT} is complete."
 
     @pytest.mark.parametrize("submitted", [9, 10, None])
     def test_what_is_not_known_to_be_newer_supersedes_nothing(self, submitted: float | None) -> None:
@@ -525,7 +537,9 @@ class TestDeployments:
         assert looks.apply(endpoint(listed=False), 2) is None
         outcome = looks.end(endpoint(listed=False), 3)
         assert outcome.status is Status.LOST
-        assert "superseded" in outcome.message
+        assert outcome.message == (
+            f"{self.SUBJECT} is no longer listed there; another deployment may have superseded it."
+        )
 
     def test_one_that_is_gone_twice_and_back_is_not_lost(self) -> None:
         looks = Looks(deployment_poller())

@@ -7,6 +7,7 @@ import contextvars
 import itertools
 import logging
 import random
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -767,7 +768,11 @@ class TestCorrectedConnection:
         await asyncio.sleep(100)
         failing.append(OSError("secrets backend"))
         world.service.finish(V2)
+        polls = len(world.service.log)
         assert (await world.wait_for_version(V2, connect=connect)).status is Status.SUCCEEDED
+        # At the first poll: what could not be read is no trouble for who waits.
+        assert len(world.service.log) == polls + 1
+        assert world.clock.elapsed < 101
         assert failing == []
 
 
@@ -888,6 +893,9 @@ class TestKey:
         assert {outcome.status for outcome in outcomes} == {Status.UNREACHABLE}
         assert world.clock.elapsed >= 120
         assert world.service.opened <= 10
+        # The same key again would be refused again.
+        asked = Counter((asked.path, asked.at) for asked in world.service.log)
+        assert set(asked.values()) == {1}
         assert world.service.open_clients == 0
 
     @pytest.mark.parametrize("late", [1, 20, 55])

@@ -94,6 +94,8 @@ class World:
             wait.cancel()
         await asyncio.gather(*self._waits, return_exceptions=True)
         assert self.service.open_clients == 0
+        assert set(self.service.closed.values()) <= {1}
+        assert not self.service.cut_off
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -1,0 +1,115 @@
+"""What Airflow's metrics are given while tasks wait, on a worker and on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Stats
+
+from airflow_provider_cerebras import metrics
+from airflow_provider_cerebras.polling.blocking import BlockingWait
+from airflow_provider_cerebras.polling.deployments import DeploymentPoller
+from airflow_provider_cerebras.polling.versions import ModelVersionPoller
+from tests.unit.fake_service import ENDPOINT, FakeService
+from tests.unit.polling.virtual_time import START, Clock
+from tests.unit.polling.world import LOG, V1, V2, World, in_virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import timedelta
+
+    from airflow_provider_cerebras.polling.pollers import Poller
+
+OF_VERSIONS = {"model_arch_id": "gpt-oss-120b"}
+OF_DEPLOYMENTS = {"endpoint_id": ENDPOINT}
+
+
+class Sent:
+    """What was sent, each name with its tags."""
+
+    def __init__(self) -> None:
+        self.counters: Counter[tuple[str, str]] = Counter()
+        self.timers: list[tuple[str, str, float]] = []
+
+    def incr(self, stat: str, *, tags: dict[str, str]) -> None:
+        self.counters[stat, str(tags)] += 1
+
+    def timing(self, stat: str, duration: timedelta, *, tags: dict[str, str]) -> None:
+        self.timers.append((stat, str(tags), duration.total_seconds()))
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+    """Metrics that are on; what goes out by Airflow's own class is kept instead."""
+    sent = Sent()
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+    monkeypatch.setattr(Stats, "incr", sent.incr, raising=False)
+    monkeypatch.setattr(Stats, "timing", sent.timing, raising=False)
+    metrics._stats.cache_clear()
+    yield sent
+    metrics._stats.cache_clear()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock.install(monkeypatch)
+
+
+@pytest.fixture
+def world(clock: Clock) -> World:
+    service = FakeService()
+    for name in (V1, V2):
+        service.sync(name)
+    service.roll_out("a")
+    return World(clock, service)
+
+
+@in_virtual_time
+class TestEventLoop:
+    async def test_a_poll_that_is_shared_counts_once_and_each_wait_for_itself(self, world: World, sent: Sent) -> None:
+        waits = [world.wait_for_version(name) for name in (V1, V2)]
+        await asyncio.sleep(100)
+        world.service.finish(V1)
+        world.service.sync(V2, "failed", done=True)
+        await asyncio.gather(*waits)
+        tags = str(OF_VERSIONS)
+        assert sent.counters == {
+            ("cerebras.model_version.polls", tags): len(world.service.log),
+            ("cerebras.model_version.waits.succeeded", tags): 1,
+            ("cerebras.model_version.waits.failed", tags): 1,
+        }
+        assert sent.timers == [("cerebras.model_version.sync_duration", tags, pytest.approx(world.clock.elapsed))]
+
+
+@pytest.mark.parametrize(
+    ("poller", "name", "tags", "timer"),
+    [
+        (
+            ModelVersionPoller(V1, deadline=None, started=START - 50),
+            "cerebras.model_version",
+            OF_VERSIONS,
+            "sync_duration",
+        ),
+        (
+            DeploymentPoller(ENDPOINT, "a", deadline=None, started=START - 50),
+            "cerebras.deployment",
+            OF_DEPLOYMENTS,
+            "rollout_duration",
+        ),
+    ],
+    ids=["version", "deployment"],
+)
+def test_on_a_worker_each_poll_counts(
+    world: World, sent: Sent, poller: Poller[Any], name: str, tags: dict[str, str], timer: str
+) -> None:
+    with world.service.client() as client:
+        wait = BlockingWait(client, world.service.client, poller, poll_interval=30, log=LOG)
+        assert [wait.poll_once() for _ in range(3)] == [None] * 3
+        world.service.finish(V1)
+        world.service.roll_out("a", "complete")
+        wait.poll_once()
+    assert sent.counters == {(f"{name}.polls", str(tags)): 4, (f"{name}.waits.succeeded", str(tags)): 1}
+    assert sent.timers == [(f"{name}.{timer}", str(tags), 50)]
