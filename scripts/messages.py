@@ -64,7 +64,7 @@ def shown(text: str) -> str:
         filled_in, code, special = match.groups()
         return f"`{{{filled_in}}}`" if filled_in else f"`{code.strip('`')}`" if code else f"\\{special}"
 
-    return re.sub(r"\0(.*?)\1|(`[^`]+`|--[a-z-]+|\w*_\w+(?:=\w+)?)|([\\*_\[\]<>|#$])", mark, whole)
+    return re.sub(r"\x00(.*?)\x01|(`[^`]+`|--[a-z-]+|\w*_\w+(?:=\w+)?)|([\\*_\[\]<>|#$])", mark, whole)
 
 
 def texts_of_errors(code: Iterable[Texts]) -> dict[str, set[str]]:

@@ -16,6 +16,12 @@ def test_it_is_as_make_messages_writes_it() -> None:
     assert messages.render() == PAGE
 
 
+def test_what_is_filled_in_is_shown_as_code() -> None:
+    text = "Connection \0conn_id\1\0end\1: set max_retries, or --port <n>, in `host`."
+    assert messages.shown(text) == "Connection `{conn_id}{end}`: set `max_retries`, or `--port` \\<n\\>, in `host`."
+    assert not any(mark in PAGE for mark in ("\0", "\1", "None`"))
+
+
 def test_each_error_has_a_text() -> None:
     errors = [name for module in messages.GROUPS.values() for name in messages.public_errors(module)]
     sections = {name: PAGE.partition(f"\n### `{name}`\n")[2].partition("\n##")[0] for name in errors}
