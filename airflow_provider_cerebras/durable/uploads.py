@@ -136,7 +136,7 @@ class Upload:
             observed = self._do(step, observed)
         raise AliasesUnsettled(
             f"The aliases of {self._request.name('')} keep changing, so the upload cannot end. Does another task want "
-            "the same ones?"
+            "the same ones? A retry of this task goes on from there."
         )
 
     def _retire(self, older: ModelVersion) -> Observed:
@@ -311,7 +311,7 @@ class Upload:
             )
         raise IdentityInUse(
             f"Model version {found.name} carries the alias {alias} of this task run, but its {problem.field} is "
-            f"{problem.found}, and this task uploads {self._request.weight_uri} with {problem.wanted}. Nothing was "
+            f"{problem.found}, not {problem.wanted} (this task uploads {self._request.weight_uri}). Nothing was "
             "adopted or uploaded. Find out who made that version, and take the alias off it."
         )
 

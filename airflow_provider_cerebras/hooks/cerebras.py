@@ -118,7 +118,8 @@ class CerebrasHook(BaseHook):
     def _not_found(self) -> ConnectionNotFound:
         return ConnectionNotFound(
             f"Connection {self.cerebras_conn_id!r} was not found on host {platform.node()}: it is not defined where "
-            "this runs, or the secrets backend that holds it does not respond."
+            "this runs, or the secrets backend that holds it does not respond. Define it there, or look at "
+            "that backend."
         )
 
     @property

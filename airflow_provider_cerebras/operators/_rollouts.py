@@ -6,6 +6,8 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow.providers.common.compat.sdk import AirflowException
+
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
@@ -149,7 +151,7 @@ class RolloutOperator(WaitingOperator):
         """Say what serves on the endpoint now, for the end of a message."""
         try:
             return say_what_serves(self._rollout().fetch())
-        except CerebrasError as error:
+        except (CerebrasError, AirflowException) as error:
             return f"What serves there now is not known: {error}"
 
 

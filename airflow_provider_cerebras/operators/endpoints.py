@@ -149,9 +149,11 @@ class CerebrasDeployModelOperator(RolloutOperator):
             context["ti"].xcom_push(key=VERDICT_KEY, value=outcome.status.value)
         if outcome.status is Status.LOST:
             self._task_state(context).update(deployment_id="", submission="")
-        if outcome.status is Status.FAILED and self.rollback_on_failure:
+        if outcome.status is Status.FAILED:
             cause = f"Model version {self.model_version} was not rolled out. {outcome.message}"
-            self._roll_back(self._failed(outcome.ids["deployment_id"], context), cause, context)
+            if self.rollback_on_failure:
+                self._roll_back(self._failed(outcome.ids["deployment_id"], context), cause, context)
+            self._fail(f"{cause} {self._what_serves()}", context)
         return super()._conclude(outcome, context)
 
     def _failed(self, deployment_id: str, context: Context) -> Submission:

@@ -404,7 +404,7 @@ def taken_alias(scene: Scene) -> None:
 
 @provokes(
     exceptions.IdentityInUse,
-    failed="but its customer_s3_uri is s3://my-bucket/weights",
+    failed="but its customer_s3_uri is s3://my-bucket/weights, not s3://models/run-1",
     resource=V2,
     remedy="take the alias off it",
 )
@@ -459,6 +459,36 @@ def serving_version(scene: Scene) -> None:
 )
 def failed_rollout_for_a_sensor(scene: Scene) -> None:
     run(wait_for_deployment(scene.service.new_deployment(fail=WORDS)))
+
+
+@provokes(
+    exceptions.DeploymentFailed,
+    failed="failed to roll out",
+    resource=f"Model version {V2} was not rolled out",
+    words="(state 'failed')",
+    remedy=f"Now {V1} serves there. Fix the cause before you clear this task",
+)
+def failed_rollout(scene: Scene) -> None:
+    scene.service.new_deployment()
+    scene.service.new_version()
+    scene.service.change_behaviour(rollout_seconds=0)
+    scene.service.fail_next_rollout(WORDS)
+    run(deploy(**{**QUICKLY, "model_version": V2, "timeout": 60}))
+
+
+@provokes(
+    exceptions.DeploymentFailed,
+    failed="failed to roll out",
+    resource=f"Model version {V2} was not rolled out",
+    words="(state 'failed')",
+    remedy=f"{V1}, which served before, was deployed again and serves. Fix the cause before you clear this task",
+)
+def failed_rollout_that_is_taken_back(scene: Scene) -> None:
+    scene.service.new_deployment()
+    scene.service.new_version()
+    scene.service.change_behaviour(rollout_seconds=0)
+    scene.service.fail_next_rollout(WORDS)
+    run(deploy(**{**QUICKLY, "model_version": V2, "timeout": 60, "rollback_on_failure": True}))
 
 
 @provokes(
