@@ -58,9 +58,10 @@ docs: | $(UV)  ## build the documentation into docs/_build/html
 acceptance: .venv/.test  ## run the demo for real, and interrupt it, and break it
 	.venv/bin/python -m pytest tests/acceptance
 
-browser: .venv/.test  ## see the pages of Airflow and of the emulator in a real browser
+browser: .venv/.test | $(UV)  ## see the pages of Airflow and of the emulator in a real browser
 	@scripts/install_chromium.sh
 	.venv/bin/python -m pytest tests/browser
+	$(UV) tool run --python $(PYTHON) --from 'nox[uv]' nox --session form
 
 arguments: .venv/.test  ## write docs/arguments.md from what operators and sensors declare
 	.venv/bin/python scripts/argument_tables.py

@@ -203,6 +203,13 @@ def compatibility(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON, default=False)
+def form(session: nox.Session) -> None:
+    """The form for a connection on the oldest Airflow, in a real browser; it needs Chromium and its driver."""
+    install(session, AIRFLOWS[-1])
+    session.run("pytest", "tests/browser/test_connection_form_2.py", *session.posargs)
+
+
+@nox.session(python=PYTHON, default=False)
 @nox.parametrize("airflow", AIRFLOWS, ids=AIRFLOWS)
 def drills(session: nox.Session, airflow: str) -> None:
     """The crash matrix and the drills on releases: a real Airflow whose processes are killed."""

@@ -17,16 +17,10 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     # A base URL can hold the port, but from their list of connections Airflow 3.3.1 and 3.3.2 test only those with one.
     "hidden_fields": ["schema", "login"],
     "relabeling": {"host": "Base URL", "password": "Management API key"},
-    # The extra is a field of its own below Airflow 3.2 only, which has a form for them.
-    "placeholders": {
-        "host": "https://api.cerebras.ai",
-        "password": "not the inference API key",
-        "port": "443",
-        "extra": '{"org_name": "<customer management organization name>", "inference_api_key": "<for verification>"}',
-    },
+    "placeholders": {"host": "https://api.cerebras.ai", "password": "not the inference API key", "port": "443"},
 }
 
-_CONNECTION_FIELDS: dict[str, Any] = {
+CONNECTION_FIELDS: dict[str, Any] = {
     "org_name": {
         "label": "Organization name",
         "description": "Customer management organization name, shown beside the management API keys. Not the org_id.",
@@ -128,7 +122,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "Cerebras",
                 # The same thing has keys with hyphens here and with underscores in the hook.
                 "ui-field-behaviour": {key.replace("_", "-"): value for key, value in UI_FIELD_BEHAVIOUR.items()},
-                "conn-fields": _CONNECTION_FIELDS,
+                "conn-fields": CONNECTION_FIELDS,
             }
         ],
     }

@@ -37,6 +37,7 @@ from airflow_provider_cerebras.hooks.connection import (
 )
 from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 from airflow_provider_cerebras.provider_info import CONNECTION_TYPE, UI_FIELD_BEHAVIOUR
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_2_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,15 @@ class CerebrasHook(BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Describe the connection's form to Airflow below 3.2, which does not read the provider info's."""
         return UI_FIELD_BEHAVIOUR
+
+    if not AIRFLOW_V_3_2_PLUS:
+
+        @classmethod
+        def get_connection_form_widgets(cls) -> dict[str, Any]:
+            """Return the extra fields of the connection's form; likewise."""
+            from airflow_provider_cerebras.hooks._form import form_fields
+
+            return form_fields()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the client, which belongs to its process, and what was read of the connection, which is secret."""
