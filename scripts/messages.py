@@ -19,6 +19,7 @@ from message_texts import Texts, has_words, read_code
 from airflow_provider_cerebras import exceptions
 from airflow_provider_cerebras.api import errors
 from airflow_provider_cerebras.assets.record import ApprovalResponse, Record, ReleaseOutcome, Step
+from airflow_provider_cerebras.polling.outcome import Status
 from airflow_provider_cerebras.weights import errors as weights_errors
 from airflow_provider_cerebras.weights.findings import KINDS
 
@@ -95,6 +96,7 @@ def render() -> str:
             _table("Lines of the log", ("line", "cause", "remedy"), log_lines(logs)),
             _table("What the check of weights finds", ("code", "level", "what is wrong", "what to do"), findings),
             _table("What `doctor` finds", ("check", "level", "what it says", "what to do"), dict.fromkeys(checks)),
+            _table("How a wait ends", ("status of the event", "of a version", "of a deployment"), map(_ends, Status)),
             _table("How a release ends", ("outcome", "sentence"), map(_sentence, ReleaseOutcome)),
         ]
     )
@@ -146,6 +148,11 @@ def log_lines(logs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         raise ValueError(f"{LOG_LINES.name}: only there, or only in the code: {one_sided}")
     for text, line in lines.items():
         yield shown(line), meanings[text]["cause"], meanings[text]["remedy"]
+
+
+def _ends(status: Status) -> list[str]:
+    by_status = (exceptions.MODEL_VERSION_ERRORS, exceptions.DEPLOYMENT_ERRORS)
+    return [f"`{status}`", *(f"`{each[status].__name__}`" if status in each else "no error" for each in by_status)]
 
 
 def _sentence(outcome: ReleaseOutcome) -> tuple[str, str]:
