@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 _NO_DEFECTS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.differing_executors]
 hypothesis.settings.register_profile("steady", deadline=None, suppress_health_check=_NO_DEFECTS)
 hypothesis.settings.load_profile("steady")
+# A mutant only has to be found, by the same examples each time.
+hypothesis.settings.register_profile(
+    "mutants",
+    parent=hypothesis.settings.get_profile("steady"),
+    database=None,
+    derandomize=True,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
 
 pytest_plugins = ["airflow_provider_cerebras.emulator.pytest_plugin", "pytester"]
 

@@ -154,7 +154,6 @@ class WaitLog:
             self._progress, self._progress_since = poller.progress, now
         if self._outage_logged:
             self._log.info("%s is polled again, after %s: %s.", poller.subject, duration(now - began), poller.progress)
-        self._outage_logged = False
 
     def _end(self, outcome: Outcome, now: float) -> None:
         poller = self._poller

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.unit.polling.virtual_time import START, Clock
 from tests.unit.polling.world import LOG, V1, V2, World, in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from airflow_provider_cerebras.polling.pollers import Poller
@@ -87,27 +88,18 @@ class TestEventLoop:
 
 
 @pytest.mark.parametrize(
-    ("poller", "name", "tags", "timer"),
+    ("make", "name", "tags", "timer"),
     [
-        (
-            ModelVersionPoller(V1, deadline=None, started=START - 50),
-            "cerebras.model_version",
-            OF_VERSIONS,
-            "sync_duration",
-        ),
-        (
-            DeploymentPoller(ENDPOINT, "a", deadline=None, started=START - 50),
-            "cerebras.deployment",
-            OF_DEPLOYMENTS,
-            "rollout_duration",
-        ),
+        (partial(ModelVersionPoller, V1), "cerebras.model_version", OF_VERSIONS, "sync_duration"),
+        (partial(DeploymentPoller, ENDPOINT, "a"), "cerebras.deployment", OF_DEPLOYMENTS, "rollout_duration"),
     ],
     ids=["version", "deployment"],
 )
 def test_on_a_worker_each_poll_counts(
-    world: World, sent: Sent, poller: Poller[Any], name: str, tags: dict[str, str], timer: str
+    world: World, sent: Sent, make: Callable[..., Poller[Any]], name: str, tags: dict[str, str], timer: str
 ) -> None:
     with world.service.client() as client:
+        poller = make(deadline=None, started=START - 50)
         wait = BlockingWait(client, world.service.client, poller, poll_interval=30, log=LOG)
         assert [wait.poll_once() for _ in range(3)] == [None] * 3
         world.service.finish(V1)

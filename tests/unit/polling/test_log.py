@@ -124,6 +124,14 @@ def test_a_wait_that_goes_on_in_another_log_begins_with_its_next_change() -> Non
     ]
 
 
+def test_a_state_counts_from_where_the_log_begins() -> None:
+    wait = Wait()
+    wait.apply((0, going("queued")))
+    wait.log.resume(START + 6_000)
+    wait.apply((6_599, going("queued")), (6_600, going("queued")))
+    assert wait.lines == [(6_600, "info", f"{SUBJECT}: sync_status 'queued' for 10 min. Next poll in about 30 s.")]
+
+
 def test_a_failure_is_logged_by_the_task_alone() -> None:
     wait = Wait()
     wait.apply((0, going("failed", done=True)))
@@ -157,6 +165,7 @@ def test_an_outage_is_logged_with_its_end_or_not_at_all() -> None:
     outages = [(after, "again, after 7 s" in line) for after, _, line in wait.lines if " again" in line]
     begun = [*range(7, 84, 14), *range(3_619, 3_696, 14)]
     assert outages == [(after + late, late > 0) for after in begun for late in (0, 7)]
+    assert "polled again in about 4 s" in wait.lines[2][2]
     assert "74 lines about changes were left out" in wait.lines[14][2]
 
 

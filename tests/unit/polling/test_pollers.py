@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api.errors import (
     PERMANENT,
@@ -484,6 +486,12 @@ class TestDeployments:
         rows = DeploymentRows.model_validate({"name": "e", "deployed_models": [{"id": "x", "created": created}]})
         assert [looks.apply(rows, after) for after in range(5)] == [None] * 5
 
+    @pytest.mark.parametrize("row", ["newer", 9, None, ["created", 9]])
+    def test_a_row_of_another_type_supersedes_nothing(self, row: object) -> None:
+        looks = Looks(deployment_poller(submitted=8))
+        rows = DeploymentRows.model_validate({"name": "e", "deployed_models": [{"id": "older"}, row]})
+        assert [looks.apply(rows, after) for after in range(5)] == [None] * 5
+
     def test_another_poller_knows_what_this_one_has_seen(self) -> None:
         first, second = Looks(deployment_poller()), Looks(deployment_poller())
         first.apply(endpoint("in_progress"), 0)
@@ -582,6 +590,19 @@ class TestDeployments:
 def test_an_event_that_is_not_as_agreed_is_refused(event: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Outcome.from_event(event, "model_version")
+
+
+@given(
+    st.builds(
+        Outcome,
+        st.sampled_from(Status),
+        st.text(),
+        st.dictionaries(st.sampled_from(["endpoint_id", "deployment_id", "model_version"]), st.text(), min_size=1),
+        st.booleans(),
+    )
+)
+def test_an_outcome_is_the_same_after_its_way_as_an_event(outcome: Outcome) -> None:
+    assert Outcome.from_event(json.loads(json.dumps(outcome.to_event())), *outcome.ids) == outcome
 
 
 def test_an_event_may_hold_more_than_was_agreed() -> None:
