@@ -807,10 +807,11 @@ class TestSingles:
         assert world.clock.elapsed < 600
         assert world.service.paths.count(LIST) < 6
 
-    async def test_one_broken_list_is_trouble_for_that_poll_alone(self, world: World) -> None:
+    @pytest.mark.parametrize("after", [0, 3])
+    async def test_one_broken_list_is_trouble_for_that_poll_alone(self, world: World, after: float) -> None:
         for name in (V1, V2):
             world.wait_for_version(name)
-        await asyncio.sleep(3)
+        await asyncio.sleep(after)
         world.service.trouble = [(LIST, httpx.Response(200, content=b"{"))]
         await asyncio.sleep(100)
         assert set(world.service.paths) == {LIST}
