@@ -128,6 +128,19 @@ def test_to_read_it_imports_nothing_of_airflow() -> None:
     assert finished.stdout.strip() == "[]"
 
 
+def test_a_call_of_airflow_imports_no_more_than_plain_data() -> None:
+    script = (
+        "import sys\n"
+        "from airflow.__main__ import main\n"
+        "sys.argv = ['airflow', 'version']\n"
+        "main()\n"
+        "print(*(name for name in sys.modules if name.split('.')[0] == 'airflow_provider_cerebras'))\n"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    plain = ("", "._version", ".provider_info", ".cli", ".cli.definition")
+    assert set(run.stdout.splitlines()[-1].split()) <= {f"airflow_provider_cerebras{name}" for name in plain}
+
+
 class TestProvidersManager:
     """What Airflow itself makes of it."""
 
