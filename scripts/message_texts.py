@@ -119,9 +119,28 @@ class Texts(ast.NodeVisitor):
 
 
 def filled_in(node: ast.expr) -> str:
-    """Mark what the code fills in, without the words that say nothing to a reader."""
-    words = re.sub(r"\bself\._?|\.without_hint\(\)|\.rstrip\('\.'\)", "", ast.unparse(node))
-    return f"\0{words}\1"
+    """Mark what the code fills in, by the name of it."""
+    return f"\0{name_of(node) or '…'}\1"
+
+
+def name_of(node: ast.expr) -> str | None:
+    """Return the name of what an expression is about: ``digest`` of ``shown(self._digest)``."""
+    match node:
+        case ast.Name(id="self" | "str"):
+            return None
+        case ast.Name(id=name):
+            return name.lstrip("_")
+        case ast.Attribute(value=value, attr="without_hint" | "rstrip" | "join" | "__name__"):
+            return name_of(value)
+        case ast.Attribute(value=value, attr="id" | "name" as name):
+            return ".".join(filter(None, (name_of(value), name)))
+        case ast.Attribute(attr=name):
+            return name.lstrip("_")
+        case ast.Call(func=function, args=arguments):
+            return next(filter(None, map(name_of, arguments)), None) or name_of(function)
+        case ast.Subscript(value=value) | ast.IfExp(body=value) | ast.BoolOp(values=[value, *_]):
+            return name_of(value)
+    return None
 
 
 def assigned(nodes: Iterable[ast.AST]) -> Names:
