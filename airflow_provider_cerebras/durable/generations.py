@@ -214,7 +214,7 @@ def highest_generation(client: CerebrasClient, org_name: str, model_arch_id: str
             # A version that is missed here would be adopted after a clear.
             version = find_version(client, str(numbered_name(version)))
         if version is not None:
-            highest = max(highest, *identity.generations(held_aliases(version)), -1)
+            highest = max([highest, *identity.generations(held_aliases(version))])
     return highest
 
 

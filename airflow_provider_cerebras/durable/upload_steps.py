@@ -133,7 +133,7 @@ def decide(request: UploadRequest, observed: Observed) -> Step:
             return Refuse(alias, holder.name, mine.name if mine else None)
         if generation is None and mine is not None:
             return MoveAlias(alias, holder.name, mine.name)
-        if generation is not None and generation <= _own_generation(request):
+        if request.identity is not None and generation is not None and generation <= request.identity.generation:
             return ChangeAliases(
                 holder.name, (), (alias,), f"alias {alias!r} goes to what replaces it in the same task run"
             )
@@ -284,10 +284,6 @@ def _generation(request: UploadRequest, holder: ModelVersion) -> int | None:
     if request.identity is None:
         return None
     return max(request.identity.generations(known_aliases(holder) or ()), default=None)
-
-
-def _own_generation(request: UploadRequest) -> int:
-    return request.identity.generation if request.identity else 0
 
 
 def _owns(request: UploadRequest, alias: str) -> bool:

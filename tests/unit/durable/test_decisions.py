@@ -12,14 +12,17 @@ from airflow_provider_cerebras.durable.upload_steps import (
     ChangeAliases,
     Create,
     Finish,
+    Mismatch,
     MoveAlias,
     Observed,
     Refuse,
     Step,
     UploadRequest,
     decide,
+    is_noted_version,
+    mismatch,
 )
-from tests.unit.durable.world import CLEARED, FIRST, RETRY, STRANGER, name, request
+from tests.unit.durable.world import CLEARED, FIRST, RETRY, STRANGER, URI, name, request
 
 PENDING: dict[str, Any] = {"done": False, "sync_status": "in_progress"}
 DONE: dict[str, Any] = {"done": True, "sync_status": "done"}
@@ -138,6 +141,12 @@ TABLE = [
         Refuse("prod", USERS.name, None),
     ),
     row(
+        "a stranger's version holds the second alias and nobody the first: refused",
+        request(FIRST, "free", "latest"),
+        Observed(None, holding(OTHERS)),
+        Refuse("latest", OTHERS.name, None),
+    ),
+    row(
         "a stranger took it after mine was made: refused, and said so",
         request(RETRY, "latest"),
         Observed(MINE, holding(OTHERS)),
@@ -205,6 +214,12 @@ TABLE = [
         ChangeAliases(name(3), (), ("latest",), ""),
     ),
     row(
+        "another version of my generation holds an alias: taken over",
+        request(YOUNGER, "latest"),
+        Observed(version(9, YOUNGER.alias), holding(NEWER)),
+        ChangeAliases(NEWER.name, (), ("latest",), ""),
+    ),
+    row(
         "a later generation holds an alias: it stays there",
         request(OLDER, "latest", "prod"),
         Observed(MINE, holding(NEWER)),
@@ -239,3 +254,59 @@ def test_decide(wanted: UploadRequest, seen: Observed, step: Step) -> None:
         assert decided.reason
         decided = decided._replace(reason="")
     assert decided == step
+
+
+def found(name: str = name(5), **changes: Any) -> ModelVersion:
+    """A version that is what ``request(FIRST)`` uploads, but for the changes."""
+    details = {"version_aliases": [FIRST.alias], "customer_s3_uri": URI, **changes}
+    return ModelVersion.model_validate({"name": name, "done": True, "response": details})
+
+
+OF_OTHERS = name(5).replace("my-org", "other")
+URI_FIELD, SUFFIX = "customer_s3_uri", "system_fingerprint_suffix"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (found(), None),
+        (found(customer_s3_uri=f"{URI}/"), None),
+        (found(system_fingerprint_suffix=""), None),
+        (found(name("latest")), Mismatch("name", name("<number>"), name("latest"))),
+        (found("something else"), Mismatch("name", name("<number>"), "something else")),
+        (found(OF_OTHERS), Mismatch("name", name("<number>"), OF_OTHERS)),
+        (found(version_aliases=None), Mismatch("version_aliases", FIRST.alias, None)),
+        (found(version_aliases=[]), Mismatch("version_aliases", FIRST.alias, "none")),
+        (found(version_aliases=["a1", "b2"]), Mismatch("version_aliases", FIRST.alias, "a1, b2")),
+        (found(customer_s3_uri=None), Mismatch(URI_FIELD, URI, None)),
+        (found(customer_s3_uri=f"{URI}X"), Mismatch(URI_FIELD, URI, f"{URI}X")),
+        (found(system_fingerprint_suffix="other"), Mismatch(SUFFIX, "none", "other")),
+    ],
+)  # fmt: skip
+def test_mismatch(version: ModelVersion, expected: Mismatch | None) -> None:
+    assert mismatch(request(FIRST), version, by_alias=True) == expected
+
+
+def test_mismatch_of_what_has_a_suffix_and_a_slash() -> None:
+    wanted = request(FIRST, weight_uri=f"{URI}/", system_fingerprint_suffix="run-1")
+    assert mismatch(wanted, found(), by_alias=True) == Mismatch(SUFFIX, "run-1", None)
+    assert mismatch(wanted, found(system_fingerprint_suffix="run-1"), by_alias=True) is None
+    assert mismatch(wanted, found(version_aliases=[], system_fingerprint_suffix="run-1"), by_alias=False) is None
+    empty = request(FIRST, weight_uri="")
+    assert mismatch(empty, found(customer_s3_uri=None), by_alias=True) is None
+
+
+@pytest.mark.parametrize(
+    ("aliases", "noted"),
+    [
+        ([], True),
+        (["latest", FIRST.claim], True),
+        ([FIRST.alias, RETRY.claim], True),
+        ([FIRST.alias, FIRST.retired], False),
+        ([STRANGER.alias], False),
+        ([CLEARED.alias], False),
+        (None, False),
+    ],
+)
+def test_a_note_counts_unless_the_version_is_known_to_be_anothers(aliases: list[str] | None, noted: bool) -> None:
+    assert is_noted_version(request(RETRY), found(version_aliases=aliases)) is noted

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api.names import is_alias
 from airflow_provider_cerebras.durable.aliases import AliasChange
-from airflow_provider_cerebras.durable.identity import Identity, identify, refuse_reserved
+from airflow_provider_cerebras.durable.identity import (
+    Identity,
+    identify,
+    identify_deployment,
+    identify_evaluation,
+    identify_rollback,
+    refuse_reserved,
+)
+from airflow_provider_cerebras.exceptions import InvalidArgument
 from airflow_provider_cerebras.provider_info import get_provider_info
 
 if TYPE_CHECKING:
@@ -87,6 +95,7 @@ def test_each_part_makes_another_base(change: dict[str, Any]) -> None:
 
 def test_no_suffix_and_an_empty_suffix_are_the_same_request() -> None:
     assert identity(system_fingerprint_suffix=None) == identity(system_fingerprint_suffix="")
+    assert identity(system_fingerprint_suffix="").alias == "airflow-a9e12402fef7a258c9c28641b0c0209924f5e14d-3"
 
 
 def test_parts_cannot_run_into_each_other() -> None:
@@ -97,12 +106,50 @@ def test_parts_cannot_run_into_each_other() -> None:
     assert len({one.base, two.base, three.base, four.base}) == 4
 
 
+def test_an_attempt_counts_its_own_claims_alone() -> None:
+    first, second = identity(), identity(try_number=2)
+    others = [identity(max_tries=4).claim, identity(task_id="other").claim, "latest"]
+    assert first.claimants([first.alias, first.claim, second.claim, *others]) == [1, 2]
+
+
+def test_the_identity_of_other_tasks_is_the_documented_digest_too() -> None:
+    ti = SimpleNamespace(**TI)
+    context: Context = {"ti": ti}  # type: ignore[typeddict-item,assignment,unused-ignore]
+    middle = '"release", "manual__2025-01-01T00:00:00+00:00", "upload", -1'
+    for made, kind, after in [
+        (identify_deployment(context, "e", "v"), "deployment", '"e", "v"'),
+        (identify_rollback(context, "e"), "rollback", '"e"'),
+        (identify_evaluation(context, "d", "s"), "evaluation", '"d", "s"'),
+    ]:
+        text = f'["", "{kind}", {middle}, {after}]'
+        assert made.base == hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def test_a_reserved_alias_is_refused_with_the_reason() -> None:
+    claimed = f"airflow-{'0' * 40}-1"
+    with pytest.raises(InvalidArgument) as caught:
+        refuse_reserved([claimed], "version_aliases")
+    assert str(caught.value) == (
+        f"version_aliases: '{claimed}' is reserved. A task run finds its own model version by an alias of this form "
+        "(airflow-<40 hexadecimal digits>-...), so no other alias may have this form."
+    )
+    weights = f"weights-{'0' * 40}"
+    with pytest.raises(InvalidArgument) as caught:
+        refuse_reserved([weights], "version_aliases")
+    assert str(caught.value) == (
+        f"version_aliases: '{weights}' is reserved. skip_unchanged finds a model version of the same weights by an "
+        "alias of this form (weights-<40 hexadecimal digits>), so no other alias may have this form."
+    )
+
+
 def test_the_namespace_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     without = identity()
     monkeypatch.setenv("AIRFLOW__CEREBRAS__IDEMPOTENCY_NAMESPACE", "production")
     production = identity()
     monkeypatch.setenv("AIRFLOW__CEREBRAS__IDEMPOTENCY_NAMESPACE", "staging")
     assert len({without.base, production.base, identity().base}) == 3
+    monkeypatch.setenv("AIRFLOW__CEREBRAS__IDEMPOTENCY_NAMESPACE", "")
+    assert identity().base == without.base
 
 
 def test_airflow_is_told_of_the_namespace() -> None:

@@ -183,6 +183,16 @@ class TestUpload:
             "Adopted model version v1; nothing was uploaded again.",
         ]
 
+    def test_weights_that_were_there_and_failed_to_sync(self, service: Service) -> None:
+        service.api_control("/faults", {"operation": "upload_model_version", "fail_sync": "weights are broken"})
+        self.upload(service, weights_alias=SAME)
+        service.now += 100
+        assert said(self.upload(service, identity=STRANGER, weights_alias=SAME)) == [
+            "Changing the aliases of model version v1: it failed to sync and makes room for another.",
+            f"Model version v1 was given the aliases {MINE}.",
+            f"Uploaded {URI} as model version v2.",
+        ]
+
     def test_an_alias_of_the_weights_that_the_service_refuses(self, service: Service) -> None:
         refused = f"answered 422: {SAME} is no alias."
         attempt = self.upload(service, taken(422, f"{SAME} is no alias", times=7), weights_alias=SAME)

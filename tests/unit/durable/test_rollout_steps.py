@@ -42,7 +42,9 @@ def read(*entries: dict[str, Any]) -> list[Deployed]:
 
 @pytest.mark.parametrize("missing", ["id", "model", "created", "state"])
 def test_an_entry_that_could_be_anybodys_is_no_evidence(missing: str) -> None:
-    with pytest.raises(UnexpectedResponse, match=rf"\.{missing} .* is absent or cannot be read"):
+    with pytest.raises(
+        UnexpectedResponse, match=rf"\.{missing} .* is absent or cannot be read.*\. Nothing is changed\."
+    ):
         read(entry("a", OURS, 1, COMPLETE), {**entry("b", OTHER, 2, COMPLETE), missing: None})
 
 
@@ -103,6 +105,13 @@ SUBMITTED = Submission("mine", OURS, 20)
         pytest.param([BEFORE, entry("a", OTHER, 30, GOING)], SUBMITTED, None, "a", id="ours was superseded"),
         pytest.param([BEFORE, entry("a", OTHER, 20, GOING)], SUBMITTED, None, "a", id="ours may have been superseded"),
         pytest.param(
+            [BEFORE, entry("mine", OURS, 12, GOING), entry("a", OTHER, 15, GOING)],
+            SUBMITTED,
+            None,
+            "a",
+            id="ours is listed, with a time of its own",
+        ),
+        pytest.param(
             [BEFORE, entry("a", OTHER, 15, GOING)],
             SUBMITTED._replace(created=None),
             None,
@@ -134,6 +143,7 @@ def test_a_retry_that_does_not_know_what_was_there_replaces_nothing() -> None:
         pytest.param([entry("a", OLD, 1, COMPLETE), entry("b", OTHER, 2, COMPLETE)], OTHER, id="the newest"),
         pytest.param([entry("a", OTHER, 1, COMPLETE), entry("b", OLD, 2, BROKEN)], OTHER, id="not what failed"),
         pytest.param([entry("a", OTHER, 1, COMPLETE), entry("b", OLD, 2, GOING)], None, id="something was about to"),
+        pytest.param([entry("a", OTHER, 1, COMPLETE), entry("b", OLD, 1, GOING)], None, id="perhaps something was"),
         pytest.param([entry("a", OTHER, 1, COMPLETE), entry("b", OLD, 1, COMPLETE)], None, id="one of two"),
         pytest.param([entry("a", OTHER, 1, COMPLETE), entry("b", OURS, 9, COMPLETE)], OTHER, id="ours came since"),
     ],
@@ -174,6 +184,15 @@ class TestFindTarget:
             entry("taken", OURS, 4, BROKEN),
         ]
         assert target(*listed) == (OURS, "b")
+
+    @pytest.mark.parametrize("there", [None, Baseline(4), Baseline(2, frozenset({"b"}))])
+    def test_it_has_so_for_a_task_run_that_found_it_there(self, there: Baseline | None) -> None:
+        listed = [entry("a", OLD, 1, COMPLETE), entry("b", OURS, 2, COMPLETE), entry("taken", OURS, 4, BROKEN)]
+        assert target(*listed, taken_back=Submission("taken", OURS, 4, baseline=there)) == (OURS, "b")
+
+    def test_an_earlier_rollout_of_the_version_that_never_ended_does_not_hide_what_served(self) -> None:
+        listed = [entry("a", OLD, 1, COMPLETE), entry("b", OURS, 2, GOING), entry("taken", OURS, 3, BROKEN)]
+        assert target(*listed) == (OLD, None)
 
     def test_one_that_serves_and_is_wrong_is_not_gone_back_to(self) -> None:
         listed = [entry("a", OLD, 1, COMPLETE), entry("b", OURS, 2, COMPLETE), entry("taken", OURS, 3, COMPLETE)]
@@ -231,7 +250,8 @@ def test_what_serves() -> None:
     serving = what_serves(read(*complete, entry("c", OURS, 3, GOING)))
     assert serving is not None
     assert serving.id == "b"
-    with pytest.raises(UnexpectedResponse, match="It is not known which version serves"):
+    both = r"deployment [ab] of .* and deployment [ab] of .* are of the same second\."
+    with pytest.raises(UnexpectedResponse, match=rf"It is not known which version serves: {both}"):
         what_serves(read(entry("a", OLD, 1, COMPLETE), entry("b", OTHER, 1, COMPLETE)))
 
 
