@@ -141,7 +141,7 @@ TABLE = [
         Refuse("prod", USERS.name, None),
     ),
     row(
-        "a stranger's version holds the second alias and nobody the first: refused",
+        "a stranger's version holds the second alias, and none the first: refused",
         request(FIRST, "free", "latest"),
         Observed(None, holding(OTHERS)),
         Refuse("latest", OTHERS.name, None),
