@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, NotFound
+from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, promote
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse
@@ -149,6 +150,83 @@ class TestPromote:
         assert attempt.network.count(PATCH) == 0
 
 
+class TestPromotionAgainstOthers:
+    """Other clients that move the alias meanwhile, and reads that lag behind."""
+
+    @pytest.fixture(autouse=True)
+    def longest_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(random, "uniform", lambda low, high: high)
+
+    def promote(self, service: Service, *mishaps: Mishap) -> Attempt:
+        self.attempt = Attempt(service, list(mishaps))
+        with closing(self.attempt.client()) as client:
+            promote(
+                client,
+                name(2),
+                "prod",
+                log=self.attempt.journal,
+                sleep=self.attempt.pass_time,
+                clock=lambda: service.now,
+            )
+        return self.attempt
+
+    def test_one_that_is_taken_again_and_again_is_left_after_five_moves(self, service: Service) -> None:
+        third = service.upload("s3://weights/3")
+
+        def take() -> None:
+            if not any("prod" in held for held in service.aliases().values()):
+                service.set_aliases(third, "prod")
+
+        with pytest.raises((BadRequest, Conflict)):
+            self.promote(service, Mishap(PATCH, times=1000, meanwhile=take))
+        lists = [body["version_aliases"] for _, version, body in self.attempt.network.sent if body and version != "2"]
+        assert len([held for held in lists if "prod" not in held]) == 5
+        assert service.aliases() == {1: ["blue"], 2: ["green"], 3: ["prod"]}
+
+    def test_a_refusal_that_no_holder_explains_is_the_last_word_after_half_a_minute(self, service: Service) -> None:
+        service.set_aliases(name(1), "blue")
+        refused = httpx.Response(409, json={"detail": "taken"})
+        with pytest.raises(Conflict):
+            self.promote(service, Mishap(PATCH, refused, worked=False, times=1000))
+        # Each refusal is followed by a pause before the list is read, and by one before the next attempt.
+        assert self.attempt.pauses == [0.5, 0.5, 0.5, 1, 0.5, 2, 0.5, 4, 0.5, 8, 0.5, 8, 0.5, 8, 0.5]
+
+    def test_one_that_another_client_drops_is_set_again(self, service: Service) -> None:
+        dropped = Mishap(GET, skip=5, meanwhile=lambda: service.set_aliases(name(2), "green"))
+        attempt = self.promote(service, dropped)
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
+        assert "moved on" not in attempt.journal.text
+
+    def test_one_that_nobody_had_and_another_task_moves_on_stays_there(self, service: Service) -> None:
+        service.set_aliases(name(1), "blue")
+        third = service.upload("s3://weights/3")
+
+        def move_on() -> None:
+            service.set_aliases(name(2), "green")
+            service.set_aliases(third, "prod")
+
+        attempt = self.promote(service, Mishap(GET, skip=3, meanwhile=move_on))
+        assert service.aliases() == {1: ["blue"], 2: ["green"], 3: ["prod"]}
+        assert f"Alias prod was set on {name(2)}, and has been moved on to {third} since." in attempt.journal.lines
+
+    def test_a_read_that_lags_behind_the_write_shows_no_other_task(self, service: Service) -> None:
+        old = service.answer(get(2))
+        attempt = self.promote(service, Mishap(GET, httpx.Response(200, content=old.content), skip=5))
+        assert service.aliases() == {1: ["blue"], 2: ["green", "prod"]}
+        assert "moved on" not in attempt.journal.text
+
+    def test_a_read_that_does_not_show_yet_that_it_is_there_moves_nothing(self, service: Service) -> None:
+        old = service.answer(get(2))
+        self.promote(service)
+        attempt = self.promote(service, Mishap(GET, httpx.Response(200, content=old.content)))
+        assert attempt.network.count(PATCH) == 0
+
+    def test_it_is_put_back_without_a_pause_for_settling(self, service: Service) -> None:
+        with pytest.raises(CerebrasError):
+            self.promote(service, Mishap(PATCH, broken("503"), worked=False, skip=1, times=6))
+        assert self.attempt.pauses == [2, 4, 8, 16, 30]
+
+
 class TestChange:
     def change(self, service: Service, version: int | str, **wanted: list[str]) -> list[str]:
         checked = AliasChange.checked(**{"add": None, "remove": None, "replace": None, **wanted})
@@ -251,9 +329,9 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            ({}, "add, remove, replace: one of them"),
-            ({"add": []}, "add, remove, replace: one of them"),
-            ({"add": ["prod"], "replace": ["prod"]}, "replace: excludes"),
+            ({}, "^add, remove, replace: one of them must be given.$"),
+            ({"add": []}, "^add, remove, replace: one of them must be given.$"),
+            ({"add": ["prod"], "replace": ["prod"]}, "^replace: excludes add and remove.$"),
             ({"remove": ["prod"], "replace": []}, "replace: excludes"),
             ({"add": ["prod"], "remove": ["prod"]}, "'prod' cannot be in both"),
             ({"add": ["Prod"]}, "add: 'Prod' is not an alias"),
