@@ -16,6 +16,8 @@ from tests.conftest import INFERENCE_KEY, MANAGEMENT_KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.unit.metrics_sent import Sent
+
 SYNC_SECONDS = ROLLOUT_SECONDS = 1000
 
 
@@ -87,3 +89,20 @@ def service(service_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", running.connection())
         yield running
         running.end_faults()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+    """Metrics that are on; what would go out by Airflow's own class is kept."""
+    from airflow.providers.common.compat.sdk import Stats
+
+    from airflow_provider_cerebras import metrics
+    from tests.unit.metrics_sent import Sent
+
+    sent = Sent()
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+    monkeypatch.setattr(Stats, "incr", sent.incr, raising=False)
+    monkeypatch.setattr(Stats, "timing", sent.timing, raising=False)
+    metrics._stats.cache_clear()
+    yield sent
+    metrics._stats.cache_clear()

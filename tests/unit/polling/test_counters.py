@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Stats
 
-from airflow_provider_cerebras import metrics
 from airflow_provider_cerebras.polling.blocking import BlockingWait
 from airflow_provider_cerebras.polling.deployments import DeploymentPoller
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
@@ -19,39 +16,13 @@ from tests.unit.polling.virtual_time import START, Clock
 from tests.unit.polling.world import LOG, V1, V2, World, in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import timedelta
+    from collections.abc import Callable
 
     from airflow_provider_cerebras.polling.pollers import Poller
+    from tests.unit.metrics_sent import Sent
 
 OF_VERSIONS = {"model_arch_id": "gpt-oss-120b"}
 OF_DEPLOYMENTS = {"endpoint_id": ENDPOINT}
-
-
-class Sent:
-    """What was sent, each name with its tags."""
-
-    def __init__(self) -> None:
-        self.counters: Counter[tuple[str, str]] = Counter()
-        self.timers: list[tuple[str, str, float]] = []
-
-    def incr(self, stat: str, *, tags: dict[str, str]) -> None:
-        self.counters[stat, str(tags)] += 1
-
-    def timing(self, stat: str, duration: timedelta, *, tags: dict[str, str]) -> None:
-        self.timers.append((stat, str(tags), duration.total_seconds()))
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
-    """Metrics that are on; what goes out by Airflow's own class is kept instead."""
-    sent = Sent()
-    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
-    monkeypatch.setattr(Stats, "incr", sent.incr, raising=False)
-    monkeypatch.setattr(Stats, "timing", sent.timing, raising=False)
-    metrics._stats.cache_clear()
-    yield sent
-    metrics._stats.cache_clear()
 
 
 @pytest.fixture
