@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_cerebras.api.errors import CerebrasError, UnexpectedResponse
-from airflow_provider_cerebras.durable.on_kill import Judgement, judge, may_delete, release_claims, was_cleared
+from airflow_provider_cerebras.durable.on_kill import (
+    Judgement,
+    is_cleared_since,
+    judge,
+    may_delete,
+    release_claims,
+    retire,
+    was_cleared,
+)
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.operators._on_kill import delete
 from tests.unit.durable.world import (
@@ -240,17 +248,24 @@ def test_an_answer_about_another_version_deletes_neither(service: Service) -> No
 def test_a_version_known_by_an_alias_alone_is_not_deleted(service: Service) -> None:
     Attempt(service).upload(request(FIRST, "latest", claims=True))
     with closing(Attempt(service).client()) as client:
-        assert delete(client, name("latest"), FIRST.claim) is not None
+        assert delete(client, name("latest"), FIRST.claim) == "it is known by an alias only, which may have moved."
     assert list(service.aliases()) == [1]
 
 
 def test_the_claims_come_off_and_nothing_else(service: Service) -> None:
     made = service.upload("s3://weights/1", FIRST.alias, FIRST.claim, RETRY.claim, STRANGER.claim, "latest")
     journal = Journal()
-    with closing(Attempt(service).client()) as client:
-        release_claims(client, made, FIRST.base, log=journal, sleep=lambda seconds: None)
+    attempt = Attempt(service)
+    with closing(attempt.client()) as client:
+        release_claims(client, made, FIRST.base, log=journal, sleep=attempt.pass_time)
+        release_claims(client, made, FIRST.base, log=journal, sleep=attempt.pass_time)
+        release_claims(client, name(9), FIRST.base, log=journal, sleep=attempt.pass_time)
     assert service.aliases() == {1: [FIRST.alias, STRANGER.claim, "latest"]}
     assert "stays" not in journal.text
+    # Looked at, read, written and read back; where nothing is to be done, looked at.
+    get, patch = "get_model_version", "update_model_version_aliases"
+    assert [operation for operation, _, _ in attempt.network.sent] == [get, get, patch, get, get, get]
+    assert attempt.pauses == []
 
 
 def test_claims_that_cannot_be_taken_off_are_said_to_stay(service: Service) -> None:
@@ -260,4 +275,69 @@ def test_claims_that_cannot_be_taken_off_are_said_to_stay(service: Service) -> N
     attempt = Attempt(service, [refused])
     with closing(attempt.client()) as client:
         release_claims(client, made, FIRST.base, log=journal, sleep=lambda seconds: None)
-    assert f"stays on model version {made}" in journal.text
+    (line,) = journal.lines
+    assert line.startswith(f"The claim of this task stays on model version {made}: PATCH ")
+    assert "503" in line
+
+
+def test_what_was_cleared_is_retired_so_that_no_attempt_adopts_it(service: Service) -> None:
+    made = service.upload("s3://weights/1", FIRST.alias, FIRST.claim, STRANGER.claim, "latest")
+    attempt = Attempt(service)
+    with closing(attempt.client()) as client:
+        for _ in range(2):
+            retire(client, made, FIRST, log=attempt.journal)
+        retire(client, name(9), FIRST, log=attempt.journal)
+    assert sorted(service.aliases()[1]) == sorted([FIRST.retired, STRANGER.claim, "latest"])
+    # There are a few seconds: no settling time, and nothing more where it is retired already, or gone.
+    get, patch = "get_model_version", "update_model_version_aliases"
+    assert [operation for operation, _, _ in attempt.network.sent] == [get, get, patch, get, get, get]
+    assert attempt.journal.lines == [
+        f"Model version {made} was given the aliases {STRANGER.claim}, latest, {FIRST.retired}."
+    ]
+
+
+def test_aliases_that_are_not_known_are_not_retired(service: Service) -> None:
+    made = service.upload("s3://weights/1", FIRST.alias)
+    answer = httpx.Response(200, json={"name": made, "done": True, "response": {}})
+    attempt = Attempt(service, [Mishap(OperationName.GET_MODEL_VERSION, answer)])
+    with closing(attempt.client()) as client:
+        retire(client, made, FIRST, log=attempt.journal)
+    assert service.aliases() == {1: [FIRST.alias]}
+
+
+class TestClearedSince:
+    def ask(self, service: Service, claim: str | None, *mishaps: Mishap) -> bool:
+        self.attempt = Attempt(service, list(mishaps))
+        calls, response = is_cleared_since(name(1), claim), None
+        with closing(self.attempt.client()) as client:
+            while True:
+                try:
+                    response = client.send(calls.send(response))
+                except StopIteration as end:
+                    return bool(end.value)
+
+    def test_a_later_generation_has_a_version_by_now(self, service: Service) -> None:
+        service.upload("s3://weights/1", FIRST.alias, FIRST.claim)
+        assert not self.ask(service, FIRST.claim)
+        service.upload("s3://weights/1", CLEARED.alias)
+        assert self.ask(service, FIRST.claim)
+        assert [operation for operation, _, _ in self.attempt.network.sent] == ["list_model_versions"]
+
+    def test_without_a_claim_nothing_is_asked(self, service: Service) -> None:
+        assert not self.ask(service, None)
+        assert self.attempt.network.sent == []
+
+    def test_a_version_without_aliases_in_the_list_says_nothing(self, service: Service) -> None:
+        rows = [{"name": name(1), "done": True, "response": {}}]
+        answer = httpx.Response(200, json={"model_versions": rows})
+        assert not self.ask(service, FIRST.claim, Mishap(OperationName.LIST_MODEL_VERSIONS, answer))
+
+
+def test_endpoints_of_other_architectures_are_passed_over_wherever_they_are_listed(service: Service) -> None:
+    theirs = {**LISTED, "endpoint_id": "my-org-llama3.1-8b", "model_arch_id": "llama3.1-8b"}
+    listed = Mishap(OperationName.LIST_ENDPOINTS, httpx.Response(200, json={"endpoints": [theirs, LISTED]}))
+    entries = [{**ENTRY, "model": name(1)}]
+    answer = httpx.Response(200, json={**ENDPOINT_ROW, "deployed_models": entries})
+    reason, _ = delete_version_1(service, listed, Mishap(OperationName.GET_ENDPOINT, answer))
+    assert reason == f"endpoint {ENDPOINT} lists it (state complete)."
+    assert list(service.aliases()) == [1]
