@@ -127,8 +127,16 @@ class TestTarget:
         taken = serve(service, 2, fail=True)
         before = service.deployments()
         made, _ = roll_back(service, taken_back=Submission(taken))
-        assert (made.submission.deployment_id, made.model_version, made.has_served) == (serving, name(2), True)
+        assert made == RolledBack(
+            Submission(serving, name(2), created=made.submission.created, seen=True), name(2), has_served=True
+        )
+        assert made.submission.created == 1_000_000 + ROLLOUT
         assert service.deployments() == before
+
+    def test_an_unknown_outcome_is_looked_for(self, service: Service) -> None:
+        made, attempt = roll_back(service, Mishap(DEPLOY, broken("timeout")))
+        assert (made.submission.deployment_id, made.model_version) == service.deployments()[-1]
+        assert attempt.network.count(str(DEPLOY)) == 1
 
 
 class TestRetry:
@@ -140,6 +148,34 @@ class TestRetry:
         assert retry.submission.deployment_id == first.submission.deployment_id
         assert retry.model_version == first.model_version
         assert len(service.deployments()) == 3
+
+    def test_what_is_noted_is_what_a_retry_goes_by(self, service: Service) -> None:
+        store, at = Store(), service.now
+        newest_id, newest_version = service.deployments()[-1]
+        made, _ = roll_back(service, store=store)
+        (notes,) = store.content.values()
+        taken_back = Submission.from_json(notes["taken_back"])
+        assert taken_back is not None
+        assert (taken_back.deployment_id, taken_back.model_version) == (newest_id, newest_version)
+        assert notes["target"] == name(1)
+        assert notes["deployment_id"] == made.submission.deployment_id
+        assert Submission.from_json(notes["submission"]) == made.submission
+        service.now += ROLLOUT
+        retry, _ = roll_back(service, identity=RETRY, store=store, run_started=at)
+        assert retry == RolledBack(made.submission._replace(seen=True), name(1))
+
+    def test_its_own_that_is_queued_where_it_is_not_listed_is_known_from_the_note(
+        self, new_service: Callable[..., Service]
+    ) -> None:
+        service = new_service(sync_seconds=0, rollout_seconds=ROLLOUT)
+        serve(service, 1)
+        taken = serve(service, 2)
+        store, listed = Store(), service.api("GET", f"/endpoints/{ENDPOINT}")
+        made, _ = roll_back(service, store=store, taken_back=Submission(taken))
+        unlisted = Mishap(LOOK, httpx.Response(200, json=listed))
+        retry, attempt = roll_back(service, unlisted, identity=RETRY, store=store, taken_back=Submission(taken))
+        assert retry.submission == made.submission
+        assert attempt.network.count(str(DEPLOY)) == 0
 
     @pytest.mark.parametrize("worked", [True, False], ids=["acted on", "not acted on"])
     def test_killed_in_the_submission(self, service: Service, store: Store | None, worked: bool) -> None:
