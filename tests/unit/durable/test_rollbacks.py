@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -163,6 +163,15 @@ class TestRetry:
         service.now += ROLLOUT
         retry, _ = roll_back(service, identity=RETRY, store=store, run_started=at)
         assert retry == RolledBack(made.submission._replace(seen=True), name(1))
+
+    def test_the_note_counts_more_than_when_the_run_began(self, service: Service) -> None:
+        """The clock of a scheduler may be slow: by it, all that is listed came since."""
+        store = Store()
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(service, Mishap(DEPLOY, KeyboardInterrupt(), worked=False), store=store)
+        made, _ = roll_back(service, identity=RETRY, store=store, run_started=service.now - 10 * ROLLOUT)
+        assert (made.submission.deployment_id, made.model_version) == service.deployments()[-1]
+        assert made.model_version == name(1)
 
     def test_its_own_that_is_queued_where_it_is_not_listed_is_known_from_the_note(
         self, new_service: Callable[..., Service]
@@ -327,7 +336,21 @@ class TestMark:
     def test_a_removal_that_fails_is_logged(self, service: Service) -> None:
         roll_back(service)
         attempt = unmark(service, Mishap(PATCH, httpx.Response(403, json={"detail": "no"}), worked=False))
-        assert f"The alias {FIRST.alias} may stay" in attempt.journal.text
+        (line,) = attempt.journal.lines
+        assert line.startswith(f"The alias {FIRST.alias} may stay on the target of the rollback: PATCH ")
+        assert "403" in line
+
+    def test_its_removal_takes_no_settling_time(self, service: Service) -> None:
+        roll_back(service)
+        get, patch = str(OperationName.GET_MODEL_VERSION), str(PATCH)
+        assert [operation for operation, _, _ in unmark(service).network.sent] == [str(LOOK), get, get, patch, get]
+
+    def test_that_it_cannot_be_set_is_logged(self, service: Service) -> None:
+        _, attempt = roll_back(service, Mishap(PATCH, httpx.Response(403, json={"detail": "no"}), worked=False))
+        assert attempt.journal.lines[0].startswith(
+            f"Model version {name(1)} is not marked as the target of this rollback: PATCH "
+        )
+        assert "403" in attempt.journal.lines[0]
 
     def test_where_notes_are_kept_nothing_is_marked(self, service: Service) -> None:
         _, attempt = roll_back(service, store=Store())
@@ -342,3 +365,49 @@ def test_of_two_deployments_of_the_same_second_neither_is_taken_for_the_newest(s
     listed = httpx.Response(200, json={"name": ENDPOINT, "deployed_models": rows})
     with pytest.raises(RollbackRefused, match=r"it is not known which deployment is the newest"):
         roll_back(service, Mishap(LOOK, listed, times=9))
+
+
+class TestRefusals:
+    """What a rollback says that changes nothing, word for word."""
+
+    END = (
+        f"Now {name(2)} serves there. This attempt has deployed nothing. Name the version to go back to: "
+        "CerebrasRollbackEndpointOperator(to=...)."
+    )
+
+    def said(self, service: Service, **arguments: Any) -> str:
+        before = service.deployments()
+        with pytest.raises(RollbackRefused) as caught:
+            roll_back(service, **arguments)
+        assert service.deployments() == before
+        return str(caught.value).removeprefix(f"Endpoint {ENDPOINT} was not rolled back: ")
+
+    def test_another_client_has_deployed_since(self, service: Service) -> None:
+        taken = serve(service, 3, fail=True)
+        theirs = service.deploy(name(1))
+        assert self.said(service, taken_back=Submission(taken)) == (
+            f"deployment {taken} is no longer the newest, because another client has deployed since: deployment "
+            f"{theirs} of model version {name(1)} (state 'not_started'). {self.END}"
+        )
+
+    def test_nothing_is_known_of_what_is_taken_back(self, service: Service) -> None:
+        assert self.said(service, taken_back=Submission("dropped")) == (
+            "deployment dropped is not listed there, so it is not known whether another client has deployed since. "
+            f"{self.END}"
+        )
+
+    def test_two_are_of_the_same_second(self, service: Service) -> None:
+        service.upload(URI)
+        entries = [
+            {"id": version, "model": name(version), "created": 7, "state": "in_progress"} for version in ("1", "2")
+        ]
+        serving = {"id": "0", "model": name(2), "created": 1, "state": "complete"}
+        listed = {"name": ENDPOINT, "deployed_models": [serving, *entries]}
+        attempt = Attempt(service, [Mishap(LOOK, httpx.Response(200, json=listed))])
+        with closing(attempt.client()) as client, pytest.raises(RollbackRefused) as caught:
+            Rollback(attempt.rollout(client), taken_back=None, task_state=memory_of(None, "x", "y")).run()
+        first, second = (f"deployment {each} of model version {name(each)} (state 'in_progress')" for each in "12")
+        assert str(caught.value) == (
+            f"Endpoint {ENDPOINT} was not rolled back: it is not known which deployment is the newest, for {first} and "
+            f"{second} are of the same second. {self.END}"
+        )
