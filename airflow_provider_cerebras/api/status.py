@@ -92,7 +92,7 @@ def classify_deployment(endpoint: Endpoint, deployment_id: str) -> Verdict:
     """Return how far a deployment is.
 
     An entry that is not listed is ``Progress.LOST``: whether it waits in a queue, was superseded or was never
-    there is not known from one response, only from several (see ``polling/pollers.py``).
+    there is not known from one response, only from several (see ``polling/deployments.py``).
 
     :param endpoint: the endpoint, as a response shows it.
     :param deployment_id: UUID of the deployment.

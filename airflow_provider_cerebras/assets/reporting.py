@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 
 from airflow_provider_cerebras.assets.events import attach, own_outlets
 from airflow_provider_cerebras.assets.openlineage import openlineage_listens
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,11 @@ def leave_result(task: BaseOperator, context: Context, result: JsonValue) -> Non
         from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 
         ti: Any = context["ti"]
-        ti.xcom_push(key=XCOM_RETURN_KEY, value=result)
+        ti.xcom_push(key=XCOM_RETURN_KEY, value=_NOTHING if result is None else result)
+
+
+# Airflow 3.0 fails a task that pushes None. Whatever takes a result of ours refuses either.
+_NOTHING = "" if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS else None
 
 
 @contextmanager

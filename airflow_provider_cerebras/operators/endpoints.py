@@ -429,7 +429,7 @@ class CerebrasVerifyEndpointOperator(CerebrasOperator):
             raise
         set_attributes(model_version=metrics["model_version"], outcome="succeeded")
         self.log.info("Endpoint %s answers as expected: %s.", self.endpoint_id, metrics)
-        if self.do_xcom_push:
+        if self.do_xcom_push and metrics["model_version"] is not None:
             context["ti"].xcom_push(key="model_version", value=metrics["model_version"])
         report(self, context, lambda: trace_deployment(self.hook.get_conn(), self.endpoint_id, log=self.log))
         return metrics

@@ -116,7 +116,7 @@ class CerebrasCheckWeightsOperator(DeclaresArguments, BaseOperator):
             self.log.error("%s", report.table())
             raise WeightsRejected(f"The weights at {report.weight_uri} are rejected for {report.summary()}")
         self.log.info("%s", report.table())
-        if self.do_xcom_push:
+        if self.do_xcom_push and report.digest is not None:
             ti: Any = context["ti"]
             # A task that comes later takes ``check.output["digest"]``.
             ti.xcom_push(key="digest", value=report.digest)

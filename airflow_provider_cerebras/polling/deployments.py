@@ -59,6 +59,7 @@ class DeploymentPoller(Poller[DeploymentRows]):
         self.submitted = submitted
         self._answered = False
         self._newer: str | None = None
+        # They need not span a minute, so that a task learns of another deployment while that rolls out.
         self._misses = Streak(span=0.0)
 
     def remember(self) -> dict[str, JsonValue]:

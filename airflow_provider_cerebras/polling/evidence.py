@@ -1,7 +1,7 @@
 """The number of responses, and the time, after which a refusal or an absence ends a wait.
 
 One response proves little: a replica lags behind, a page of a list is missing, a gateway responds in place of the API.
-Three in a row over a minute are not one of those.
+Three in a row over a minute are not one of those. For a deployment that is no longer listed three in a row will do.
 """
 
 from __future__ import annotations

@@ -116,6 +116,8 @@ class DagRunner:
             run: Any = dag.test(run_conf=conf)
         log = self.log()
         with closing(sqlite3.connect(database())) as connection:
+            # Airflow 3.0 fails a task that pushes one.
+            assert not (nones := _nones(connection, dag.dag_id, run.run_id)), f"None was pushed as XCom: {nones}"
             return DagResult(
                 dag_id=dag.dag_id,
                 run_id=run.run_id,
@@ -309,6 +311,15 @@ def _tasks(connection: sqlite3.Connection, dag_id: str, run_id: str) -> dict[str
         _key(task_id, index): TaskResult(state, try_number, xcoms.get(_key(task_id, index)))
         for task_id, index, state, try_number in rows
     }
+
+
+def _nones(connection: sqlite3.Connection, dag_id: str, run_id: str) -> list[tuple[str, str]]:
+    """Tasks and keys of what was pushed as None, but for results that were taken back."""
+    rows = connection.execute(
+        "SELECT task_id, key, value FROM xcom WHERE dag_id = ? AND run_id = ? AND key != 'return_value'",
+        (dag_id, run_id),
+    )
+    return [(task_id, key) for task_id, key, value in rows if _json(value) is None]
 
 
 def _rendered(connection: sqlite3.Connection, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from airflow_provider_cerebras.operators.endpoints import (
     CerebrasVerifyEndpointOperator,
 )
 from airflow_provider_cerebras.task_groups import cerebras_release
-from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_2_PLUS
 from tests.clock import ticking
 from tests.integration.scenario import OPERATOR_MODES, POLL
 
@@ -115,7 +115,7 @@ class TestRelease:
         assert (record["served_before"], record["model_version"], record["serves_now"]) == (first, second, second)
         assert record["deployment_id"] == quick.deployments()[-1].deployment_id
         assert [step["state"] for step in record["steps"]] == ["success"] * 6 + ["skipped"]
-        if AIRFLOW_V_3_0_PLUS:
+        if AIRFLOW_V_3_2_PLUS:
             assert [step["name"] for step in record["steps"][:6] if step["seconds"] is None] == []
         assert result["announce"].xcom == f"{second} is out"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
+from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS, AIRFLOW_V_3_3_PLUS
 from tests.clock import ticking
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def test_scheduled_release_notifies_of_a_failure(quick: EmulatorClient, run_dag:
     result = run_dag(load("scheduled_release"))
 
     assert result.state == "failed"
-    sentence = str(result.error("cerebras_release.conclude"))
+    # In `dag.test()`, Airflow 3.0 to 3.2 do not tell a callback the error.
+    is_told = AIRFLOW_V_3_3_PLUS or not AIRFLOW_V_3_0_PLUS
+    sentence = str(result.error("cerebras_release.conclude")) if is_told else ""
     assert f"A release has failed. {sentence}" in result.log
 
 

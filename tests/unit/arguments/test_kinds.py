@@ -15,8 +15,8 @@ KINDS = {name: kind for name, kind in vars(kinds).items() if isinstance(kind, Ki
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_each_has_values_to_be_tried(kind: Kind) -> None:
-    assert SAMPLES[kind.read]
-    assert WRONG[kind.read]
+    assert SAMPLES.get(kind.read), "what does it read? Add it to SAMPLES in tests/unit/arguments/forms.py"
+    assert WRONG.get(kind.read), "what does it refuse? Add it to WRONG in tests/unit/arguments/forms.py"
 
 
 @pytest.mark.parametrize(("read", "sample"), [(read, sample) for read, each in SAMPLES.items() for sample in each])

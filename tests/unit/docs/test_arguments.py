@@ -8,7 +8,9 @@ from tests.unit.arguments.forms import OPERATORS
 
 
 def test_it_is_as_make_arguments_writes_it() -> None:
-    assert argument_tables.FILE.read_text("utf-8") == argument_tables.render()
+    assert argument_tables.FILE.read_text("utf-8") == argument_tables.render(), (
+        "is the change meant? Then: make arguments"
+    )
 
 
 def test_it_has_each_operator_with_each_argument() -> None:

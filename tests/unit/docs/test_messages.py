@@ -13,7 +13,7 @@ LINES = sorted({line for each in message_texts.read_code() for line in each.logs
 
 
 def test_it_is_as_make_messages_writes_it() -> None:
-    assert messages.render() == PAGE
+    assert messages.render() == PAGE, "is the change meant? Then: make messages"
 
 
 def test_what_is_filled_in_is_shown_as_code() -> None:

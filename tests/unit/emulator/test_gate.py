@@ -38,7 +38,8 @@ async def live(server: EmulatorServer) -> AsyncIterator[httpx.AsyncClient]:
 
 async def fault(client: httpx.AsyncClient, **rule: Any) -> int:
     answer = await client.post("/_emulator/faults", json={"operation": "*", **rule})
-    fault_id: int = answer.raise_for_status().json()["id"]
+    assert answer.is_success, answer.text
+    fault_id: int = answer.json()["id"]
     return fault_id
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_cerebras.emulator.faults.rules import FaultRule
+
 if TYPE_CHECKING:
     import httpx
 
@@ -43,6 +45,15 @@ async def test_each_button_sends_what_the_control_plane_takes(api: httpx.AsyncCl
         content = None if body == "null" else json.loads(re.sub(r"(\w+): ", r'"\1": ', body))
         answer = await api.request(method, f"/_emulator/{path}", json=content)
         assert answer.is_success, (path, answer.text)
+
+
+async def test_each_effect_of_a_rule_is_shown(api: httpx.AsyncClient) -> None:
+    script = (await api.get("/_emulator/page.js")).text
+    effects, subject = (script.partition(f"function {name}(")[2].partition("\n}")[0] for name in ("effects", "subject"))
+    # What qualifies another one, or is a column of its own.
+    elsewhere = {"request_headers", "request_body", "seed", "times", "error_style", "content_type"}
+    shown = set(re.findall(r'"(\w+)"', effects + subject)) | {"operation"}
+    assert set(FaultRule.model_fields) - elsewhere <= shown, "add it to effects() in page.js"
 
 
 async def test_nothing_is_ever_inserted_as_html(api: httpx.AsyncClient) -> None:

@@ -242,11 +242,13 @@ class TestResults:
         assert kwargs["service"] == fingerprint(service.base_url)
 
     def test_below_3_3_it_says_that_a_kill_deletes_nothing_once_it_has_deferred(
-        self, service: Service, caplog: pytest.LogCaptureFixture
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with caplog.at_level("WARNING"), pytest.raises(TaskDeferred):
+        journal = Journal()
+        monkeypatch.setattr(CerebrasUploadModelVersionOperator, "log", journal)
+        with pytest.raises(TaskDeferred):
             upload(wait_for_completion=True, deferrable=True, delete_on_kill=True).execute(CONTEXT)
-        said = "delete_on_kill deletes nothing from here on" in caplog.text
+        said = "delete_on_kill deletes nothing from here on" in journal.text
         assert said is not AIRFLOW_V_3_3_PLUS
 
     @pytest.mark.parametrize("make", [upload, deploy])

@@ -161,7 +161,7 @@ function effects(rule) {
   return told
     .filter((field) => rule[field] && rule[field] !== usual[field])
     .map((field) => (rule[field] === true ? field : `${field} ${rule[field]}`))
-    .concat("text" in rule ? ["text"] : [], "body" in rule ? ["body"] : [])
+    .concat("headers" in rule ? ["headers"] : [], "text" in rule ? ["text"] : [], "body" in rule ? ["body"] : [])
     .join(", ");
 }
 
