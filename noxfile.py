@@ -20,7 +20,7 @@ MATRIX = [
     if not (airflow in UP_TO_3_12 and python == "3.13")
 ]
 # What an Airflow cannot do with the newest release of, where it is installed without its constraints.
-NOT_NEWER = {"3.2.2": ["fastapi<0.137", "svcs<26.2"], "3.0.6": ["fastapi<0.117"]}
+NOT_NEWER = {"3.2.2": ["fastapi<0.137", "svcs<26.2"], "3.0.6": ["fastapi<0.117", "universal-pathlib<0.3"]}
 
 AIRFLOWS = (EVERY_AIRFLOW[0], EVERY_AIRFLOW[-1])
 # Airflow 2.11 knows no later Python; uv finds or fetches 3.12 where the one that runs this will not do.

@@ -319,7 +319,7 @@ def _nones(connection: sqlite3.Connection, dag_id: str, run_id: str) -> list[tup
         "SELECT task_id, key, value FROM xcom WHERE dag_id = ? AND run_id = ? AND key != 'return_value'",
         (dag_id, run_id),
     )
-    return [(task_id, key) for task_id, key, value in rows if _json(value) is None]
+    return [(task_id, key) for task_id, key, value in rows if _text(value) in {"None", "null", '"null"'}]
 
 
 def _rendered(connection: sqlite3.Connection, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
