@@ -220,30 +220,43 @@ class Responses:
             return self.unknown(call, detail)
         return CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {detail}.")
 
-    def not_connected(self, call: Call[ResponseT], detail: str) -> CerebrasError:
+    def not_connected(self, call: Call[ResponseT], detail: str, *, by_proxy: bool = False) -> CerebrasError:
         """Make the error of a request that found no connection: the address, and what to check.
 
         :param call: what was to be sent.
         :param detail: the network's message.
+        :param by_proxy: whether a proxy was reached, and did not connect further.
         """
-        why = self._unreachable(in_one_line(self._redactor.text(detail)))
-        error = CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {why}")
-        error.hint = None  # that says what to check
+        why, hint = self._unreachable(in_one_line(self._redactor.text(detail)), by_proxy=by_proxy)
+        error = CerebrasTransportError(f"{call.method} {self.url(call)} got no response: {why}.")
+        error.hint = hint
         return error
 
-    def _unreachable(self, detail: str) -> str:
+    def _unreachable(self, detail: str, *, by_proxy: bool) -> tuple[str, str]:
         url = urlsplit(self.settings.base_url)
         where, named = url.netloc if url.port else f"{url.netloc} port {443 if url.scheme == 'https' else 80}", "host"
+        service = where
         if self.proxy is not None:
             where = f"the proxy {address_of_proxy(self.proxy)}"
             named = "extra.proxy" if self.settings.proxy else "the environment's proxy"
-        if "CERTIFICATE_VERIFY_FAILED" in detail:
-            return f"cannot connect to {where} ({detail}). {self.settings.authorities}"
         of = f" (field {named} of connection {self.settings.connection!r})" if self.settings.connection else ""
-        return (
-            f"cannot connect to {where} ({detail}). Check that the address{of} is right, that the service runs there, "
-            "and that firewall and proxy let this machine through."
+        if by_proxy:
+            return (
+                f"{where} does not connect to {service} ({detail})",
+                f"Check the proxy's URL{of} and its user's name and password, and ask who runs it to allow {service}.",
+            )
+        if "CERTIFICATE_VERIFY_FAILED" in detail:
+            return f"cannot connect to {where} ({detail})", self.settings.authorities
+        if "WRONG_VERSION_NUMBER" in detail:
+            return (
+                f"cannot connect to {where} ({detail})",
+                f"What listens there does not serve https. Check the address{of}; that of an emulator begins with http://.",
+            )
+        hint = (
+            f"Check that the address{of} is right, that the service runs there, and that firewall and proxy let this "
+            "machine through."
         )
+        return f"cannot connect to {where} ({detail})", hint
 
 
 def _is_cut_off(body: bytes) -> bool:

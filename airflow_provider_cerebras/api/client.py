@@ -197,7 +197,7 @@ class _BaseClient:
             return self._responses.no_answer(call, f"it was not complete after {seconds:g} s")
         detail = f"{type(error).__name__}: {error}".removesuffix(": ")
         if isinstance(error, _CANNOT_CONNECT):
-            return self._responses.not_connected(call, detail)
+            return self._responses.not_connected(call, detail, by_proxy=isinstance(error, httpx.ProxyError))
         return self._responses.broken(call, detail, was_sent=not isinstance(error, _NOT_SENT))
 
     def _attempts(self, call: Call[Any], within: float | None) -> Attempts:

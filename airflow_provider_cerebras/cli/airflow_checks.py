@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _PACKAGE = "airflow_provider_cerebras"
 _ROLLOUTS = ("CerebrasDeployModelOperator", "CerebrasRollbackEndpointOperator")
 _MAX_NAMED = 10
+_NO_TASK = "Airflow's database has no task that uses the provider."
 
 
 def examine() -> Iterator[Found]:
@@ -54,6 +55,8 @@ def _is_ours(task: Any) -> bool:
 
 
 def _retries(tasks: list[Any]) -> Found:
+    if not tasks:
+        return ("retries", "ok", _NO_TASK, "")
     without = [task for task in tasks if task.task_type.endswith("Operator") and not task.retries]
     if without:
         remedy = "Set retries to 2 or more: a retry adopts what an earlier attempt has made."
@@ -62,6 +65,8 @@ def _retries(tasks: list[Any]) -> Found:
 
 
 def _pools(tasks: list[Any]) -> Found:
+    if not tasks:
+        return ("pool", "ok", _NO_TASK, "")
     rollouts = [task for task in tasks if task.task_type in _ROLLOUTS]
     shared = [task for task in rollouts if task.pool == "default_pool"]
     if shared:

@@ -13,6 +13,7 @@ from airflow_provider_cerebras.api.status import Progress, classify_entry, class
 from airflow_provider_cerebras.cli.records import read_records
 from airflow_provider_cerebras.durable.identity import is_own
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
+from airflow_provider_cerebras.weights.policy import Role
 
 if TYPE_CHECKING:
     import argparse
@@ -115,6 +116,8 @@ def history(args: argparse.Namespace) -> Result:
 
 def check_weights(args: argparse.Namespace) -> Result:
     """Check weights in S3; an error among the findings makes the exit code 1."""
+    if args.role is not None:
+        Role.parse(args.role, "--role")
     report = weights.check_weights(
         args.weight_uri,
         args.arch,
@@ -136,7 +139,7 @@ def check_weights(args: argparse.Namespace) -> Result:
 
 def bucket_policy(args: argparse.Namespace) -> Result:
     """The policy that lets Cerebras read a bucket."""
-    return Result(data=weights.bucket_policy(args.bucket, args.role))
+    return Result(data=weights.bucket_policy(args.bucket, Role.parse(args.role, "--role").arn))
 
 
 def doctor(args: argparse.Namespace) -> Result:

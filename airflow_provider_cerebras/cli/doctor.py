@@ -16,7 +16,7 @@ from airflow import __version__ as airflow_version
 from airflow_provider_cerebras import __version__
 from airflow_provider_cerebras.api import operations
 from airflow_provider_cerebras.api.client import CerebrasClient
-from airflow_provider_cerebras.api.errors import CerebrasAPIError, CerebrasError, Unauthorized, parse_date
+from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasError, Unauthorized, parse_date
 from airflow_provider_cerebras.cli import airflow_checks
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 
@@ -104,18 +104,14 @@ def _management_key(client: CerebrasClient, org_name: str) -> Iterator[Line]:
     began = time.monotonic()
     try:
         architectures = client.send_once(operations.list_model_architectures(org_name)).model_architectures
-    except Unauthorized as error:
-        yield Line("management key", Level.ERROR, error.message, _remedy_of_key(client.settings, org_name))
-    except CerebrasAPIError as error:
-        remedy = (
-            "Compare org_name with the customer management organization name in the console (it is not the org_id)."
-        )
-        yield Line("organization", Level.ERROR, str(error), remedy)
     except CerebrasError as error:
-        remedy = (
-            "Compare the host with the base URL of the service, and check the network, the proxy and the CA bundle."
-        )
-        yield Line("reachability", Level.ERROR, str(error), remedy)
+        remedy = error.hint or "Ask Cerebras, with the id of the request."
+        if not (isinstance(error, PERMANENT) and error.is_from_api):
+            yield Line("reachability", Level.ERROR, error.without_hint(), remedy)
+        elif isinstance(error, Unauthorized):
+            yield Line("management key", Level.ERROR, error.message, _remedy_of_key(client.settings, org_name))
+        else:
+            yield Line("organization", Level.ERROR, error.without_hint(), remedy)
     else:
         took = (time.monotonic() - began) * 1000
         yield Line("reachability", Level.OK, f"The service answered in {took:.0f} ms.")
@@ -157,7 +153,7 @@ def _endpoints(client: CerebrasClient, org_name: str) -> Iterator[Line]:
     try:
         endpoints = client.send_once(operations.list_endpoints(org_name)).endpoints
     except CerebrasError as error:
-        yield Line("endpoints", Level.WARNING, str(error), "Run the command again.")
+        yield Line("endpoints", Level.WARNING, error.without_hint(), error.hint or "Run the command again.")
         return
     names = ", ".join(str(summary.endpoint_id) for summary in endpoints or ())
     if names:

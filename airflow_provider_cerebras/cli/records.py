@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cerebras.assets.record import Record
@@ -48,7 +49,11 @@ def read_records(folder: str, endpoint_id: str) -> tuple[dict[str, Released], in
     """
     records = []
     try:
-        for file in open_location(folder, "--records").rglob("*.json"):
+        location = open_location(folder, "--records")
+        # An object store knows no folders, so one without records is not missing there.
+        if isinstance(location, Path) and not location.is_dir():
+            raise FileNotFoundError("there is no such folder")
+        for file in location.rglob("*.json"):
             try:
                 records.append(Record.from_json(json.loads(file.read_text(encoding="utf-8"))))
             except (ValueError, TypeError, KeyError, AttributeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import contextmanager
 from functools import partial
@@ -40,7 +41,12 @@ def run(name: str, args: argparse.Namespace) -> Callable[[], NoReturn]:
 
 
 def _finish(result: Result, output: str) -> NoReturn:
-    _print(result, output)
+    try:
+        sys.stdout.write(_text(result, output))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader such as `head` has enough. Python would write the rest when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(result.exit_code)
 
 
@@ -59,17 +65,22 @@ def _fail(error: Exception, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _print(result: Result, output: str) -> None:
+def _text(result: Result, output: str) -> str:
     if output == "json":
-        sys.stdout.write(f"{json.dumps(result.data, indent=2)}\n")
-    elif output == "yaml":
-        sys.stdout.write(yaml.safe_dump(result.data, sort_keys=False, allow_unicode=True))
-    elif result.rows:
-        AirflowConsole().print_as([{name: _cell(value) for name, value in row.items()} for row in result.rows], "table")
-    else:
-        sys.stdout.write(f"{result.nothing}\n")
-    if output == "table" and result.summary:
-        sys.stdout.write(f"{result.summary}\n")
+        return f"{json.dumps(result.data, indent=2)}\n"
+    if output == "yaml":
+        return yaml.safe_dump(result.data, sort_keys=False, allow_unicode=True)
+    return _table(result) + (f"{result.summary}\n" if result.summary else "")
+
+
+def _table(result: Result) -> str:
+    if not result.rows:
+        return f"{result.nothing}\n"
+    console = AirflowConsole()
+    # Where the pipe is closed, it would end the process with an exit code of its own.
+    with console.capture() as captured:
+        console.print_as([{name: _cell(value) for name, value in row.items()} for row in result.rows], "table")
+    return captured.get()
 
 
 def _cell(value: JsonValue) -> str:

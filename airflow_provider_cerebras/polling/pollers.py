@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasAPIError, CerebrasError
+from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasAPIError, CerebrasError, CerebrasTransportError
 from airflow_provider_cerebras.api.status import Progress, Verdict
 from airflow_provider_cerebras.polling.evidence import MIN_ABSENCE, Streak
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
@@ -190,6 +190,8 @@ def is_own_refusal(error: Exception) -> bool:
 
 def _words_of(error: Exception) -> str:
     """The message of an error; of one that may pass without the hint to try again, as that is what a wait does."""
+    if isinstance(error, CerebrasTransportError) and error.hint != CerebrasTransportError.hint:
+        return str(error)  # no connection: it says what to check
     if isinstance(error, CerebrasError) and not isinstance(error, PERMANENT):
         return error.without_hint().rstrip(".")
     return str(error)

@@ -98,7 +98,10 @@ def bucket_policy(bucket: str, reader_role_arn: str) -> dict[str, Any]:
     :param reader_role_arn: ARN of the role, which customers receive from Cerebras.
     :raises ValueError: if the bucket's name or the ARN has another form.
     """
-    Location.parse(f"s3://{bucket}/prefix")
+    try:
+        Location.parse(f"s3://{bucket}/prefix")
+    except ValueError:
+        raise ValueError(f"bucket: {bucket!r} is not the name of a bucket, which has no s3:// and no prefix.") from None
     role = Role.parse(reader_role_arn)
     return {"Version": "2012-10-17", "Statement": [statement_for(bucket, role, ACTIONS)]}
 

@@ -34,6 +34,8 @@ from airflow_provider_cerebras.api.errors import (
     Unauthorized,
 )
 from airflow_provider_cerebras.api.settings import EnvironmentUnusable, is_excepted
+from airflow_provider_cerebras.emulator.server import EmulatorServer
+from airflow_provider_cerebras.emulator.settings import Settings
 from tests.unit.hostile_server import HEAD, HostileServer, answer
 
 if TYPE_CHECKING:
@@ -229,6 +231,24 @@ class TestThreadsAndProcesses:
             pytest.raises(CerebrasTransportError, match=r"cerebras\.invalid.*cannot be resolved.*field host.*'mine'"),
         ):
             client.send(ARCHITECTURES)
+
+    def test_a_proxy_that_refuses_is_not_one_that_cannot_be_reached(self) -> None:
+        with HostileServer(answer(b"", status="403 Blocked by policy")) as server:
+            own = ClientSettings(management_key=KEY, max_retries=0, proxy=Secret(server.url), connection="mine")
+            with CerebrasClient(own) as client, pytest.raises(CerebrasTransportError) as caught:
+                client.send(ARCHITECTURES)
+        said = str(caught.value)
+        assert f"the proxy {server.url[7:]} does not connect to api.cerebras.ai port 443" in said
+        assert "field extra.proxy of connection 'mine'" in said
+        assert "403 Blocked by policy" in said
+        assert "cannot connect" not in said
+
+    def test_https_where_http_is_served_is_named(self) -> None:
+        with EmulatorServer(Settings(port=0)) as server:
+            url = server.base_url.replace("http:", "https:")
+            own = ClientSettings(management_key=KEY, max_retries=0, base_url=url, connection="mine")
+            with CerebrasClient(own) as client, pytest.raises(CerebrasTransportError, match=r"does not serve https"):
+                client.send(ARCHITECTURES)
 
 
 class TestEnvironment:

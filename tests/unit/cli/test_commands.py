@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,6 +165,38 @@ class TestExitCodes:
         service.add_fault("list_endpoints", status=403)
         code, out, _ = run("status")
         assert (code, out) == (NOT_READ, "")
+
+    def test_a_reader_that_leaves_early_is_no_error(
+        self, service: Service, run: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        for output in ("table", "json", "yaml"):
+            with monkeypatch.context() as patch, os.fdopen(os.dup(writing), "w") as closed:
+                patch.setattr(sys, "stdout", closed)
+                with pytest.raises(SystemExit) as end:
+                    main(["status", "-o", output])
+                assert end.value.code == 0
+        os.close(writing)
+
+    @pytest.mark.parametrize(
+        ("argv", "argument"),
+        [
+            (["bucket-policy", "s3://my-bucket/weights", "--role", "arn:aws:iam::123456789012:role/x"], "bucket"),
+            (["bucket-policy", "my-bucket", "--role", "nonsense"], "--role"),
+            (["check-weights", "s3://my-bucket/weights", "--arch", "gpt-oss-120b", "--role", "nonsense"], "--role"),
+        ],
+        ids=["bucket", "role", "role of a check"],
+    )
+    def test_a_wrong_argument_is_named_as_it_was_typed(self, run: Any, argv: list[str], argument: str) -> None:
+        code, out, err = run(*argv)
+        assert (code, out) == (WRONG_USE, "")
+        assert err.startswith(f"{argument}: ")
+
+    def test_a_folder_of_records_that_does_not_exist_is_named(self, service: Service, run: Any, tmp_path: Path) -> None:
+        code, out, err = run("history", service.endpoint_id, "--records", f"{tmp_path}/missing")
+        assert (code, out) == (NOT_READ, "")
+        assert f"{tmp_path}/missing cannot be read: there is no such folder" in err
 
     @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
     def test_each_command_explains_itself(self, run: Any, command: Any) -> None:

@@ -82,6 +82,34 @@ def test_what_is_broken_is_named_with_its_remedy(
     assert INFERENCE_KEY not in f"{line}"
 
 
+@pytest.mark.parametrize(
+    ("fault", "check", "remedy"),
+    [
+        ({"status": 503}, "reachability", "Try again later"),
+        ({"status": 429}, "reachability", "Try again later"),
+        ({"status": 403, "body": "<html>Blocked</html>"}, "reachability", "who runs the network"),
+        ({"status": 401, "body": "<html>Log in</html>"}, "reachability", "who runs the network"),
+        ({"status": 403, "message": "Not allowed."}, "organization", "org_name"),
+    ],
+    ids=str,
+)
+def test_neither_key_nor_organization_is_blamed_for_what_is_not_theirs(
+    service: Service, examined: Examine, fault: dict[str, Any], check: str, remedy: str
+) -> None:
+    service.add_fault("list_model_architectures", **fault)
+    lines = examined()
+    assert [line.check for line in lines.values() if line.level is Level.ERROR] == [check]
+    assert remedy in lines[check].remedy
+
+
+@pytest.mark.parametrize("case", ["another organization", "nothing listens"])
+def test_a_remedy_is_not_told_twice(examined: Examine, case: str) -> None:
+    changes, check, _ = BROKEN[case]
+    line = examined(**changes)[check]
+    assert "Check that" not in line.found
+    assert "Check that" in line.remedy
+
+
 def test_without_an_inference_key_there_is_a_warning(examined: Examine) -> None:
     line = examined(extra={"inference_api_key": None})["inference key"]
     assert line.level is Level.WARNING
@@ -165,3 +193,7 @@ class TestDags:
     def test_a_long_list_is_cut(self) -> None:
         found = airflow_checks._pools([task(task_id=f"t{number}", pool="default_pool") for number in range(40)])
         assert "and 30 more" in found[2]
+
+    def test_where_no_dag_uses_the_provider_nothing_is_praised(self) -> None:
+        for found in (airflow_checks._retries([]), airflow_checks._pools([])):
+            assert found[1:] == ("ok", "Airflow's database has no task that uses the provider.", "")
