@@ -101,7 +101,7 @@ class _Poll:
         self._collective_from = -math.inf
         self._collective_pause = 0.0
         self._asked: dict[Call[Any], int] = {}
-        self._rounds = 0
+        self._own_requests = 0
 
     def join(self, waiter: _Waiter) -> None:
         self.waiters.append(waiter)
@@ -152,7 +152,8 @@ class _Poll:
                 self._collective_pause = 0.0
             return False
         is_first = self._collective_pause == 0.0
-        self._collective_pause = min(max(2 * self._collective_pause, MIN_COLLECTIVE_PAUSE), MAX_COLLECTIVE_PAUSE)
+        # It is doubled before it is used first.
+        self._collective_pause = min(max(2 * self._collective_pause, MIN_COLLECTIVE_PAUSE / 2), MAX_COLLECTIVE_PAUSE)
         if is_first:
             return False
         self._collective_from = time.time() + self._collective_pause
@@ -182,12 +183,12 @@ class _Poll:
         calls = own_calls(
             [waiter.poller for waiter in waiters], now=time.time(), asked=self._asked, limit=MAX_OWN_CALLS
         )
-        self._rounds += 1
         self._quiet_until = -math.inf
         failures = self._failures
         usable = False
         for call in calls:
-            self._asked[call] = self._rounds
+            self._own_requests += 1
+            self._asked[call] = self._own_requests
             response = await self._fetch(call, keep=False)
             # That one of many is gone is no reason to poll the others more seldom.
             usable = usable or not isinstance(response, Exception) or isinstance(response, NotFound)

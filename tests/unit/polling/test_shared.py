@@ -807,6 +807,70 @@ class TestSingles:
         assert world.clock.elapsed < 600
         assert world.service.paths.count(LIST) < 6
 
+    async def test_a_list_that_cannot_be_read_is_asked_for_more_and_more_seldom(self, world: World) -> None:
+        world.service.too_many = True
+        for name in (V1, V2):
+            world.wait_for_version(name)
+        await asyncio.sleep(4000)
+
+        moments = [asked.at for asked in world.service.log if asked.path == LIST]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+        assert gaps[0] <= 30
+        # It is asked for with the next poll after the pause.
+        for gap, least in zip(gaps[1:], (60, 120, 240, 480, 600, 600), strict=False):
+            assert least <= gap <= least + 70
+        assert len(gaps) >= 6
+
+    async def test_a_list_that_can_be_read_again_begins_the_pauses_again(self, world: World) -> None:
+        world.service.too_many = True
+        for name in (V1, V2):
+            world.wait_for_version(name)
+        await asyncio.sleep(300)
+        world.service.too_many = False
+        await asyncio.sleep(300)
+        asked = len(world.service.log)
+        world.service.too_many = True
+        await asyncio.sleep(200)
+
+        moments = [asked.at for asked in world.service.log[asked:] if asked.path == LIST]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+        # After the first one polls slow down once.
+        assert gaps[0] <= 70
+        assert 60 <= gaps[1] <= 130
+
+    async def test_own_calls_that_succeed_go_on_at_the_usual_pace(self, world: World) -> None:
+        for name in (V1, V2):
+            world.wait_for_version(name)
+        await asyncio.sleep(1200)
+        usual = Counter(await world.asked_within(1200))[LIST]
+        world.service.too_many = True
+        own = Counter(await world.asked_within(1200))
+        assert own[V1] == own[V2] >= usual - 5
+
+    async def test_own_calls_that_fail_slow_down(self, world: World) -> None:
+        world.service.too_many = True
+        for name in (V1, V2):
+            world.wait_for_version(name)
+        await asyncio.sleep(1200)
+        usual = Counter(await world.asked_within(1200))[V1]
+        for name in (V1, V2):
+            world.service.rows[name]["name"] = V3  # about another one
+        assert Counter(await world.asked_within(1200))[V1] < usual / 2
+
+    async def test_own_calls_that_find_nothing_do_not_slow_down(self, world: World) -> None:
+        world.service.too_many = True
+        lost = [world.wait_for_version(version(number), poll_interval=5) for number in (8, 9)]
+        assert {outcome.status for outcome in await asyncio.gather(*lost)} == {Status.LOST}
+        assert Counter(world.service.paths)[version(8)] > 60 / 5
+
+    async def test_each_has_its_turn_where_there_are_more_than_a_round_takes(self, world: World) -> None:
+        world.service.too_many = True
+        names = [world.service.sync(version(number)) for number in range(100)]
+        for name in names:
+            world.wait_for_version(name)
+        asked = Counter(await world.asked_within(1200))
+        assert max(asked[name] for name in names) - min(asked[name] for name in names) <= 1
+
     @pytest.mark.parametrize("after", [0, 3])
     async def test_one_broken_list_is_trouble_for_that_poll_alone(self, world: World, after: float) -> None:
         for name in (V1, V2):
