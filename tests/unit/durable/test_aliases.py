@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_cerebras.api.errors import BadRequest, CerebrasError, Conflict, NotFound
 from airflow_provider_cerebras.durable.aliases import AliasChange, change_aliases, promote
+from airflow_provider_cerebras.durable.seals import disown
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.exceptions import AliasesUnsettled, AliasInUse
 from tests.unit.durable.world import KEY, Attempt, Mishap, Network, Service, broken, name
@@ -346,3 +347,27 @@ class TestArguments:
     def test_a_text_is_no_list(self) -> None:
         with pytest.raises(TypeError, match="add: must be a list"):
             AliasChange.checked(add="prod", remove=None, replace=None)
+
+
+class TestDisown:
+    @staticmethod
+    def disown(service: Service, version: int, *mishaps: Mishap) -> Attempt:
+        attempt = Attempt(service, list(mishaps))
+        with closing(attempt.client()) as client:
+            disown(client, name(version), "blue", log=attempt.journal)
+        return attempt
+
+    def test_it_takes_that_alias_off_and_no_other(self, service: Service) -> None:
+        self.disown(service, 1)
+        assert service.aliases() == {1: ["prod"], 2: ["green"]}
+
+    def test_a_version_that_does_not_hold_it_is_not_written_to(self, service: Service) -> None:
+        attempt = self.disown(service, 2)
+        assert service.aliases() == {1: ["prod", "blue"], 2: ["green"]}
+        assert attempt.journal.text == ""
+        assert attempt.network.count(PATCH) == 0
+
+    def test_a_refusal_is_logged_and_fails_nothing(self, service: Service) -> None:
+        attempt = self.disown(service, 1, Mishap(PATCH, httpx.Response(403, json={"detail": "no"}), worked=False))
+        assert service.aliases()[1] == ["prod", "blue"]
+        assert attempt.journal.text.startswith(f"The alias blue stays on model version {name(1)}: PATCH ")

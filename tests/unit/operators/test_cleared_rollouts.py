@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_cerebras.durable.rollout_steps import Submission
 from airflow_provider_cerebras.exceptions import DeploymentLost
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
 from tests.task_instance import TaskInstance
@@ -45,9 +46,42 @@ def deploy(service: Service, context: Any, *, retries: int) -> None:
     service.finish()
 
 
+def notes_in(context: Any) -> dict[str, Any]:
+    (notes,) = [each for each in context["task_state_store"].content.values() if "submission" in each]
+    found: dict[str, Any] = notes
+    return found
+
+
 def move_latest(service: Service, old: str, new: str) -> None:
     service.api("PATCH", f"/{old}", {"version_aliases": []})
     service.api("PATCH", f"/{new}", {"version_aliases": ["latest"]})
+
+
+def test_what_was_submitted_is_noted_whole_and_stays_so_when_a_retry_takes_it_over(
+    service: Service, attempt: Callable[..., Any]
+) -> None:
+    service.new_version()
+    service.new_deployment()
+    before = service.deployments()[-1]
+    name = service.new_version("latest")
+    first = attempt(1, clears=0)
+    deploy(service, first, retries=1)
+
+    noted = notes_in(first)
+    made = service.deployments()[-1]
+    submission = Submission.from_json(noted["submission"])
+
+    assert (noted["model_version"], noted["deployment_id"]) == (name, made.deployment_id)
+    assert submission is not None
+    assert submission[:2] == (made.deployment_id, name)
+    assert submission.created is not None
+    assert submission.baseline is not None
+    assert submission.baseline.ids == {before.deployment_id}
+    assert submission.served_before == before.model_version
+
+    deploy(service, attempt(2, clears=0), retries=1)
+    again = notes_in(first)
+    assert Submission.from_json(again["submission"]) == submission._replace(seen=True)
 
 
 @pytest.mark.parametrize("cleared", [True, False])
