@@ -250,7 +250,7 @@ class Responses:
         if "WRONG_VERSION_NUMBER" in detail:
             return (
                 f"cannot connect to {where} ({detail})",
-                f"What listens there does not serve https. Check the address{of}; that of an emulator begins with http://.",
+                f"What listens there does not serve https. Check the address{of}; by default an emulator's begins with http://.",
             )
         hint = (
             f"Check that the address{of} is right, that the service runs there, and that firewall and proxy let this "

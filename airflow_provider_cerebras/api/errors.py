@@ -187,8 +187,8 @@ _HINTS: Mapping[int, str] = {
         "name (not the org_id), and that the Private Preview is enabled for it."
     ),
     404: (
-        "Compare the name with what `airflow cerebras status` or the console lists, and check that org_name is the "
-        "customer management organization name (not the org_id)."
+        "Compare the name with what `python -m airflow_provider_cerebras status` or the console lists, and check that "
+        "org_name is the customer management organization name (not the org_id)."
     ),
     409: "Look what else has the alias or changes the same thing, then try again.",
 }
