@@ -87,7 +87,8 @@ def render() -> str:
     """The content of the page."""
     code = read_code()
     logs = {line for each in code for line in each.logs if has_words(line)}
-    checks = [tuple(map(shown, line)) for each in code for line in each.checks]
+    # One that the code passes on has no words of its own.
+    checks = [tuple(map(shown, line)) for each in code for line in each.checks if has_words(line[0])]
     findings = [(f"`{code}`", kind.level, kind.meaning, kind.remedy) for code, kind in KINDS.items()]
     return "".join(
         [
@@ -97,6 +98,7 @@ def render() -> str:
             _table("What the check of weights finds", ("code", "level", "what is wrong", "what to do"), findings),
             _table("What `doctor` finds", ("check", "level", "what it says", "what to do"), dict.fromkeys(checks)),
             _table("How a wait ends", ("status of the event", "of a version", "of a deployment"), map(_ends, Status)),
+            "\nA sensor ends its own time-out with Airflow's `AirflowSensorTimeout`, which is not retried.\n",
             _table("How a release ends", ("outcome", "sentence"), map(_sentence, ReleaseOutcome)),
         ]
     )

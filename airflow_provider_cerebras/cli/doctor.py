@@ -77,7 +77,7 @@ def _service(hook: CerebrasHook) -> Iterator[Line]:
     try:
         client = hook.get_conn()
     except Exception as error:  # noqa: BLE001  a secrets backend can fail in any way
-        remedy = "Create or correct the connection; see the page 'The connection' of the docs."
+        remedy = "Create or correct the connection; see the page 'Connection' of the docs."
         yield Line("connection", Level.ERROR, str(error), remedy)
         return
     yield Line("connection", Level.OK, f"{hook.cerebras_conn_id!r} leads to {client.settings.base_url}.")

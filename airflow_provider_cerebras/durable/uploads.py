@@ -312,7 +312,7 @@ class Upload:
         raise IdentityInUse(
             f"Model version {found.name} carries the alias {alias} of this task run, but its {problem.field} is "
             f"{problem.found}, not {problem.wanted} (this task uploads {self._request.weight_uri}). Nothing was "
-            "adopted or uploaded. Find out who made that version, and take the alias off it."
+            "adopted or uploaded. To upload anew, clear this task; find out who made that version."
         )
 
     def _look_by_number(self) -> ModelVersion | None:

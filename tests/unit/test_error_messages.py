@@ -406,7 +406,7 @@ def taken_alias(scene: Scene) -> None:
     exceptions.IdentityInUse,
     failed="but its customer_s3_uri is s3://my-bucket/weights, not s3://models/run-1",
     resource=V2,
-    remedy="take the alias off it",
+    remedy="clear this task",
 )
 def taken_identity(scene: Scene) -> None:
     run(upload(), max_tries=2)
