@@ -99,7 +99,8 @@ class Page:
         return self.find(f"//label[normalize-space()='{label}']/ancestor::*[@data-part='root'][1]//input")
 
     def fields(self) -> list[tuple[str, bool, str, str]]:
-        """What there is to fill in now, as the tables above have it."""
+        """What there is to fill in when no part of the form opens or closes any more, as the tables above have it."""
+        self._wait.until(self._stands_still, "the form goes on moving")
         labels = [each.text for each in self.dialog().find_elements(By.XPATH, ".//label") if each.is_displayed()]
         found = []
         for label in labels[2:]:  # after the connection's id and type
@@ -110,6 +111,10 @@ class Page:
                     (label, hidden, str(field.get_property("value")), field.get_attribute("placeholder") or "")
                 )
         return found
+
+    def _stands_still(self, browser: WebDriver) -> bool:
+        # While one part closes and another opens, the fields of both can be seen.
+        return bool(browser.execute_script("return !arguments[0].getAnimations({subtree: true}).length", self.dialog()))
 
     def help(self, label: str) -> str:
         """The words below a field."""
