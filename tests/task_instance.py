@@ -22,6 +22,6 @@ class TaskInstance:
     xcoms: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
-        # Airflow 3.0 fails a task that pushes None. That a result is taken back there by another value, DAGs test.
+        # Airflow 3.0 fails a task that pushes None. A result is taken back by it on other versions only.
         assert value is not None or key == "return_value", f"None was pushed as XCom {key!r}"
         self.xcoms[key] = value

@@ -443,9 +443,12 @@ class AsyncCerebrasClient(_BaseClient):
 
 
 def _prepare(settings: ClientSettings) -> ssl.SSLContext | bool:
-    """Do what takes longest of a first request: read the certificates, and let anyio load its half for asyncio."""
+    """Do what takes longest of a first request, and would hold up the loop.
+
+    That is to read the certificates, and to import the parts of anyio, which httpx brings: it imports its half for
+    asyncio when something is first run, and each of its functions when it is first looked up.
+    """
     anyio.run(anyio.sleep, 0)
-    # Loaded when they are first looked up, as its other parts are.
     _ = anyio.connect_tcp, anyio.create_memory_object_stream
     return settings.ssl_context()
 

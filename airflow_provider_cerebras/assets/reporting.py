@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ERROR_KEY = "cerebras_error"
 """XCom of a task of a release: the message of the error that it failed with."""
+# Airflow 3.0 fails a task that pushes None. An argument that is given the result refuses either.
+_NOTHING = "" if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS else None
 
 
 def report(task: object, context: Context, find: Callable[[], Provenance]) -> Provenance | None:
@@ -55,10 +57,6 @@ def leave_result(task: BaseOperator, context: Context, result: JsonValue) -> Non
 
         ti: Any = context["ti"]
         ti.xcom_push(key=XCOM_RETURN_KEY, value=_NOTHING if result is None else result)
-
-
-# Airflow 3.0 fails a task that pushes None. Whatever takes a result of ours refuses either.
-_NOTHING = "" if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS else None
 
 
 @contextmanager

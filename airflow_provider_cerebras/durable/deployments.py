@@ -68,12 +68,13 @@ class Rollout:
         self._sleep = sleep
         self._clock = clock
 
-    def fetch(self) -> list[Deployed]:
+    def fetch(self, *, within: float | None = None) -> list[Deployed]:
         """Fetch the endpoint's deployments, newest first.
 
+        :param within: see :meth:`~airflow_provider_cerebras.api.client.CerebrasClient.send`.
         :raises UnexpectedResponse: see :func:`~airflow_provider_cerebras.durable.rollout_steps.read_deployments`.
         """
-        return read_deployments(self.client.send(operations.get_endpoint(self.endpoint_id)))
+        return read_deployments(self.client.send(operations.get_endpoint(self.endpoint_id), within=within))
 
     def submit(self, model_version: str, *, listed: Sequence[Deployed] | None) -> Submission:
         """Submit a version once, or find the outcome of an earlier submission.

@@ -52,6 +52,9 @@ def _secret_widget() -> Any:
             # Only the web server draws it; others that read the form's fields have no need of its views.
             from airflow.www.views import SENSITIVE_FIELD_PLACEHOLDER
 
-            return super().__call__(field, value=SENSITIVE_FIELD_PLACEHOLDER if field.data else "", **attributes)
+            # What was typed is kept in a form that comes back because of another field.
+            typed = "".join(field.raw_data or ())
+            value = typed or (SENSITIVE_FIELD_PLACEHOLDER if field.data else "")
+            return super().__call__(field, value=value, **attributes)
 
     return SecretWidget(hide_value=False)

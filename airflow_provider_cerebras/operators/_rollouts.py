@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.triggers.endpoints import CerebrasDeploymentTrigger
 
 
+_SECONDS = 10.0
+"""To add to an error what serves, however many attempts that is."""
+
+
 class RolloutOperator(WaitingOperator):
     """Roll a model version out onto an endpoint.
 
@@ -150,7 +154,8 @@ class RolloutOperator(WaitingOperator):
     def _what_serves(self) -> str:
         """Say what serves on the endpoint now, for the end of a message."""
         try:
-            return say_what_serves(self._rollout().fetch())
+            # The task has failed already: killed here, it would be tried again in place of that.
+            return say_what_serves(self._rollout().fetch(within=_SECONDS))
         except (CerebrasError, AirflowException) as error:
             return f"What serves there now is not known: {error}"
 

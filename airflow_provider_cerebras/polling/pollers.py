@@ -190,8 +190,8 @@ def is_own_refusal(error: Exception) -> bool:
 
 def _words_of(error: Exception) -> str:
     """The message of an error; of one that may pass without the hint to try again, as that is what a wait does."""
-    if isinstance(error, CerebrasTransportError) and error.hint != CerebrasTransportError.hint:
-        return str(error)  # no connection: it says what to check
+    if isinstance(error, CerebrasTransportError) and "hint" in vars(error):
+        return str(error).rstrip(".")  # a hint of its own: it says what to check
     if isinstance(error, CerebrasError) and not isinstance(error, PERMANENT):
         return error.without_hint().rstrip(".")
     return str(error)

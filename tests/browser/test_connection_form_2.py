@@ -9,6 +9,7 @@ import pytest
 from local_stack import _answers, _environment, _free_ports, _module
 from processes import Processes
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from airflow_provider_cerebras.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
@@ -116,8 +117,14 @@ class Form:
         self._browser.execute_script(script, json.dumps(content))
         return self
 
+    def send(self) -> None:
+        """Send the form, and return when the next page is there, which may be the form once more."""
+        before = self.element()
+        before.find_element(By.XPATH, ".//button[@type='submit']").click()
+        WebDriverWait(self._browser, 30).until(staleness_of(before))
+
     def save(self) -> None:
-        self.element().find_element(By.XPATH, ".//button[@type='submit']").click()
+        self.send()
         form = f"{self._url}/connection/"
         pages = (f"{form}add", f"{form}edit")
         WebDriverWait(self._browser, 30).until(lambda browser: not browser.current_url.startswith(pages))
@@ -188,4 +195,16 @@ def test_no_secret_is_shown_once_it_is_saved_and_nothing_is_lost(form: Form, web
     stored = webserver.stored()
     assert stored["password"] == "another-secret-key"
     assert stored["extra"] == {**given, **in_extra, "org_name": "our-org"}
+    webserver.delete_all()
+
+
+def test_what_was_typed_is_there_when_the_form_comes_back_for_another_field(form: Form, webserver: Webserver) -> None:
+    form.new().fill(password="a-first-key", org_name="my-org", inference_api_key="a-secret-key", proxy=PROXY)
+    form.fill(port="no number").send()
+    assert form.field("org_name").get_property("value") == "my-org"
+    form.fill(password="another-secret-key", port="8900").save()
+
+    stored = webserver.stored()
+    assert stored["password"] == "another-secret-key"
+    assert stored["extra"] == {"org_name": "my-org", "inference_api_key": "a-secret-key", "proxy": PROXY}
     webserver.delete_all()

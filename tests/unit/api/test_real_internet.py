@@ -90,6 +90,7 @@ class TestResending:
         (line,) = [record.getMessage() for record in caplog.records if "sent again" in record.getMessage()]
         assert "be back" in line
         assert "(retry 1 of 5)" in line
+        assert "Try again" not in line
 
 
 class TestWithin:

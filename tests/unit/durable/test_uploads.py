@@ -237,6 +237,14 @@ def test_a_planted_version_is_neither_adopted_nor_touched(
     assert {operation for operation, _, _ in attempt.network.sent} == {"get_model_version"}
 
 
+def test_a_clear_uploads_although_the_alias_of_the_run_before_it_was_planted(service: Service) -> None:
+    plant(service, weight_uri="s3://elsewhere/other")
+    with pytest.raises(IdentityInUse):
+        Attempt(service).upload(request(FIRST))
+    assert Attempt(service).upload(request(CLEARED)) == name(2)
+    assert service.aliases()[1] == [FIRST.alias]
+
+
 def test_a_final_slash_makes_no_other_weights(service: Service) -> None:
     plant(service, weight_uri=f"{URI}/")
     assert Attempt(service).upload(request(FIRST)) == name(1)

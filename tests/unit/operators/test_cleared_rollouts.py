@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_cerebras.durable.rollout_steps import Submission
-from airflow_provider_cerebras.exceptions import DeploymentLost
+from airflow_provider_cerebras.emulator.api.operations import OperationName
+from airflow_provider_cerebras.exceptions import DeploymentFailed, DeploymentLost
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
 from tests.task_instance import TaskInstance
 from tests.unit.durable.world import Store
@@ -44,6 +45,15 @@ def deploy(service: Service, context: Any, *, retries: int) -> None:
         retries=retries,
     ).execute(context)
     service.finish()
+
+
+def conclude(service: Service, context: Any) -> None:
+    """Resume a deployment of version "latest" whose wait found that its rollout failed."""
+    deployment = service.deployments()[-1].deployment_id
+    event = {"status": "failed", "message": "Its rollout failed.", "endpoint_id": service.endpoint_id}
+    CerebrasDeployModelOperator(
+        task_id="task", endpoint_id=service.endpoint_id, model_version=service.version_name("latest"), retries=1
+    ).execute_complete(context, {**event, "deployment_id": deployment})
 
 
 def notes_in(context: Any) -> dict[str, Any]:
@@ -124,3 +134,30 @@ def test_a_rollback_takes_back_the_newest_anew_after_a_clear_only(
     roll_back(attempt(2, clears=int(cleared)), retries=0 if cleared else 1)
     expected = [first, second, first, *([second] if cleared else [])]
     assert [each.model_version for each in service.deployments()] == expected
+
+
+def test_to_say_what_serves_holds_no_failure_up(service: Service, attempt: Callable[..., Any]) -> None:
+    service.new_version("latest")
+    context = attempt(1, clears=0)
+    deploy(service, context, retries=1)
+    service.add_fault(OperationName.GET_ENDPOINT, status=503, retry_after=300, times=None)
+    before = len(service.requests("get_endpoint"))
+    with pytest.raises(DeploymentFailed, match=r"What serves there now is not known: GET \S+ answered 503"):
+        conclude(service, context)
+    assert len(service.requests("get_endpoint")) == before + 1
+
+
+@pytest.mark.parametrize("keeps_notes", [True, False])
+def test_killed_before_it_has_failed_a_retry_deploys_nothing_again(
+    service: Service, attempt: Callable[..., Any], keeps_notes: bool
+) -> None:
+    service.new_version("latest")
+    began = SimpleNamespace(clear_number=0, start_date=datetime(2020, 1, 1, tzinfo=UTC))
+    first, second = attempt(1, clears=0), attempt(2, clears=0)
+    if not keeps_notes:
+        first, second = ({"ti": each["ti"], "dag_run": began} for each in (first, second))
+    service.add_fault(OperationName.DEPLOY_MODEL, fail_rollout="broken")
+    deploy(service, first, retries=1)
+    # Nothing of the conclusion is left by an attempt that was killed in it.
+    deploy(service, second, retries=1)
+    assert len(service.requests("deploy_model")) == 1

@@ -146,6 +146,14 @@ class TestBothKinds:
             words = error.without_hint().rstrip(".")
         assert outcome.message.endswith(f" (cannot be polled: {words}).")
 
+    def test_where_there_is_no_connection_it_says_what_to_check(self, make: Any) -> None:
+        error = CerebrasTransportError("GET http://localhost:1/x got no response: connection refused.")
+        error.hint = "Check field host."
+        outcome = Looks(make()).end(error, 1000)
+        assert outcome.message.endswith(
+            " (cannot be polled: GET http://localhost:1/x got no response: connection refused. Check field host)."
+        )
+
     @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
     def test_a_refusal_of_the_first_poll_ends_a_wait_at_once(self, make: Any, error: Exception) -> None:
         looks = Looks(make(is_first=True))
