@@ -203,7 +203,7 @@ class Responses:
     def unknown(self, call: Call[ResponseT], why: str, *, retry_after: float | None = None) -> OutcomeUnknown:
         error = OutcomeUnknown(
             f"It is not known whether {call.method} {self.url(call)} was acted on: {why.rstrip('.')}. "
-            "It was not sent again, because that could do the same thing twice."
+            "Sent once more without a look, it could be done twice."
         )
         error.retry_after = retry_after
         return error

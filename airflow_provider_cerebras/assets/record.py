@@ -101,6 +101,7 @@ class Record:
     :param deployment_id: UUID of its deployment.
     :param rollback_deployment_id: UUID of the deployment that took it back.
     :param serves_now: full name of the version that serves in the end; None: nothing, or it is not known.
+    :param rolls_out: full name of the version that still rolls out in the end; None: none, or it is not known.
     :param serving_unknown: why it is not known what serves in the end; None: it is known.
     :param alias: alias that is moved to the version.
     :param verification: the metrics of the verification.
@@ -129,6 +130,7 @@ class Record:
     deployment_id: str | None = None
     rollback_deployment_id: str | None = None
     serves_now: str | None = None
+    rolls_out: str | None = None
     serving_unknown: str | None = None
     alias: str | None = None
     verification: Mapping[str, JsonValue] | None = None
@@ -182,10 +184,12 @@ class Record:
         return "; ".join([begins, self._what_was_done(), self.serving(), self._what_to_do(step)]) + "."
 
     def serving(self) -> str:
-        """Say what serves now, without a full stop."""
+        """Say what serves now and what still rolls out, without a full stop."""
+        rolls_out = f", and {self.rolls_out} still rolls out" if self.rolls_out else ""
         if self.serving_unknown is not None:
-            return f"what serves now is not known ({_clause(self.serving_unknown)})"
-        return f"now {self.serves_now} serves there" if self.serves_now else "nothing serves there now"
+            return f"what serves now is not known ({_clause(self.serving_unknown)}){rolls_out}"
+        serves = f"now {self.serves_now} serves there" if self.serves_now else "nothing serves there now"
+        return f"{serves}{rolls_out}"
 
     def _what_was_done(self) -> str:
         rollback = next((step.error for step in self.steps if step.name == "roll_back"), None)
@@ -219,6 +223,7 @@ class Record:
             "Version": self.model_version,
             "Served before": self.served_before,
             "Serves now": self.serves_now if self.serving_unknown is None else f"not known: {self.serving_unknown}",
+            "Still rolls out": self.rolls_out,
             "Weights": self.weight_uri,
             "Digest of the weights": self.weights_digest,
             "Findings": describe_findings(self.findings),
@@ -262,7 +267,7 @@ class Record:
         """
         if not isinstance(stored, dict):
             return False
-        differ = {"concluded_at", "serves_now", "serving_unknown", "steps"}
+        differ = {"concluded_at", "serves_now", "rolls_out", "serving_unknown", "steps"}
         own = self.to_json()
         return all(stored.get(name) == value for name, value in own.items() if name not in differ)
 

@@ -23,6 +23,7 @@ from airflow_provider_cerebras.durable.rollout_steps import (
     decide,
     read_deployments,
     served_before,
+    what_rolls_out,
     what_serves,
 )
 from airflow_provider_cerebras.exceptions import DeploymentLost
@@ -227,3 +228,12 @@ def say_what_serves(deployments: Sequence[Deployed]) -> str:
     except UnexpectedResponse as error:
         return error.without_hint()
     return f"Now {serving.model} serves there." if serving else "Nothing serves there now."
+
+
+def say_what_rolls_out(deployments: Sequence[Deployed]) -> str:
+    """Say what still rolls out on an endpoint, for the end of a message; nothing if nothing does.
+
+    :param deployments: all that are listed.
+    """
+    pending = what_rolls_out(deployments)
+    return f"Model version {pending.model} still rolls out (deployment {pending.id})." if pending else ""

@@ -278,6 +278,15 @@ def what_serves(deployments: Iterable[Deployed]) -> Deployed | None:
     return complete[0] if complete else None
 
 
+def what_rolls_out(deployments: Iterable[Deployed]) -> Deployed | None:
+    """The newest deployment that has not ended.
+
+    :param deployments: all that are listed.
+    """
+    pending = _newest([each for each in deployments if each.progress is Progress.PENDING])
+    return pending[0] if pending else None
+
+
 def served_before(deployments: Iterable[Deployed], baseline: Baseline) -> str | None:
     """Full name of the version that served before a task run submitted anything, if that is known.
 

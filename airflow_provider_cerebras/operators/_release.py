@@ -38,6 +38,7 @@ from airflow_provider_cerebras.durable.rollout_steps import (
     VERDICT_KEY,
     Submission,
     read_deployments,
+    what_rolls_out,
     what_serves,
 )
 from airflow_provider_cerebras.exceptions import (
@@ -86,14 +87,14 @@ def pull(context: Context, task_id: str, key: str = "return_value") -> Any:
     return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=ti.map_index)
 
 
-def find_serving(operator: CerebrasOperator, endpoint_id: str) -> Deployed | None:
-    """Find out what serves on an endpoint.
+def list_deployments(operator: CerebrasOperator, endpoint_id: str) -> list[Deployed]:
+    """List the deployments of an endpoint, newest first.
 
     :param operator: by whose connection to ask.
     :param endpoint_id: id of the endpoint.
     """
     call = operations.get_endpoint(endpoint_id)
-    return what_serves(read_deployments(operator.hook.get_conn().send(call, within=_SECONDS)))
+    return read_deployments(operator.hook.get_conn().send(call, within=_SECONDS))
 
 
 def _check_before(operator: CerebrasOperator, endpoint_id: str, conn_id: str, model_arch_id: str, done: str) -> None:
@@ -159,7 +160,7 @@ class EvaluateBaseline(CerebrasEvaluateEndpointOperator):
     def execute(self, context: Context) -> dict[str, JsonValue]:
         """Evaluate. If nothing serves, say so; a task that is skipped would skip the deployment."""
         with permanent_errors_fail():
-            serving = find_serving(self, self.endpoint_id)
+            serving = what_serves(list_deployments(self, self.endpoint_id))
         if serving is None:
             reason = f"Nothing serves on endpoint {self.endpoint_id}, so the new version is compared with nothing."
             self.log.warning("%s", reason)
@@ -290,7 +291,7 @@ class Conclude(CerebrasOperator):
         deployment_id = submission.deployment_id if submission else self._of(context, "deploy")
         answer = self._answer(context)
         checked = self._of(context, "check_weights")
-        serves_now, serving_unknown = self._serving()
+        serves_now, rolls_out, serving_unknown = self._serving()
         started = getattr(run, "start_date", None)
         run_type = getattr(run, "run_type", None)
         return Record(
@@ -320,6 +321,7 @@ class Conclude(CerebrasOperator):
             deployment_id=deployment_id,
             rollback_deployment_id=self._of(context, "roll_back"),
             serves_now=serves_now,
+            rolls_out=rolls_out,
             serving_unknown=serving_unknown,
             alias=self.alias,
             verification=self._of(context, "verify"),
@@ -338,12 +340,16 @@ class Conclude(CerebrasOperator):
         answer = self._of(context, "approve", ANSWER_KEY)
         return ApprovalResponse(**answer) if isinstance(answer, dict) else None
 
-    def _serving(self) -> tuple[str | None, str | None]:
+    def _serving(self) -> tuple[str | None, str | None, str | None]:
+        """What serves, what still rolls out, and why it is not known what serves."""
+        pending = None
         try:
-            serving = find_serving(self, self.endpoint_id)
+            deployments = list_deployments(self, self.endpoint_id)
+            pending = what_rolls_out(deployments)
+            serving = what_serves(deployments)
         except (CerebrasError, AirflowException, ValueError) as error:
-            return None, str(error)
-        return (serving.model if serving else None), None
+            return None, pending and pending.model, str(error)
+        return serving and serving.model, pending and pending.model, None
 
 
 def record_path(record_uri: object, record: Record) -> Any:

@@ -13,7 +13,7 @@ from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
 from airflow_provider_cerebras.assets.provenance import trace_deployment
-from airflow_provider_cerebras.durable.deployments import Rollout, say_what_serves
+from airflow_provider_cerebras.durable.deployments import Rollout, say_what_rolls_out, say_what_serves
 from airflow_provider_cerebras.durable.generations import Ledger
 from airflow_provider_cerebras.durable.rollout_steps import Submission
 from airflow_provider_cerebras.exceptions import DEPLOYMENT_ERRORS
@@ -152,12 +152,13 @@ class RolloutOperator(WaitingOperator):
         return super()._conclude(outcome, context)
 
     def _what_serves(self) -> str:
-        """Say what serves on the endpoint now, for the end of a message."""
+        """Say what serves and what still rolls out on the endpoint now, for the end of a message."""
         try:
             # The task has failed already: killed here, it would be tried again in place of that.
-            return say_what_serves(self._rollout().fetch(within=_SECONDS))
+            deployments = self._rollout().fetch(within=_SECONDS)
         except (CerebrasError, AirflowException) as error:
             return f"What serves there now is not known: {error}"
+        return f"{say_what_serves(deployments)} {say_what_rolls_out(deployments)}".rstrip()
 
 
 def _no_generation() -> int:

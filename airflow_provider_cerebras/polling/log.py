@@ -10,6 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_cerebras.polling.evidence import MIN_RESPONSES
 from airflow_provider_cerebras.polling.intervals import MIN_INTERVAL, next_interval
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.polling.pollers import in_utc
@@ -50,7 +51,7 @@ class WaitLog:
         self._progress = poller.progress
         self._progress_since = 0.0
         self._outage_since: float | None = None
-        self._outage_logged = False
+        self._outage_logged = self._ends_soon = False
         self._times: deque[float] = deque()
         self._left_out = 0
         self._is_quiet = True
@@ -96,6 +97,10 @@ class WaitLog:
         if poller.failures:
             if self._outage_since is None:
                 self._begin_outage(now)
+            elif poller.ends_after is not None and not self._ends_soon:
+                self._ends_soon = True
+                if self._may_log(now):
+                    self._log_what_ends_it()
         elif self._outage_since is not None:
             self._end_outage(now)
         elif poller.progress != self._progress:
@@ -137,14 +142,26 @@ class WaitLog:
 
     def _begin_outage(self, now: float) -> None:
         self._outage_since = now
+        self._ends_soon = self._poller.ends_after is not None
         self._outage_logged = self._may_log(now, lines=2)
-        if self._outage_logged:
+        if self._outage_logged and not self._ends_soon:
             self._log.warning(
                 "%s %s. It will be polled again in about %.0f s, and a line follows when polls succeed again.",
                 self._poller.subject,
                 self._poller.progress.rstrip("."),
                 self._next(now),
             )
+        elif self._outage_logged:
+            self._log_what_ends_it()
+
+    def _log_what_ends_it(self) -> None:
+        self._log.warning(
+            "%s %s. The wait ends after %d such polls in a row, over %s or more.",
+            self._poller.subject,
+            self._poller.progress.rstrip("."),
+            MIN_RESPONSES,
+            duration(self._poller.ends_after or 0.0),
+        )
 
     def _end_outage(self, now: float) -> None:
         began = self._outage_since or now

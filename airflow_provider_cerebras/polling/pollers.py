@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_cerebras.api.errors import PERMANENT, CerebrasAPIError, CerebrasError, CerebrasTransportError
 from airflow_provider_cerebras.api.status import Progress, Verdict
-from airflow_provider_cerebras.polling.evidence import MIN_ABSENCE, Streak
+from airflow_provider_cerebras.polling.evidence import MIN_ABSENCE, MIN_SPAN, Streak
 from airflow_provider_cerebras.polling.outcome import Outcome, Status
 from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 
@@ -53,6 +53,8 @@ class Poller(ABC, Generic[ResponseT]):
     :ivar needs_own_call: whether the response to ``collective`` did not settle it, so that ``call`` has to be sent.
     :ivar progress: how far it was at the last poll, for people.
     :ivar failures: polls in a row that got no usable response.
+    :ivar ends_after: seconds over which polls have to end like the last one, in a row, to end the wait; None: the wait
+        goes on.
     :ivar retry_after: seconds that the service asked us to wait before the next poll.
     """
 
@@ -72,6 +74,7 @@ class Poller(ABC, Generic[ResponseT]):
         self.needs_own_call = False
         self.progress = "not polled yet"
         self.failures = 0
+        self.ends_after: float | None = None
         self.retry_after = 0.0
         self._is_first = is_first
         self._refusals = Streak()
@@ -109,7 +112,7 @@ class Poller(ABC, Generic[ResponseT]):
         :param verdict: the verdict on the response.
         :param now: see :meth:`apply`.
         """
-        self.failures, self.retry_after = 0, 0.0
+        self.failures, self.retry_after, self.ends_after = 0, 0.0, None
         self._refusals.reset()
         self._absences.reset()
         self.progress = verdict.status_text
@@ -126,10 +129,13 @@ class Poller(ABC, Generic[ResponseT]):
         self.failures += 1
         self.retry_after = (isinstance(error, CerebrasError) and error.retry_after) or 0.0
         self.progress = f"cannot be polled: {_words_of(error)}"
+        self.ends_after = None
         if isinstance(error, ConnectionNotFound):
+            self.ends_after = MIN_ABSENCE
             return self._on_absence(error, now)
         self._absences.reset()
         if is_own_refusal(error):
+            self.ends_after = MIN_SPAN
             return self._on_refusal(error, now)
         return None
 

@@ -59,6 +59,7 @@ def record(steps: tuple[Step, ...], outcome: ReleaseOutcome, **fields: Any) -> R
             "steps": steps,
             "model_version": NEW,
             "serves_now": NEW,
+            "rolls_out": None,
             "alias": "prod",
             **fields,
         }
@@ -121,6 +122,9 @@ def test_the_sentence_says_what_failed_what_was_done_what_serves_and_what_to_do(
         f"The release of {NEW} to endpoint e failed in verify: It broke; roll_back failed as well: That broke too; "
         f"now {OLD} serves there; look at the endpoint and deploy what must serve."
     )
+    goes_on = replace(made, rolls_out=NEW)
+    assert f"; now {OLD} serves there, and {NEW} still rolls out; look at" in goes_on.sentence()
+    assert f"| Still rolls out | {NEW} |" in goes_on.to_markdown()
     silent = replace(made, steps=(Step("upload", "failed"),), outcome=ReleaseOutcome.NOT_DEPLOYED)
     assert "failed in upload: the task ended without telling why" in silent.sentence()
     rejected = replace(made, outcome=ReleaseOutcome.REJECTED, approval=ApprovalResponse("Reject", "Ada", "2026-01-01"))

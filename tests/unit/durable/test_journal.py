@@ -42,7 +42,7 @@ PATCH = OperationName.UPDATE_MODEL_VERSION_ALIASES
 SAME = weights_alias("0123456789abcdef" * 4, None)
 ON_ENDPOINT = "endpoint my-org-gpt-oss-120b"
 UNKNOWN_UPLOAD = "It is not known whether POST /orgs/my-org/models:upload was acted on"
-NOT_SENT_AGAIN = "It was not sent again, because that could do the same thing twice."
+NOT_SENT_AGAIN = "Sent once more without a look, it could be done twice."
 MINE = "airflow-BASE-0"
 
 

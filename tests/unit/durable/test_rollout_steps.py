@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.api.models import Endpoint
-from airflow_provider_cerebras.durable.deployments import say_what_serves
+from airflow_provider_cerebras.durable.deployments import say_what_rolls_out, say_what_serves
 from airflow_provider_cerebras.durable.rollout_steps import (
     Baseline,
     Decision,
@@ -288,13 +288,23 @@ def test_what_is_known_of_an_adopted_deployment_that_is_not_listed_is_what_was_n
 
 
 @pytest.mark.parametrize(
-    ("listed", "said"),
+    ("listed", "serves", "rolls_out"),
     [
-        ([], "Nothing serves there now."),
-        ([entry("a", OURS, 1, GOING)], "Nothing serves there now."),
-        ([entry("a", OURS, 1, COMPLETE)], f"Now {OURS} serves there."),
-        ([entry("a", OURS, 1, COMPLETE), entry("b", OTHER, 1, COMPLETE)], "of the same second"),
+        ([], "Nothing serves there now.", ""),
+        (
+            [entry("a", OURS, 1, GOING)],
+            "Nothing serves there now.",
+            f"Model version {OURS} still rolls out (deployment a).",
+        ),
+        ([entry("a", OURS, 1, COMPLETE)], f"Now {OURS} serves there.", ""),
+        (
+            [entry("a", OLD, 1, COMPLETE), entry("b", OTHER, 2, GOING), entry("c", OURS, 3, GOING)],
+            f"Now {OLD} serves there.",
+            f"Model version {OURS} still rolls out (deployment c).",
+        ),
+        ([entry("a", OURS, 1, COMPLETE), entry("b", OTHER, 1, COMPLETE)], "are of the same second.", ""),
     ],
 )
-def test_the_end_of_a_message_says_what_serves(listed: list[dict[str, Any]], said: str) -> None:
-    assert said in say_what_serves(read(*listed))
+def test_the_end_of_a_message_says_what_serves(listed: list[dict[str, Any]], serves: str, rolls_out: str) -> None:
+    assert say_what_serves(read(*listed)).endswith(serves)
+    assert say_what_rolls_out(read(*listed)) == rolls_out

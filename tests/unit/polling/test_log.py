@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_cerebras.api.errors import error_from_response
 from airflow_provider_cerebras.api.models import ModelVersion
 from airflow_provider_cerebras.polling.log import MAX_LINES_PER_HOUR, WaitLog, duration
+from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
 from airflow_provider_cerebras.polling.versions import ModelVersionPoller
 from tests.unit.fake_service import version
 
@@ -102,6 +103,40 @@ def test_a_wait_with_outages_from_its_beginning_to_its_end() -> None:
         (2000, "info", f"{SUBJECT}: sync_status 'in_progress'."),
         (2100, "info", f"{SUBJECT} is synced."),
     ]
+
+
+def refused() -> Exception:
+    body = b'{"detail": "wrong key."}'
+    return error_from_response(
+        method="GET", url="https://api.cerebras.ai/x", status_code=401, headers=httpx.Headers(), body=body
+    )
+
+
+REFUSED = f"{SUBJECT} cannot be polled: GET https://api.cerebras.ai/x answered 401: wrong key. {refused().hint}"  # type: ignore[attr-defined]
+ENDS = f"{REFUSED} The wait ends after 3 such polls in a row, over 1 min or more."
+
+
+def test_of_polls_that_end_the_wait_it_is_said_when_they_do_so() -> None:
+    wait = Wait()
+    wait.apply((0, going("queued")), (10, refused()), (40, refused()), (50, going("queued")))
+    assert wait.lines == [
+        (10, "warning", ENDS),
+        (50, "info", f"{SUBJECT} is polled again, after 40 s: sync_status 'queued'."),
+    ]
+
+
+def test_an_outage_that_becomes_a_refusal_is_said_to_end_the_wait_once() -> None:
+    wait = Wait()
+    wait.apply((0, going("queued")), (10, down()), (20, refused()), (30, down()), (40, refused()), (50, refused()))
+    assert [line for line in wait.lines if line[2] == ENDS] == [(20, "warning", ENDS)]
+
+
+def test_a_connection_that_is_not_found_ends_it_later() -> None:
+    wait = Wait()
+    wait.apply((0, going("queued")), (10, ConnectionNotFound("Connection 'mine' was not found on host worker-1")))
+    (line,) = wait.lines
+    assert line[2].startswith(f"{SUBJECT} cannot be polled: Connection 'mine' was not found on host worker-1. ")
+    assert line[2].endswith(" The wait ends after 3 such polls in a row, over 10 min or more.")
 
 
 def test_a_wait_without_a_deadline_says_so() -> None:
