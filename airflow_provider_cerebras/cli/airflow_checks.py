@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     Found = tuple[str, str, str, str]
 
 _PACKAGE = "airflow_provider_cerebras"
-_ROLLOUTS = ("CerebrasDeployModelOperator", "CerebrasRollbackEndpointOperator")
+_ROLLOUTS = ("CerebrasDeployModelOperator", "CerebrasRollbackEndpointOperator", "DeployForRelease", "TakeBack")
 _MAX_NAMED = 10
 _NO_TASK = "Airflow's database has no task that uses the provider."
 
@@ -26,16 +27,18 @@ def examine() -> Iterator[Found]:
         with create_session() as session:
             yield _triggerer(session)
             dags = SerializedDagModel.read_all_dags(session=session)
-        tasks = [task for dag in dags.values() for task in dag.tasks if _is_ours(task)]
-        yield _retries(tasks)
-        yield _pools(tasks)
+            serial = _serial_pools(session)
+        tasks = [(dag, task) for dag in dags.values() for task in dag.tasks if _is_ours(task)]
+        yield _retries([task for _, task in tasks])
+        yield _overlaps(tasks, serial)
     except Exception as error:  # noqa: BLE001  without a database, or with one of another version, the rest still counts
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "Run the command where the scheduler runs; where there are no tables yet, `airflow db migrate` first."
         yield (
             "Airflow",
             "warning",
-            f"Its database cannot be read ({words}).",
-            "Run the command where the scheduler runs; the triggerer and the DAGs were not checked.",
+            f"Its database cannot be read ({words}), so neither can triggerer and DAGs.",
+            remedy,
         )
 
 
@@ -64,15 +67,46 @@ def _retries(tasks: list[Any]) -> Found:
     return ("retries", "ok", f"Of {len(tasks)} tasks that use the provider, every operator has some.", "")
 
 
-def _pools(tasks: list[Any]) -> Found:
+def _serial_pools(session: Any) -> set[str]:
+    """Names of the pools in which one task is at work at a time, a deferred one too."""
+    from airflow.models.pool import Pool
+
+    pools = session.query(Pool).filter(Pool.slots == 1, Pool.include_deferred)
+    return {pool.pool for pool in pools}
+
+
+def _overlaps(tasks: list[tuple[Any, Any]], serial_pools: Container[str]) -> Found:
+    """Find rollouts onto one endpoint that nothing keeps from being under way at the same time.
+
+    :param tasks: the tasks that use the provider, each after its DAG.
+    :param serial_pools: names of pools in which one task is at work at a time.
+    """
     if not tasks:
-        return ("pool", "ok", _NO_TASK, "")
-    rollouts = [task for task in tasks if task.task_type in _ROLLOUTS]
-    shared = [task for task in rollouts if task.pool == "default_pool"]
-    if shared:
-        remedy = "Give tasks that roll out onto one endpoint a pool with one slot, and their DAGs max_active_runs=1."
-        return ("pool", "warning", f"Rollouts in the default pool: {_named(shared)}.", remedy)
-    return ("pool", "ok", f"Of {len(rollouts)} rollouts none is in the default pool.", "")
+        return ("overlap", "ok", _NO_TASK, "")
+    rollouts = [(dag, task) for dag, task in tasks if task.task_type in _ROLLOUTS]
+    overlapping = [
+        task
+        for dag, task in rollouts
+        if dag.max_active_runs != 1 and task.max_active_tis_per_dag != 1 and task.pool not in serial_pools
+    ]
+    by_endpoint = defaultdict(list)
+    for _, task in rollouts:
+        endpoint_id = getattr(task, "endpoint_id", None)
+        # What a template stands for is known in a run only.
+        if isinstance(endpoint_id, str) and "{" not in endpoint_id:
+            by_endpoint[endpoint_id].append(task)
+    for onto_one in by_endpoint.values():
+        pools = {task.pool for task in onto_one}
+        if len({task.dag_id for task in onto_one}) > 1 and not (len(pools) == 1 and pools.pop() in serial_pools):
+            overlapping += [task for task in onto_one if task not in overlapping]
+    if overlapping:
+        found = f"Rollouts that may be under way on one endpoint at the same time: {_named(overlapping)}."
+        remedy = (
+            "Set max_active_runs=1, and let one DAG release to an endpoint; or give tasks that deploy and wait a pool "
+            "with one slot that counts deferred tasks."
+        )
+        return ("overlap", "warning", found, remedy)
+    return ("overlap", "ok", f"Of {len(rollouts)} rollouts none was found that may overlap with another one.", "")
 
 
 def _named(tasks: list[Any]) -> str:

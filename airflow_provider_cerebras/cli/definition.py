@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = "Read-only: nothing is uploaded, deployed, changed or deleted."
 _EPILOG = (
-    "Exit codes: 0 all is well; 1 something is wrong with what was checked; 2 an argument or the connection is wrong; "
-    "3 the service or S3 could not be read."
+    "Exit codes: 0 all is well; 1 check-weights or doctor found an error; 2 an argument or the connection is wrong; "
+    "3 the service or S3 could not be read, or the output not written."
 )
 
 

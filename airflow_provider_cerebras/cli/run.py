@@ -44,9 +44,12 @@ def _finish(result: Result, output: str) -> NoReturn:
     try:
         sys.stdout.write(_text(result, output))
         sys.stdout.flush()
-    except BrokenPipeError:
-        # A reader such as `head` has enough. Python would write the rest when it ends, and complain.
+    except OSError as error:
+        # Python would write the rest when it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader such as `head` has enough.
+        if not isinstance(error, BrokenPipeError):
+            _fail(error, NOT_READ)
     sys.exit(result.exit_code)
 
 

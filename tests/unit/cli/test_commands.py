@@ -179,6 +179,18 @@ class TestExitCodes:
                 assert end.value.code == 0
         os.close(writing)
 
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a file that is always full")
+    @pytest.mark.parametrize("output", ["table", "json", "yaml"])
+    def test_a_full_disk_is_said_in_one_line(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: str
+    ) -> None:
+        with monkeypatch.context() as patch, open("/dev/full", "w") as full:
+            patch.setattr(sys, "stdout", full)
+            with pytest.raises(SystemExit) as end:
+                main(["status", "-o", output])
+        assert end.value.code == NOT_READ
+        assert capsys.readouterr().err.splitlines()[-1] == "[Errno 28] No space left on device"
+
     @pytest.mark.parametrize(
         ("argv", "argument"),
         [

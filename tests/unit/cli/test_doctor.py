@@ -36,7 +36,7 @@ def examined(service: Service, monkeypatch: pytest.MonkeyPatch) -> Examine:
 
 
 # Other tests leave DAGs in the database.
-IN_AIRFLOW = {"Airflow", "triggerer", "retries", "pool"}
+IN_AIRFLOW = {"Airflow", "triggerer", "retries", "overlap"}
 
 
 def test_all_is_well(examined: Examine) -> None:
@@ -171,16 +171,45 @@ def test_a_date_that_cannot_be_read_is_no_skew(examined: Examine, of_another_tim
 
 
 def task(**fields: Any) -> Any:
-    given = {"dag_id": "nightly", "task_id": "deploy", "retries": 3, "pool": "rollouts"}
-    return SimpleNamespace(**{**given, "task_type": "CerebrasDeployModelOperator", **fields})
+    given = {"dag_id": "nightly", "task_id": "deploy", "retries": 3, "pool": "default_pool", "endpoint_id": "mine"}
+    return SimpleNamespace(
+        **{**given, "max_active_tis_per_dag": None, "task_type": "CerebrasDeployModelOperator", **fields}
+    )
+
+
+def overlaps(*tasks: Any, runs: int = 1) -> tuple[str, ...]:
+    dag = SimpleNamespace(max_active_runs=runs)
+    return airflow_checks._overlaps([(dag, task) for task in tasks], {"serial"})
 
 
 class TestDags:
-    def test_rollouts_without_a_pool_are_named(self) -> None:
-        found = airflow_checks._pools([task(), task(task_id="other", pool="default_pool")])
+    @pytest.mark.parametrize("fields", [{}, {"pool": "wide"}, {"task_type": "TakeBack"}, {"max_active_tis_per_dag": 2}])
+    def test_rollouts_of_runs_at_the_same_time_are_named(self, fields: dict[str, Any]) -> None:
+        found = overlaps(task(**fields), task(task_id="other", task_type="CerebrasVerifyEndpointOperator"), runs=2)
         assert found[1] == "warning"
-        assert "nightly.other" in found[2]
-        assert "nightly.deploy" not in found[2]
+        assert "nightly.deploy." in found[2]
+        assert "nightly.other" not in found[2]
+
+    @pytest.mark.parametrize("fields", [{"pool": "serial"}, {"max_active_tis_per_dag": 1}])
+    def test_what_keeps_them_apart_is_known(self, fields: dict[str, Any]) -> None:
+        assert overlaps(task(**fields), runs=2)[1] == "ok"
+
+    @pytest.mark.parametrize(
+        ("pools", "level"),
+        [(("default_pool",) * 2, "warning"), (("serial", "default_pool"), "warning"), (("serial", "serial"), "ok")],
+    )
+    def test_rollouts_of_two_dags_onto_one_endpoint_are_named(self, pools: tuple[str, str], level: str) -> None:
+        found = overlaps(task(pool=pools[0]), task(dag_id="hourly", pool=pools[1]))
+        assert found[1] == level
+        assert ("nightly.deploy, hourly.deploy." in found[2]) is (level == "warning")
+
+    @pytest.mark.parametrize("endpoint_id", ["another", "{{ params.endpoint_id }}", None])
+    def test_what_is_not_known_to_be_one_endpoint_is_not_named(self, endpoint_id: str | None) -> None:
+        found = overlaps(task(endpoint_id=endpoint_id), task(dag_id="hourly"), task(dag_id="weekly", endpoint_id=""))
+        assert found[1] == "ok"
+
+    def test_the_tasks_of_one_dag_take_turns(self) -> None:
+        assert overlaps(task(), task(task_id="roll_back", task_type="TakeBack"))[1] == "ok"
 
     def test_operators_without_retries_are_named(self) -> None:
         found = airflow_checks._retries([task(), task(task_id="other", retries=0)])
@@ -188,12 +217,12 @@ class TestDags:
         assert "nightly.other" in found[2]
 
     def test_all_is_well(self) -> None:
-        assert [airflow_checks._pools([task()])[1], airflow_checks._retries([task()])[1]] == ["ok", "ok"]
+        assert [overlaps(task())[1], airflow_checks._retries([task()])[1]] == ["ok", "ok"]
 
     def test_a_long_list_is_cut(self) -> None:
-        found = airflow_checks._pools([task(task_id=f"t{number}", pool="default_pool") for number in range(40)])
+        found = overlaps(*(task(task_id=f"t{number}") for number in range(40)), runs=2)
         assert "and 30 more" in found[2]
 
     def test_where_no_dag_uses_the_provider_nothing_is_praised(self) -> None:
-        for found in (airflow_checks._retries([]), airflow_checks._pools([])):
+        for found in (airflow_checks._retries([]), overlaps()):
             assert found[1:] == ("ok", "Airflow's database has no task that uses the provider.", "")
