@@ -60,12 +60,12 @@ def prepare_tls(settings: Settings) -> None:
 
 
 def airflow_connection(settings: Settings, url: str) -> str:
-    """Return a shell assignment that makes the emulator's first organization Airflow's default Cerebras connection.
+    """Return a shell command that makes the emulator's first organization Airflow's default Cerebras connection.
 
     :param url: Base URL of the emulator.
     """
     connection = json.dumps(connection_to(settings, url))
-    return f"AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(connection)}"
+    return f"export AIRFLOW_CONN_CEREBRAS_DEFAULT={shlex.quote(connection)}"
 
 
 def connection_to(settings: Settings, url: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def emulator(command: str, env: dict[str, str]) -> Iterator[str]:
 @pytest.mark.usefixtures("airflow_db")
 def test_the_quick_start_does_what_it_says(tmp_path: Path) -> None:
     commands = [block for block in re.findall(r"```shell\n(.*?)\n```", PAGE, re.DOTALL) if block not in ELSEWHERE]
-    start, export, run = commands
+    start, export, run, status = commands
     assert "{literalinclude} snippets/first_release.py" in PAGE
     shutil.copy(DOCS / "snippets" / "first_release.py", tmp_path)
     env = {
@@ -55,15 +55,16 @@ def test_the_quick_start_does_what_it_says(tmp_path: Path) -> None:
     with emulator(start, env) as printed:
         port = re.findall(r"http://127\.0\.0\.1:(\d+)", printed)[0]
         # The connection that the page shows is the one that the emulator prints, but for the port.
-        assert re.sub(r"\s", "", export).removeprefix("export") == re.sub(
+        assert re.sub(r"\s", "", export) == re.sub(
             r"\s", "", printed.splitlines()[1].replace(f'"port": {port}', '"port": 8900')
         )
-        script = "\n".join((export.replace('"port": 8900', f'"port": {port}'), run))
+        script = "\n".join((export.replace('"port": 8900', f'"port": {port}'), run, status))
         finished = subprocess.run(
             ["/bin/sh", "-ec", script], env=env, capture_output=True, text=True, timeout=120, check=False
         )
 
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert re.search(r"my-org-gpt-oss-120b *\| gpt-oss-120b *\| 1 ", finished.stdout), finished.stdout
     output = finished.stdout + finished.stderr
     assert "orgs/my-org/models/gpt-oss-120b/versions/1" in output
     assert re.search(r"state=success|Marking run .* successful", output), output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +19,10 @@ from airflow_provider_cerebras.version_compat import AIRFLOW_V_3_2_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.unit.conftest import Service
 
+FULL = Path("/dev/full")
 Run = "Callable[..., tuple[int, str, str]]"
 
 
@@ -179,12 +180,12 @@ class TestExitCodes:
                 assert end.value.code == 0
         os.close(writing)
 
-    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a file that is always full")
+    @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")
     @pytest.mark.parametrize("output", ["table", "json", "yaml"])
     def test_a_full_disk_is_said_in_one_line(
         self, service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: str
     ) -> None:
-        with monkeypatch.context() as patch, open("/dev/full", "w") as full:
+        with monkeypatch.context() as patch, FULL.open("w") as full:
             patch.setattr(sys, "stdout", full)
             with pytest.raises(SystemExit) as end:
                 main(["status", "-o", output])

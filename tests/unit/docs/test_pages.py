@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -84,6 +85,15 @@ def test_the_wheels_that_are_named_are_of_this_version() -> None:
 def test_python_on_a_page_is_python(page: str) -> None:
     for code in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL):
         compile(code, page, "exec")
+
+
+def test_the_dag_of_the_readme_does_what_its_first_sentence_says() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES["README.md"], re.DOTALL)
+    given: dict[str, Any] = {}
+    exec(code.replace("with DAG(", "dag = DAG(", 1).replace("\n):\n", "\n)\nwith dag:\n", 1), given)
+    before = ["check_weights", "upload", "wait_for_sync", "evaluate_baseline"]
+    after = ["deploy", "wait_for_rollout", "verify", "evaluate", "promote", "roll_back", "conclude"]
+    assert {f"cerebras_release.{step}" for step in before + after} == set(given["dag"].task_ids)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -140,8 +140,8 @@ def test_it_says_when_it_is_ready_and_ends_well_on_a_signal(ending: signal.Signa
         assert process.stdout is not None
         ready, connection = process.stdout.readline(), process.stdout.readline()
         url = ready.removeprefix("Cerebras emulator ready at ").strip()
-        assert connection.startswith("AIRFLOW_CONN_CEREBRAS_DEFAULT='{")
-        fields = json.loads(shlex.split(connection)[0].partition("=")[2])
+        assert connection.startswith("export AIRFLOW_CONN_CEREBRAS_DEFAULT='{")
+        fields = json.loads(shlex.split(connection)[1].partition("=")[2])
         assert f"{fields['host']}:{fields['port']}" == url
         with httpx.Client(base_url=url, timeout=60) as client:
             assert client.get("/_emulator/health").status_code == 200

@@ -100,9 +100,10 @@ def test_the_base_url_is_one_that_a_client_on_this_machine_can_use(host: str, ur
         assert httpx.get(f"{server.base_url}/_emulator/health").status_code == 200
 
 
-def test_the_airflow_connection_is_an_assignment_for_a_shell() -> None:
+def test_the_airflow_connection_is_a_command_for_a_shell() -> None:
     settings = Settings(management_key="it's", inference_key='"quoted"')
-    [assignment] = shlex.split(airflow_connection(settings, "http://127.0.0.1:8900"))
+    command, assignment = shlex.split(airflow_connection(settings, "http://127.0.0.1:8900"))
+    assert command == "export"
     name, _, value = assignment.partition("=")
     assert name == "AIRFLOW_CONN_CEREBRAS_DEFAULT"
     assert json.loads(value) == {
