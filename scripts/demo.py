@@ -162,7 +162,7 @@ def outcome(stack: LocalStack, run: DagRun, tasks: dict[str, TaskState]) -> list
     if serving != version or not fingerprint.startswith(f"fp_{digest}") or not fingerprint.endswith(f"-{digest}"):
         raise Failure(f"{endpoint} serves {serving} with {fingerprint}; trained were {version} with {digest}")
     return [
-        ("check", f"{report['files']} files, {report['tensors']} tensors, no error"),
+        ("check", f"files: {report['files']}, tensors: {report['tensors']}, no error"),
         ("digest, the same before and after the sync", f"{report['digest'][:12]}..."),
         ("model version", version),
         ("deployment", run.result("deploy")),

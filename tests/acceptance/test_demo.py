@@ -115,7 +115,7 @@ def test_the_demo_proves_that_the_trained_weights_answer(make: Any) -> None:
     assert re.search(rf"^  model version +{VERSION}$", demo.output, flags=re.MULTILINE)
     assert re.search(r"^  deployment +[0-9a-f-]{36}$", demo.output, flags=re.MULTILINE)
     assert re.search(rf"^  my-org-gpt-oss-120b serves +{VERSION}$", demo.output, flags=re.MULTILINE)
-    assert re.search(r"^  check +2 files, 1 tensors, no error$", demo.output, flags=re.MULTILINE)
+    assert re.search(r"^  check +files: 2, tensors: 1, no error$", demo.output, flags=re.MULTILINE)
     assert re.search(r"^  digest, the same before .* [0-9a-f]{12}\.\.\.$", demo.output, flags=re.MULTILINE)
     digest = re.search(r"^  trained weights .* ([0-9a-f]{12})\.\.\.$", demo.output, flags=re.MULTILINE)
     assert digest is not None
