@@ -23,7 +23,7 @@ class InvalidArgument(AirflowFailException, ValueError, TypeError):
 
 
 class ConnectionUnusable(AirflowFailException, ValueError):
-    """A connection is not defined, or a field of it cannot be used; the message names both. No request was sent by it."""
+    """A connection is not defined, or a field of it cannot be used; the message names both. Nothing was sent by it."""
 
 
 class ModelVersionFailed(AirflowFailException):
