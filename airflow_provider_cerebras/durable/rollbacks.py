@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.polling.log import Log
 
 _NAME_IT = "Name the version to go back to: CerebrasRollbackEndpointOperator(to=...)."
+# What is taken back if nothing is listed from before the DAG run: only a mark tells then what an earlier attempt did.
+_UNKNOWN = Submission("")
 
 
 class RolledBack(NamedTuple):
@@ -136,9 +138,7 @@ class Rollback:
                 deployments,
             )
         if not newest:
-            if not deployments:
-                raise self._nothing()
-            return Submission("", baseline=baseline), baseline
+            return _UNKNOWN, baseline
         return Submission(newest[0].id, newest[0].model, newest[0].created, baseline), baseline
 
     def _recall(self, deployments: Sequence[Deployed]) -> Target | None:
@@ -174,6 +174,12 @@ class Rollback:
             adopt_older=False,
         )
         if decision.superseded_by is not None:
+            if taken_back == _UNKNOWN:
+                raise self._refusal(
+                    "it is not known which deployment is to be taken back, because none is listed there from before "
+                    f"the DAG run began; the newest is {decision.superseded_by}",
+                    deployments,
+                )
             raise self._refusal(
                 f"deployment {taken_back.deployment_id} is no longer the newest, because another client has deployed "
                 f"since: {decision.superseded_by}",

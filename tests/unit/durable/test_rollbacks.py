@@ -38,6 +38,7 @@ ROLLOUT = 200.0
 DEPLOY = OperationName.DEPLOY_MODEL
 PATCH = OperationName.UPDATE_MODEL_VERSION_ALIASES
 LOOK = OperationName.GET_ENDPOINT
+GET = OperationName.GET_MODEL_VERSION
 
 
 def serve(service: Service, number: int, *, fail: bool = False) -> str:
@@ -85,6 +86,21 @@ def roll_back(
         return rollback.run(), attempt
 
 
+def listed(service: Service) -> list[dict[str, Any]]:
+    """What the endpoint lists, oldest first."""
+    entries: list[dict[str, Any]] = service.api("GET", f"/endpoints/{ENDPOINT}")["deployed_models"]
+    return entries
+
+
+def listing(*entries: dict[str, Any]) -> Mishap:
+    """Let the endpoint list these alone, when it is first asked."""
+    return Mishap(LOOK, httpx.Response(200, json={"name": ENDPOINT, "deployed_models": list(entries)}))
+
+
+def sent(attempt: Attempt) -> list[str]:
+    return [operation for operation, _, _ in attempt.network.sent]
+
+
 def newest(service: Service) -> str:
     return service.deployments()[-1][1]
 
@@ -101,6 +117,7 @@ class TestTarget:
         made, _ = roll_back(service, store=store)
         assert (made.submission.deployment_id, made.model_version) == service.deployments()[-1]
         assert made.model_version == name(1)
+        assert not made.has_served
 
     def test_before_a_named_deployment(self, service: Service) -> None:
         taken = serve(service, 3, fail=True)
@@ -172,6 +189,72 @@ class TestRetry:
         made, _ = roll_back(service, identity=RETRY, store=store, run_started=service.now - 10 * ROLLOUT)
         assert (made.submission.deployment_id, made.model_version) == service.deployments()[-1]
         assert made.model_version == name(1)
+
+    def test_another_of_the_same_second_that_was_there_is_no_reason_to_refuse(
+        self, new_service: Callable[..., Service]
+    ) -> None:
+        service, store = new_service(sync_seconds=0, rollout_seconds=ROLLOUT), Store()
+        serve(service, 1)
+        service.deploy(service.upload(URI))
+        serve(service, 2)
+        assert len({each["created"] for each in listed(service)[1:]}) == 1
+        killed = Mishap(DEPLOY, KeyboardInterrupt(), worked=False)
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(service, killed, store=store)
+        made, _ = roll_back(service, identity=RETRY, store=store, run_started=service.now)
+        assert [model for _, model in service.deployments()] == [name(1), name(2), name(2), made.model_version]
+        assert made.model_version == name(1)
+
+    def test_what_is_taken_back_is_noted_with_its_time(self, service: Service) -> None:
+        """One that came later and was not listed is not replaced, although it came before the run began."""
+        service.now += 1
+        serve(service, 3)
+        first, second, later = listed(service)
+        store, began = Store(), service.now
+        killed = Mishap(DEPLOY, KeyboardInterrupt(), worked=False)
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(service, listing(first, second), killed, store=store, run_started=began)
+        with pytest.raises(RollbackRefused, match=f"{second['id']} is no longer the newest.*{later['id']}"):
+            roll_back(service, listing(first, later), identity=RETRY, store=store, run_started=began)
+        assert listed(service) == [first, second, later]
+
+    def test_it_goes_by_its_choice_although_what_served_before_is_no_longer_listed(
+        self, service: Service, store: Store | None
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(service, Mishap(DEPLOY, KeyboardInterrupt(), worked=False), store=store)
+        _, taken = listed(service)
+        made, _ = roll_back(service, listing(taken), identity=RETRY, store=store, run_started=service.now)
+        assert newest(service) == made.model_version == name(1)
+
+    def test_without_a_note_and_a_mark_it_goes_by_what_was_there_when_the_run_began(self, service: Service) -> None:
+        began = service.now
+        first, _ = roll_back(service, Mishap(PATCH, httpx.Response(403), worked=False))
+        service.now += ROLLOUT
+        retry, _ = roll_back(service, identity=RETRY, run_started=began)
+        assert retry.submission.deployment_id == first.submission.deployment_id
+        assert len(service.deployments()) == 3
+
+    def test_a_mark_that_cannot_be_read_is_no_reason_to_fail(self, service: Service) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(service, Mishap(DEPLOY, KeyboardInterrupt(), worked=False))
+        silent = Mishap(GET, broken("503"), worked=False, times=99)
+        made, _ = roll_back(service, silent, identity=RETRY, run_started=service.now)
+        assert newest(service) == made.model_version == name(1)
+
+    def test_a_mark_tells_what_is_its_own_where_nothing_is_from_before_the_run(self, service: Service) -> None:
+        began = service.now - 10 * ROLLOUT
+        first, _ = roll_back(service)
+        service.now += ROLLOUT
+        retry, _ = roll_back(service, identity=RETRY, run_started=began)
+        assert retry.submission.deployment_id == first.submission.deployment_id
+        assert len(service.deployments()) == 3
+
+    def test_nothing_is_listed_any_more(self, new_service: Callable[..., Service], store: Store | None) -> None:
+        service = new_service()
+        taken = Submission("dropped", name(3), created=int(service.now))
+        with pytest.raises(NothingToRollBackTo):
+            roll_back(service, taken_back=taken, identity=RETRY, store=store, run_started=service.now)
 
     def test_its_own_that_is_queued_where_it_is_not_listed_is_known_from_the_note(
         self, new_service: Callable[..., Service]
@@ -265,6 +348,13 @@ class TestDeploymentsOfOtherClients:
             roll_back(service, taken_back=Submission(taken))
         assert service.deployments() == before
 
+    def test_one_that_has_gone_back_already_is_waited_for(self, service: Service, taken: str) -> None:
+        theirs = service.deploy(name(2))
+        made, attempt = roll_back(service, taken_back=Submission(taken))
+        assert (made.submission.deployment_id, made.model_version, made.has_served) == (theirs, name(2), False)
+        assert attempt.journal.lines == [f"Deployment {theirs} of model version {name(2)} is there already."]
+        assert sent(attempt) == [LOOK]
+
     def test_what_came_between_the_decision_and_the_submission_of_the_mark_stays(
         self, service: Service, taken: str
     ) -> None:
@@ -329,7 +419,7 @@ class TestMark:
 
     def test_aliases_that_are_not_known_are_not_written_back(self, service: Service) -> None:
         service.set_aliases(name(1), "golden")
-        silent = Mishap(OperationName.GET_MODEL_VERSION, httpx.Response(200, json={"name": name(1), "done": True}))
+        silent = Mishap(GET, httpx.Response(200, json={"name": name(1), "done": True}))
         roll_back(service, silent)
         assert service.aliases()[1] == ["golden"]
 
@@ -342,8 +432,7 @@ class TestMark:
 
     def test_its_removal_takes_no_settling_time(self, service: Service) -> None:
         roll_back(service)
-        get, patch = str(OperationName.GET_MODEL_VERSION), str(PATCH)
-        assert [operation for operation, _, _ in unmark(service).network.sent] == [str(LOOK), get, get, patch, get]
+        assert sent(unmark(service)) == [LOOK, GET, GET, PATCH, GET]
 
     def test_that_it_cannot_be_set_is_logged(self, service: Service) -> None:
         _, attempt = roll_back(service, Mishap(PATCH, httpx.Response(403, json={"detail": "no"}), worked=False))
@@ -354,7 +443,28 @@ class TestMark:
 
     def test_where_notes_are_kept_nothing_is_marked(self, service: Service) -> None:
         _, attempt = roll_back(service, store=Store())
-        assert [operation for operation, _, _ in attempt.network.sent] == [str(LOOK), str(DEPLOY)]
+        assert sent(attempt) == [LOOK, DEPLOY]
+
+    def test_only_a_retry_looks_for_it(self, service: Service) -> None:
+        _, attempt = roll_back(service)
+        assert sent(attempt) == [LOOK, GET, PATCH, LOOK, DEPLOY]
+
+    def test_a_target_that_is_named_is_not_marked(self, service: Service) -> None:
+        taken, _ = service.deployments()[-1]
+        _, attempt = roll_back(service, taken_back=Submission(taken), to=name(1))
+        assert sent(attempt) == [LOOK, DEPLOY]
+
+    def test_without_an_identity_nothing_is_marked(self, service: Service) -> None:
+        """As for ``rollback_on_failure``."""
+        attempt = Attempt(service)
+        with closing(attempt.client()) as client:
+            Rollback(attempt.rollout(client), taken_back=None, task_state=memory_of(None, "x", "y")).run()
+        assert sent(attempt) == [LOOK, DEPLOY]
+
+    def test_one_that_is_not_there_is_not_removed(self, service: Service) -> None:
+        attempt = unmark(service)
+        assert sent(attempt) == [LOOK, GET]
+        assert attempt.journal.lines == []
 
 
 def test_of_two_deployments_of_the_same_second_neither_is_taken_for_the_newest(service: Service) -> None:
@@ -394,6 +504,13 @@ class TestRefusals:
         assert self.said(service, taken_back=Submission("dropped")) == (
             "deployment dropped is not listed there, so it is not known whether another client has deployed since. "
             f"{self.END}"
+        )
+
+    def test_nothing_is_from_before_the_run(self, service: Service) -> None:
+        newest_id, _ = service.deployments()[-1]
+        assert self.said(service, identity=RETRY, run_started=service.now - 10 * ROLLOUT) == (
+            "it is not known which deployment is to be taken back, because none is listed there from before the DAG "
+            f"run began; the newest is deployment {newest_id} of model version {name(2)} (state 'complete'). {self.END}"
         )
 
     def test_two_are_of_the_same_second(self, service: Service) -> None:
