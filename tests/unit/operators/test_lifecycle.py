@@ -1,7 +1,10 @@
-"""Deleting and pruning: what goes, what is spared, and what is sent for it."""
+"""Deleting, pruning and rolling back: what goes, what is spared, and what is sent for it."""
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
-from airflow_provider_cerebras.exceptions import InvalidArgument, RequestRefused, VersionInUse
+from airflow_provider_cerebras.exceptions import InvalidArgument, RequestRefused, RollbackRefused, VersionInUse
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import CerebrasRollbackEndpointOperator
 from airflow_provider_cerebras.operators.model_versions import (
@@ -327,3 +330,47 @@ class TestRollBack:
         with pytest.raises(InvalidArgument, match=rf"^{argument}: .*came to None"):
             operator.execute(context)
         assert service.requests() == []
+
+    @pytest.mark.parametrize("older", [False, True])
+    def test_a_version_that_is_named_replaces_no_other_deployment_than_the_one_that_is_taken_back(
+        self, service: Service, older: bool
+    ) -> None:
+        _, second, third = (service.new_deployment() for _ in range(3))
+        first_version, *_ = service.versions()
+        operator = CerebrasRollbackEndpointOperator(
+            task_id="task",
+            endpoint_id=service.endpoint_id,
+            deployment_id=second if older else third,
+            to=first_version,
+            wait_for_completion=False,
+        )
+        context: Any = {"ti": TaskInstance()}
+        if older:
+            with pytest.raises(RollbackRefused, match=f"{second} is no longer the newest.*{third}"):
+                operator.execute(context)
+            assert len(service.deployments()) == 3
+        else:
+            operator.execute(context)
+            assert [each.model_version for each in service.deployments()][3:] == [first_version]
+
+    def test_a_retry_without_notes_goes_by_the_mark_which_comes_off_in_the_end(self, service: Service) -> None:
+        """As below Airflow 3.3."""
+        for _ in range(2):
+            service.new_deployment()
+        target, _ = service.versions()
+        run = SimpleNamespace(clear_number=0, start_date=datetime.fromtimestamp(time.time() + service.ahead, UTC))
+        operator = CerebrasRollbackEndpointOperator(
+            task_id="task", endpoint_id=service.endpoint_id, deferrable=True, retries=1
+        )
+        first: Any = {"ti": TaskInstance(max_tries=1), "dag_run": run}
+        with pytest.raises(TaskDeferred):
+            operator.execute(first)
+        (mark,) = service.versions()[target].aliases
+        assert mark.startswith("airflow-")
+
+        service.finish()
+        operator.wait_for_completion = False
+        retry: Any = {"ti": TaskInstance(max_tries=1, try_number=2), "dag_run": run}
+        assert operator.execute(retry) == service.deployments()[-1].deployment_id
+        assert len(service.deployments()) == 3
+        assert service.versions()[target].aliases == []
