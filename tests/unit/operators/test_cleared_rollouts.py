@@ -113,6 +113,11 @@ def test_a_retry_without_notes_leaves_what_was_deployed_since_the_run_began(serv
     context: Any = {"ti": TaskInstance(max_tries=1, try_number=2), "dag_run": began}
     with pytest.raises(DeploymentLost, match="since this task run began"):
         deploy(service, context, retries=1)
+    back = CerebrasRollbackEndpointOperator(
+        task_id="task", endpoint_id=service.endpoint_id, to=service.version_name("latest"), retries=1
+    )
+    with pytest.raises(DeploymentLost, match="since this task run began"):
+        back.execute(context)
     assert len(service.requests("deploy_model")) == 1
 
 

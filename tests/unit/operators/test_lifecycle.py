@@ -13,7 +13,14 @@ from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from airflow_provider_cerebras.api.client import CerebrasClient
 from airflow_provider_cerebras.api.errors import UnexpectedResponse
 from airflow_provider_cerebras.durable.deletions import delete_version, find_uses
-from airflow_provider_cerebras.exceptions import InvalidArgument, RequestRefused, RollbackRefused, VersionInUse
+from airflow_provider_cerebras.exceptions import (
+    DeploymentFailed,
+    DeploymentLost,
+    InvalidArgument,
+    RequestRefused,
+    RollbackRefused,
+    VersionInUse,
+)
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import CerebrasRollbackEndpointOperator
 from airflow_provider_cerebras.operators.model_versions import (
@@ -373,4 +380,23 @@ class TestRollBack:
         retry: Any = {"ti": TaskInstance(max_tries=1, try_number=2), "dag_run": run}
         assert operator.execute(retry) == service.deployments()[-1].deployment_id
         assert len(service.deployments()) == 3
+        assert service.versions()[target].aliases == []
+
+    @pytest.mark.parametrize(
+        ("status", "error"), [("failed", DeploymentFailed), ("lost", DeploymentLost)], ids=["failed", "lost"]
+    )
+    def test_the_mark_comes_off_when_the_rollback_has_not_succeeded(
+        self, service: Service, status: str, error: type[Exception]
+    ) -> None:
+        for _ in range(2):
+            service.new_deployment()
+        target, _ = service.versions()
+        operator = CerebrasRollbackEndpointOperator(task_id="task", endpoint_id=service.endpoint_id, deferrable=True)
+        context: Any = {"ti": TaskInstance()}
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+        assert service.versions()[target].aliases
+        ids = {"endpoint_id": service.endpoint_id, "deployment_id": service.deployments()[-1].deployment_id}
+        with pytest.raises(error):
+            operator.execute_complete(context, {"status": status, "message": "It ended.", **ids})
         assert service.versions()[target].aliases == []
