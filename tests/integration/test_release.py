@@ -279,6 +279,21 @@ class TestRelease:
         assert record["outcome"] == "unverified"
         assert "nothing was rolled back, since no check has found the version to be wrong" in sentence
 
+    def test_a_rollout_that_has_not_ended_in_time_is_left_and_named(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        first = serve(quick, "s3://weights/old", "prod")
+        quick.change_behaviour(rollout_seconds=3600)
+
+        result = run_dag(release_dag(new_dag, quick, wait_for_rollout={"poke_interval": POLL, "timeout": POLL}))
+
+        second = quick.version_name(2)
+        assert result["release.roll_back"].state == "skipped"
+        assert f"Now {first} serves there. Model version {second} still rolls out" in result.log
+        sentence, record = concluded(result)
+        assert f"; now {first} serves there, and {second} still rolls out; " in sentence
+        assert (record["outcome"], record["serves_now"], record["rolls_out"]) == ("unverified", first, second)
+
     def test_what_another_client_has_deployed_meanwhile_stays(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
