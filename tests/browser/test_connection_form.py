@@ -72,7 +72,8 @@ class Page:
         return found
 
     def press(self, button: str) -> None:
-        """Press a button by its text, or by the name that a screen reader reads."""
+        """Press a button by its text, or by the name that a screen reader reads, when it does not move any more."""
+        self._wait_for_stillness()
         self.find(f"//button[normalize-space()='{button}' or @aria-label='{button}']").click()
 
     def dialog(self) -> WebElement:
@@ -100,7 +101,7 @@ class Page:
 
     def fields(self) -> list[tuple[str, bool, str, str]]:
         """What there is to fill in when no part of the form opens or closes any more, as the tables above have it."""
-        self._wait.until(self._stands_still, "the form goes on moving")
+        self._wait_for_stillness()
         labels = [each.text for each in self.dialog().find_elements(By.XPATH, ".//label") if each.is_displayed()]
         found = []
         for label in labels[2:]:  # after the connection's id and type
@@ -112,9 +113,14 @@ class Page:
                 )
         return found
 
-    def _stands_still(self, browser: WebDriver) -> bool:
-        # While one part closes and another opens, the fields of both can be seen.
-        return bool(browser.execute_script("return !arguments[0].getAnimations({subtree: true}).length", self.dialog()))
+    def _wait_for_stillness(self) -> None:
+        # While one part of the form closes and another opens, the fields of both can be seen.
+        script = "return !document.querySelector('[role=dialog]')?.getAnimations({subtree: true}).length"
+        self._wait.until(lambda browser: browser.execute_script(script), "the form goes on moving")
+
+    def wait_for_values(self, expected: dict[str, str]) -> None:
+        """Wait until fields have these values, by their labels: a field corrects what was typed a moment later."""
+        self._wait.until(lambda _: {each: self.field(each).get_property("value") for each in expected} == expected)
 
     def help(self, label: str) -> str:
         """The words below a field."""
@@ -183,7 +189,7 @@ def test_each_extra_field_is_explained(page: Page) -> None:
 def test_numbers_that_make_no_sense_cannot_be_entered(page: Page) -> None:
     page.new_connection().open("Extra Fields", first="Organization name")
     page.fill(**{"Request_timeout_(seconds)": f"-3{Keys.TAB}", "Retries_of_a_request": f"-1{Keys.TAB}"})
-    assert [page.field(label).get_property("value") for label, *_ in EXTRA_FIELDS[2:4]] == ["1", "0"]
+    page.wait_for_values({"Request timeout (seconds)": "1", "Retries of a request": "0"})
 
 
 def test_what_is_typed_in_is_what_the_connection_holds(page: Page, airflow_ui: AirflowUi) -> None:
