@@ -237,7 +237,7 @@ class TestInstalled:
         try:
             assert emulator.stdout is not None
             for line in emulator.stdout:
-                name, _, value = line.strip().partition("=")
+                name, _, value = line.strip().removeprefix("export ").partition("=")
                 if name == "AIRFLOW_CONN_CEREBRAS_DEFAULT":
                     break
             connection = {name: value.strip("'")}
