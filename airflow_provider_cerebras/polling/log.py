@@ -51,7 +51,8 @@ class WaitLog:
         self._progress = poller.progress
         self._progress_since = 0.0
         self._outage_since: float | None = None
-        self._outage_logged = self._ends_soon = False
+        self._outage_logged = False
+        self._ends_said: set[float | None] = set()
         self._times: deque[float] = deque()
         self._left_out = 0
         self._is_quiet = True
@@ -97,8 +98,8 @@ class WaitLog:
         if poller.failures:
             if self._outage_since is None:
                 self._begin_outage(now)
-            elif poller.ends_after is not None and not self._ends_soon:
-                self._ends_soon = True
+            elif poller.ends_after not in self._ends_said:
+                self._ends_said.add(poller.ends_after)
                 if self._may_log(now):
                     self._log_what_ends_it()
         elif self._outage_since is not None:
@@ -142,9 +143,9 @@ class WaitLog:
 
     def _begin_outage(self, now: float) -> None:
         self._outage_since = now
-        self._ends_soon = self._poller.ends_after is not None
+        self._ends_said = {None, self._poller.ends_after}
         self._outage_logged = self._may_log(now, lines=2)
-        if self._outage_logged and not self._ends_soon:
+        if self._outage_logged and self._poller.ends_after is None:
             self._log.warning(
                 "%s %s. It will be polled again in about %.0f s, and a line follows when polls succeed again.",
                 self._poller.subject,

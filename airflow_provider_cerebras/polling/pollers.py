@@ -53,6 +53,7 @@ class Poller(ABC, Generic[ResponseT]):
     :ivar needs_own_call: whether the response to ``collective`` did not settle it, so that ``call`` has to be sent.
     :ivar progress: how far it was at the last poll, for people.
     :ivar failures: polls in a row that got no usable response.
+    :ivar can_give_up: whether polls that end alike can end the wait, so that it may be said when they do.
     :ivar ends_after: seconds over which polls have to end like the last one, in a row, to end the wait; None: the wait
         goes on.
     :ivar retry_after: seconds that the service asked us to wait before the next poll.
@@ -74,6 +75,7 @@ class Poller(ABC, Generic[ResponseT]):
         self.needs_own_call = False
         self.progress = "not polled yet"
         self.failures = 0
+        self.can_give_up = True
         self.ends_after: float | None = None
         self.retry_after = 0.0
         self._is_first = is_first
@@ -131,11 +133,11 @@ class Poller(ABC, Generic[ResponseT]):
         self.progress = f"cannot be polled: {_words_of(error)}"
         self.ends_after = None
         if isinstance(error, ConnectionNotFound):
-            self.ends_after = MIN_ABSENCE
+            self.ends_after = MIN_ABSENCE if self.can_give_up else None
             return self._on_absence(error, now)
         self._absences.reset()
         if is_own_refusal(error):
-            self.ends_after = MIN_SPAN
+            self.ends_after = MIN_SPAN if self.can_give_up else None
             return self._on_refusal(error, now)
         return None
 

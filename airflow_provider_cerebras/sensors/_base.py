@@ -150,6 +150,8 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
         is_first = not self.reschedule or now - started < max(self.poke_interval, 0.001)
         # Airflow counts the timeout itself in these modes.
         poller = self._new_poller(deadline=None, started=started, is_first=is_first)
+        # Where each poke forgets what the one before it has seen, refusals never add up.
+        poller.can_give_up = not self.reschedule or self._task_state(context, poller).is_kept
         wait = self._new_wait(poller)
         if is_first:
             wait.log.begin(now)

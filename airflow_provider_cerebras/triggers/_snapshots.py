@@ -90,6 +90,7 @@ class _RowsPoller(Poller[Any]):
     def __init__(self, collection: Collection[RowsT], pass_on: Callable[[RowsT], object]) -> None:
         # Long ago, so that the interval does not begin short.
         super().__init__(deadline=None, started=0.0)
+        self.can_give_up = False
         self.collection = self.collective = self.call = collection.call
         self.metrics = collection.metrics
         self.subject = collection.subject

@@ -43,6 +43,7 @@ class Wait:
 
     def __init__(self, deadline: float | None = None, poll_interval: float = 30) -> None:
         poller = ModelVersionPoller(V1, deadline=deadline, started=START)
+        self.poller = poller
         self.log = WaitLog(self, poller, poll_interval=poll_interval)
         self.lines: list[tuple[float, str, str]] = []
         self.after = 0.0
@@ -137,6 +138,25 @@ def test_a_connection_that_is_not_found_ends_it_later() -> None:
     (line,) = wait.lines
     assert line[2].startswith(f"{SUBJECT} cannot be polled: Connection 'mine' was not found on host worker-1. ")
     assert line[2].endswith(" The wait ends after 3 such polls in a row, over 10 min or more.")
+
+
+def test_where_it_ends_after_another_time_that_is_said_as_well() -> None:
+    lost = ConnectionNotFound("Connection 'mine' was not found on host worker-1")
+    wait = Wait()
+    wait.apply((0, going("queued")), (10, lost), (40, refused()), (50, lost), (60, refused()), (80, down()))
+    ends = [line for line in wait.lines if "The wait ends" in line[2]]
+    assert [(when, words[-19:]) for when, _, words in ends] == [
+        (10, "ver 10 min or more."),
+        (40, "over 1 min or more."),
+    ]
+
+
+def test_of_a_wait_that_goes_on_whatever_comes_no_end_is_said() -> None:
+    wait = Wait()
+    wait.poller.can_give_up = False
+    wait.apply((0, going("queued")), (10, refused()), (20, refused()))
+    assert "It will be polled again" in wait.lines[0][2]
+    assert not [line for line in wait.lines if "The wait ends" in line[2]]
 
 
 def test_a_wait_without_a_deadline_says_so() -> None:

@@ -330,6 +330,22 @@ class TestRetry:
         with pytest.raises(DeploymentLost):
             retry.poke(context)
 
+    @pytest.mark.parametrize("keeps", [True, False])
+    def test_that_refusals_end_the_wait_is_said_only_where_a_poke_knows_of_those_before_it(
+        self, service: Service, keeps: bool
+    ) -> None:
+        notes: dict[str, Any] = {}
+        store = SimpleNamespace(get=notes.get, set=notes.__setitem__) if keeps else None
+        deployment = service.new_deployment(done=False)
+        service.add_fault("get_endpoint", times=None, status=401, body={"detail": "wrong key"})
+        context = self.context(1, store)
+        context["ti"].start_date = datetime(2020, 1, 1, tzinfo=UTC)
+        context["ti"].get_first_reschedule_date = lambda _: context["ti"].start_date
+        sensor = self.sensor(deployment, "reschedule")
+        assert not sensor.poke(context)
+        assert sensor._wait is not None
+        assert sensor._wait.poller.ends_after == (60 if keeps else None)
+
     def test_polls_of_an_earlier_attempt_do_not_count(self, service: Service) -> None:
         notes: dict[str, Any] = {}
         store = SimpleNamespace(get=notes.get, set=notes.__setitem__)

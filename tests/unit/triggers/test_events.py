@@ -17,7 +17,8 @@ if not AIRFLOW_V_3_0_PLUS:
     pytest.skip("there are no watchers of assets; see tests/integration/test_event_trigger.py", allow_module_level=True)
 
 from airflow_provider_cerebras.api.models import ModelVersionRows
-from airflow_provider_cerebras.triggers._snapshots import Snapshot, versions_of
+from airflow_provider_cerebras.polling.reconnection import ConnectionNotFound
+from airflow_provider_cerebras.triggers._snapshots import Snapshot, _RowsPoller, versions_of
 from airflow_provider_cerebras.triggers.events import CerebrasEndpointEventTrigger, CerebrasModelVersionEventTrigger
 
 if TYPE_CHECKING:
@@ -233,6 +234,13 @@ def test_a_service_that_refuses_is_asked_again(service: Service) -> None:
     """A watcher that ended would be started again at once, over and over."""
     service.add_fault("list_model_versions", status=401, times=2)
     assert first_event(trigger(), service, service.new_version)["model_version"] == service.version_name(1)
+
+
+def test_its_log_says_of_no_refusal_that_it_ends_the_wait() -> None:
+    poller = _RowsPoller(versions_of("my-org", "gpt-oss-120b"), print)
+    for error in (ValueError("a field"), ConnectionNotFound("mine")):
+        assert poller.apply(error, 0.0) is None
+        assert poller.ends_after is None
 
 
 def test_an_endpoint_trigger_is_rebuilt_from_plain_json() -> None:
