@@ -6,9 +6,6 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.common.compat.sdk import AirflowException
-
-from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
@@ -156,7 +153,7 @@ class RolloutOperator(WaitingOperator):
         try:
             # The task has failed already: killed here, it would be tried again in place of that.
             deployments = self._rollout().fetch(within=_SECONDS)
-        except (CerebrasError, AirflowException) as error:
+        except Exception as error:  # noqa: BLE001  the connection is read anew, which can fail in any way that Airflow can
             return f"What serves there now is not known: {error}"
         return f"{say_what_serves(deployments)} {say_what_rolls_out(deployments)}".rstrip()
 

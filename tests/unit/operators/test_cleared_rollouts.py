@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_cerebras.durable.rollout_steps import Submission
 from airflow_provider_cerebras.emulator.api.operations import OperationName
 from airflow_provider_cerebras.exceptions import DeploymentFailed, DeploymentLost
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import CerebrasDeployModelOperator, CerebrasRollbackEndpointOperator
 from tests.task_instance import TaskInstance
 from tests.unit.durable.world import Store
@@ -150,6 +151,21 @@ def test_to_say_what_serves_holds_no_failure_up(service: Service, attempt: Calla
     with pytest.raises(DeploymentFailed, match=r"What serves there now is not known: GET \S+ answered 503"):
         conclude(service, context)
     assert len(service.requests("get_endpoint")) == before + 1
+
+
+def test_a_connection_that_cannot_be_read_hides_no_failure(
+    service: Service, attempt: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.new_version("latest")
+    context = attempt(1, clears=0)
+    deploy(service, context, retries=1)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the API server does not answer")
+
+    monkeypatch.setattr(CerebrasHook, "get_connection", broken)
+    with pytest.raises(DeploymentFailed, match="What serves there now is not known: the API server does not answer"):
+        conclude(service, context)
 
 
 @pytest.mark.parametrize("keeps_notes", [True, False])
