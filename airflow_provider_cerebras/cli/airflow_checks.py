@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     Found = tuple[str, str, str, str]
 
 _PACKAGE = "airflow_provider_cerebras"
-_ROLLOUTS = ("CerebrasDeployModelOperator", "CerebrasRollbackEndpointOperator", "DeployForRelease", "TakeBack")
+_ROLLOUTS = frozenset(
+    {"CerebrasDeployModelOperator", "CerebrasRollbackEndpointOperator", "DeployForRelease", "TakeBack"}
+)
+_OF_RELEASE = frozenset({"UploadForRelease", "DeployForRelease", "TakeBack"})
 _MAX_NAMED = 10
 _NO_TASK = "Airflow's database has no task that uses the provider."
 
@@ -60,7 +63,8 @@ def _is_ours(task: Any) -> bool:
 def _retries(tasks: list[Any]) -> Found:
     if not tasks:
         return ("retries", "ok", _NO_TASK, "")
-    without = [task for task in tasks if task.task_type.endswith("Operator") and not task.retries]
+    operators = [task for task in tasks if task.task_type.endswith("Operator") or task.task_type in _OF_RELEASE]
+    without = [task for task in operators if not task.retries]
     if without:
         remedy = "Set retries to 2 or more: a retry adopts what an earlier attempt has made."
         return ("retries", "warning", f"Tasks without retries: {_named(without)}.", remedy)
@@ -87,16 +91,17 @@ def _overlaps(tasks: list[tuple[Any, Any]], serial_pools: Container[str]) -> Fou
     overlapping = [
         task
         for dag, task in rollouts
-        if dag.max_active_runs != 1 and task.max_active_tis_per_dag != 1 and task.pool not in serial_pools
+        if dag.max_active_runs != 1
+        and not (_waits(task) and (task.max_active_tis_per_dag == 1 or task.pool in serial_pools))
     ]
     by_endpoint = defaultdict(list)
     for _, task in rollouts:
-        endpoint_id = getattr(task, "endpoint_id", None)
+        endpoint_id = _argument(task, "endpoint_id")
         # What a template stands for is known in a run only.
         if isinstance(endpoint_id, str) and "{" not in endpoint_id:
             by_endpoint[endpoint_id].append(task)
     for onto_one in by_endpoint.values():
-        pools = {task.pool for task in onto_one}
+        pools = {task.pool if _waits(task) else None for task in onto_one}
         if len({task.dag_id for task in onto_one}) > 1 and not (len(pools) == 1 and pools.pop() in serial_pools):
             overlapping += [task for task in onto_one if task not in overlapping]
     if overlapping:
@@ -107,6 +112,19 @@ def _overlaps(tasks: list[tuple[Any, Any]], serial_pools: Container[str]) -> Fou
         )
         return ("overlap", "warning", found, remedy)
     return ("overlap", "ok", f"Of {len(rollouts)} rollouts none was found that may overlap with another one.", "")
+
+
+def _argument(task: Any, name: str) -> Any:
+    """An argument of a task; None: a mapped task is given it by what other tasks return."""
+    given = getattr(task, name, None)
+    return getattr(task, "partial_kwargs", {}).get(name) if given is None else given
+
+
+def _waits(task: Any) -> bool:
+    """Whether a task is at work until its rollout has ended, as far as is known without a run."""
+    if (waits := _argument(task, "wait_for_completion")) is None:
+        return "Rollback" in task.task_type or task.task_type == "TakeBack"
+    return waits is not False
 
 
 def _named(tasks: list[Any]) -> str:

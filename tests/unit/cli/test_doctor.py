@@ -172,6 +172,7 @@ def test_a_date_that_cannot_be_read_is_no_skew(examined: Examine, of_another_tim
 
 def task(**fields: Any) -> Any:
     given = {"dag_id": "nightly", "task_id": "deploy", "retries": 3, "pool": "default_pool", "endpoint_id": "mine"}
+    given["wait_for_completion"] = True
     return SimpleNamespace(
         **{**given, "max_active_tis_per_dag": None, "task_type": "CerebrasDeployModelOperator", **fields}
     )
@@ -207,6 +208,26 @@ class TestDags:
     def test_what_is_not_known_to_be_one_endpoint_is_not_named(self, endpoint_id: str | None) -> None:
         found = overlaps(task(endpoint_id=endpoint_id), task(dag_id="hourly"), task(dag_id="weekly", endpoint_id=""))
         assert found[1] == "ok"
+
+    @pytest.mark.parametrize("fields", [{"pool": "serial"}, {"max_active_tis_per_dag": 1}])
+    def test_a_task_that_does_not_wait_has_ended_while_its_rollout_goes_on(self, fields: dict[str, Any]) -> None:
+        assert overlaps(task(wait_for_completion=False, **fields), runs=2)[1] == "warning"
+        both = [task(wait_for_completion=False, pool="serial", dag_id=each) for each in ("nightly", "hourly")]
+        assert overlaps(*both)[1] == "warning"
+
+    def test_a_rollback_waits_unless_told_otherwise(self) -> None:
+        back = {"task_type": "CerebrasRollbackEndpointOperator", "wait_for_completion": None, "pool": "serial"}
+        assert overlaps(task(**back), runs=2)[1] == "ok"
+
+    def test_a_mapped_task_has_its_endpoint_among_what_all_of_it_are_given(self) -> None:
+        given = {"endpoint_id": "mine", "wait_for_completion": True}
+        mapped = {"endpoint_id": None, "wait_for_completion": None, "partial_kwargs": given}
+        found = overlaps(task(**mapped), task(dag_id="hourly", **mapped))
+        assert "nightly.deploy, hourly.deploy." in found[2]
+
+    @pytest.mark.parametrize("kind", ["UploadForRelease", "DeployForRelease", "TakeBack"])
+    def test_the_tasks_of_a_release_need_retries_too(self, kind: str) -> None:
+        assert airflow_checks._retries([task(task_type=kind, retries=0)])[1] == "warning"
 
     def test_the_tasks_of_one_dag_take_turns(self) -> None:
         assert overlaps(task(), task(task_id="roll_back", task_type="TakeBack"))[1] == "ok"
