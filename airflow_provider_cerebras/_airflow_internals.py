@@ -6,6 +6,7 @@ known is not acted on. ``tests/unit/test_airflow_internals.py`` says on a new Ai
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,11 @@ class TaskKey(NamedTuple):
     run_id: str
     task_id: str
     map_index: int
+
+
+def look_into_database() -> None:
+    """Let this process find connections in Airflow's database too, as Airflow's own commands do (3.2 and later)."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
 
 
 def task_key(ti: Any) -> TaskKey:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 # What makes a gate of an evaluation, and has no meaning for what serves already.
 _GATE = frozenset({"require", "baseline", "max_regression", "confidence", "model_version"})
+# Seconds, as of the operators that wait. Airflow's own default for sensors, a week, would hide what hangs.
+_SYNC_TIMEOUT = 86400
+_ROLLOUT_TIMEOUT = 7200
 _NOT_TAKEN = {
     "check_weights": {"cerebras_conn_id", "endpoint_id"},
     "wait_for_sync": {"endpoint_id"},
@@ -182,6 +185,7 @@ def cerebras_release(
                 wait_for_sync,
                 model_version=uploaded.output,
                 deferrable=True,
+                timeout=_SYNC_TIMEOUT,
                 **seal,
             ).output
         if evaluate is not None and "baseline" not in evaluate:
@@ -210,6 +214,7 @@ def cerebras_release(
             wait_for_rollout,
             deployment_id=deployed.output,
             deferrable=True,
+            timeout=_ROLLOUT_TIMEOUT,
         )
         verified = steps.add(
             "verify",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -150,17 +151,17 @@ class Record:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Record:
-        """Read what :meth:`to_json` has returned.
+        """Read what :meth:`to_json` has returned; fields of a later version are passed over.
 
         :param fields: that.
         """
         approval = fields.get("approval")
         return cls(
             **{
-                **fields,
+                **_known(cls, fields),
                 "outcome": ReleaseOutcome(fields["outcome"]),
-                "steps": tuple(Step(**step) for step in fields["steps"]),
-                "approval": approval and ApprovalResponse(**approval),
+                "steps": tuple(Step(**_known(Step, step)) for step in fields["steps"]),
+                "approval": approval and ApprovalResponse(**_known(ApprovalResponse, approval)),
             }
         )
 
@@ -185,7 +186,8 @@ class Record:
 
     def serving(self) -> str:
         """Say what serves now and what still rolls out, without a full stop."""
-        rolls_out = f", and {self.rolls_out} still rolls out" if self.rolls_out else ""
+        whose = "" if self.rolls_out == self.model_version else ", which is not of this release,"
+        rolls_out = f", and {self.rolls_out}{whose} still rolls out" if self.rolls_out else ""
         if self.serving_unknown is not None:
             return f"what serves now is not known ({_clause(self.serving_unknown)}){rolls_out}"
         serves = f"now {self.serves_now} serves there" if self.serves_now else "nothing serves there now"
@@ -209,7 +211,9 @@ class Record:
         return {
             ReleaseOutcome.REJECTED: "clear approve to ask again, or release another version",
             ReleaseOutcome.NOT_STARTED: "fix that task and clear it with the tasks after it",
-            ReleaseOutcome.ROLLED_BACK: "find out what is wrong with this version before you release again",
+            ReleaseOutcome.ROLLED_BACK: (
+                "find out what is wrong with this version, then clear deploy and the tasks after it, or release another"
+            ),
             ReleaseOutcome.NOT_ROLLED_BACK: "look at the endpoint and deploy what must serve",
         }.get(self.outcome, clear)
 
@@ -270,6 +274,11 @@ class Record:
         differ = {"concluded_at", "serves_now", "rolls_out", "serving_unknown", "steps"}
         own = self.to_json()
         return all(stored.get(name) == value for name, value in own.items() if name not in differ)
+
+
+def _known(kind: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in dataclass_fields(kind)}
+    return {name: value for name, value in fields.items() if name in names}
 
 
 def judge(steps: Sequence[Step], *, rejected: bool, deployment_id: str | None) -> ReleaseOutcome:

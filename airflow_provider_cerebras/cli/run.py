@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,6 +13,7 @@ import yaml
 from airflow.cli.simple_table import AirflowConsole
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_provider_cerebras._airflow_internals import look_into_database
 from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.cli.commands import COMMANDS, Result
 from airflow_provider_cerebras.cli.records import RecordsUnreadable
@@ -35,12 +36,15 @@ def run(name: str, args: argparse.Namespace) -> Callable[[], NoReturn]:
     :param args: its arguments.
     :return: prints what was found and leaves the process with the exit code.
     """
+    look_into_database()
     with _errors_as_exit_codes():
         result = COMMANDS[name](args)
     return partial(_finish, result, getattr(args, "output", "json"))
 
 
 def _finish(result: Result, output: str) -> NoReturn:
+    if sys.stdout is None:
+        _fail(OSError("The standard output is closed."), NOT_READ)
     try:
         sys.stdout.write(_text(result, output))
         sys.stdout.flush()
@@ -64,7 +68,9 @@ def _errors_as_exit_codes() -> Iterator[None]:
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    sys.stderr.write(f"{error}\n")
+    with suppress(OSError):
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
     sys.exit(code)
 
 

@@ -278,12 +278,13 @@ def what_serves(deployments: Iterable[Deployed]) -> Deployed | None:
     return complete[0] if complete else None
 
 
-def what_rolls_out(deployments: Iterable[Deployed]) -> Deployed | None:
-    """The newest deployment that has not ended.
+def what_rolls_out(deployments: Sequence[Deployed]) -> Deployed | None:
+    """The newest deployment that has not ended, if nothing that came after it serves.
 
     :param deployments: all that are listed.
     """
-    pending = _newest([each for each in deployments if each.progress is Progress.PENDING])
+    complete = max((each.created for each in deployments if each.progress is Progress.SUCCEEDED), default=0)
+    pending = _newest([each for each in deployments if each.progress is Progress.PENDING and each.created >= complete])
     return pending[0] if pending else None
 
 

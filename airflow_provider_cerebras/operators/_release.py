@@ -267,6 +267,12 @@ class Conclude(CerebrasOperator):
         if record.outcome is not ReleaseOutcome.RELEASED:
             raise ReleaseFailed(record.sentence())
         self.log.info("%s", record.sentence())
+        if record.rolls_out not in {None, record.model_version}:
+            self.log.warning(
+                "Model version %s, which is not of this release, rolls out onto endpoint %s and will replace this one.",
+                record.rolls_out,
+                self.endpoint_id,
+            )
         if outlets := own_outlets(self):
             attach_extra(outlets, context, result)
         return result

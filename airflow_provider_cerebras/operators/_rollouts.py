@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_cerebras.api.errors import CerebrasError
 from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
@@ -154,7 +155,8 @@ class RolloutOperator(WaitingOperator):
             # The task has failed already: killed here, it would be tried again in place of that.
             deployments = self._rollout().fetch(within=_SECONDS)
         except Exception as error:  # noqa: BLE001  the connection is read anew, which can fail in any way that Airflow can
-            return f"What serves there now is not known: {error}"
+            words = error.without_hint() if isinstance(error, CerebrasError) else error
+            return f"What serves there now is not known: {words}"
         return f"{say_what_serves(deployments)} {say_what_rolls_out(deployments)}".rstrip()
 
 

@@ -22,6 +22,7 @@ REPORT_INTERVAL = 600.0
 """Seconds between two lines that say how a wait stands."""
 MAX_LINES_PER_HOUR = 20
 """Lines that one wait logs in an hour at the most; six of them are those that say how it stands."""
+_MANY = 99
 _MAX_CHANGES_PER_HOUR = MAX_LINES_PER_HOUR - math.ceil(3600 / REPORT_INTERVAL) - 1
 
 
@@ -147,17 +148,19 @@ class WaitLog:
         self._outage_logged = self._may_log(now, lines=2)
         if self._outage_logged and self._poller.ends_after is None:
             self._log.warning(
-                "%s %s. It will be polled again in about %.0f s, and a line follows when polls succeed again.",
+                "%s %s. It will be polled again in about %.0f s, then less often, up to every %.0f s, and a line "
+                "follows when polls succeed again.",
                 self._poller.subject,
                 self._poller.progress.rstrip("."),
                 self._next(now),
+                next_interval(waited=math.inf, poll_interval=self._poll_interval, failures=_MANY),
             )
         elif self._outage_logged:
             self._log_what_ends_it()
 
     def _log_what_ends_it(self) -> None:
         self._log.warning(
-            "%s %s. The wait ends after %d such polls in a row, over %s or more.",
+            "%s %s. The wait ends after %d such polls, over %s or more, if none in between succeeds.",
             self._poller.subject,
             self._poller.progress.rstrip("."),
             MIN_RESPONSES,

@@ -81,6 +81,7 @@ class Poller(ABC, Generic[ResponseT]):
         self._is_first = is_first
         self._refusals = Streak()
         self._absences = Streak(span=MIN_ABSENCE)
+        self._absence = ""
 
     def apply(self, response: object, now: float) -> Outcome | None:
         """Conclude from one poll.
@@ -117,6 +118,7 @@ class Poller(ABC, Generic[ResponseT]):
         self.failures, self.retry_after, self.ends_after = 0, 0.0, None
         self._refusals.reset()
         self._absences.reset()
+        self._absence = ""
         self.progress = verdict.status_text
         return self._on_verdict(verdict, now)
 
@@ -152,12 +154,15 @@ class Poller(ABC, Generic[ResponseT]):
     def _on_refusal(self, error: Exception, now: float) -> Outcome | None:
         if not self._refusals.add(now) and not self._is_first:
             return None
-        times = "" if self._is_first else f" The last {self._refusals.count} polls were refused."
+        times = "" if self._is_first else f" {self._refusals.count} polls were refused, and none succeeded in between."
+        absence = f" {self._absence}" if self._absence else ""
         return self._outcome(
-            Status.UNREACHABLE, f"{self.subject} cannot be polled, and trying again will not help.{times} {error}"
+            Status.UNREACHABLE,
+            f"{self.subject} cannot be polled, and trying again will not help.{times} {error}{absence}",
         )
 
     def _on_absence(self, error: ConnectionNotFound, now: float) -> Outcome | None:
+        self._absence = str(error)
         if not self._absences.add(now):
             return None
         return self._outcome(

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from airflow_provider_cerebras.triggers._base import WaitTrigger
 
 
+_GO_ON = "Nothing was cancelled at the service: clear this task to wait on. If it needs longer, raise timeout."
+
+
 class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
     """Wait until what a subclass watches has ended.
 
@@ -217,7 +220,8 @@ class WaitSensor(HasHook, DeclaresArguments, BaseSensorOperator):
 
     def _fail(self, outcome: Outcome) -> NoReturn:
         is_late = outcome.status is Status.TIMEOUT
-        self._raise(AirflowSensorTimeout(outcome.message) if is_late else error_of(outcome, self.errors))
+        words = f"{outcome.message} {_GO_ON}"
+        self._raise(AirflowSensorTimeout(words) if is_late else error_of(outcome, self.errors))
 
     def _raise(self, error: AirflowException) -> NoReturn:
         # Airflow itself would skip on some of these in one mode and fail in another. Its never_fail is about a poke

@@ -56,8 +56,11 @@ def airflow(tmp_path: Path) -> Callable[..., str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'airflow.db'}",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "AIRFLOW__CORE__FERNET_KEY": "",
     }
-    environment.pop("AIRFLOW__CORE__UNIT_TEST_MODE", None)
+    # Those of the tests' own Airflow.
+    for name in ("AIRFLOW__CORE__UNIT_TEST_MODE", "AIRFLOW_CONN_CEREBRAS_DEFAULT", "_AIRFLOW_PROCESS_CONTEXT"):
+        environment.pop(name, None)
 
     def airflow(*command: str) -> str:
         done = subprocess.run(
@@ -78,6 +81,23 @@ def doctor(airflow: Callable[..., str]) -> Doctor:
         return {line["check"]: line for line in lines}
 
     return doctor
+
+
+def test_a_connection_in_the_database_is_found(airflow: Callable[..., str], doctor: Doctor) -> None:
+    airflow("airflow", "db", "migrate")
+    extra = json.dumps({"org_name": "my-org"})
+    given = (
+        "--conn-type",
+        "cerebras",
+        "--conn-host",
+        "http://127.0.0.1:9",
+        "--conn-password",
+        "key",
+        "--conn-extra",
+        extra,
+    )
+    airflow("airflow", "connections", "add", "cerebras_default", *given)
+    assert doctor()["connection"]["found"] == "'cerebras_default' leads to http://127.0.0.1:9."
 
 
 def test_rollouts_that_may_overlap_are_named(airflow: Callable[..., str], doctor: Doctor, tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def test_the_sentence_says_what_failed_what_was_done_what_serves_and_what_to_do(
     goes_on = replace(made, rolls_out=NEW)
     assert f"; now {OLD} serves there, and {NEW} still rolls out; look at" in goes_on.sentence()
     assert f"| Still rolls out | {NEW} |" in goes_on.to_markdown()
+    theirs = replace(made, rolls_out=f"{NEW}1")
+    assert f"and {NEW}1, which is not of this release, still rolls out" in theirs.sentence()
     silent = replace(made, steps=(Step("upload", "failed"),), outcome=ReleaseOutcome.NOT_DEPLOYED)
     assert "failed in upload: the task ended without telling why" in silent.sentence()
     rejected = replace(made, outcome=ReleaseOutcome.REJECTED, approval=ApprovalResponse("Reject", "Ada", "2026-01-01"))
@@ -265,3 +267,11 @@ def test_no_name_leaves_the_folder(tmp_path: Path) -> None:
     path = record_path(str(tmp_path), made).resolve()
     assert path.is_relative_to(tmp_path.resolve())
     assert len(path.relative_to(tmp_path.resolve()).parts) == 4
+
+
+def test_a_record_of_a_later_version_is_read_without_what_is_not_known() -> None:
+    made = record(run("verify"), ReleaseOutcome.ROLLED_BACK, approval=ApprovalResponse("Approve", "Ada", "2026-01-01"))
+    later = made.to_json() | {"more": 1, "steps": [{**step, "more": 1} for step in made.to_json()["steps"]]}
+    later["approval"] = {**later["approval"], "more": 1}
+    assert Record.from_json(later) == made
+    assert made.is_of_same_release(later)

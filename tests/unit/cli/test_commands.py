@@ -192,6 +192,20 @@ class TestExitCodes:
         assert end.value.code == NOT_READ
         assert capsys.readouterr().err.splitlines()[-1] == "[Errno 28] No space left on device"
 
+    @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")
+    def test_nowhere_to_write_is_said_by_the_exit_code(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patch, FULL.open("w") as out, FULL.open("w") as err:
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            with pytest.raises(SystemExit) as end:
+                main(["status"])
+        assert end.value.code == NOT_READ
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", None)
+            with pytest.raises(SystemExit) as end:
+                main(["status"])
+        assert end.value.code == NOT_READ
+
     @pytest.mark.parametrize(
         ("argv", "argument"),
         [

@@ -235,7 +235,7 @@ class TestDags:
 
     def test_a_mapped_task_has_its_endpoint_among_what_all_of_it_are_given(self) -> None:
         given = {"endpoint_id": "mine", "wait_for_completion": True}
-        mapped = {"endpoint_id": None, "wait_for_completion": None, "partial_kwargs": given}
+        mapped: dict[str, Any] = {"endpoint_id": None, "wait_for_completion": None, "partial_kwargs": given}
         found = overlaps(task(**mapped), task(dag_id="hourly", **mapped))
         assert "nightly.deploy, hourly.deploy." in found[2]
 

@@ -302,6 +302,7 @@ def test_what_is_known_of_an_adopted_deployment_that_is_not_listed_is_what_was_n
             f"Now {OLD} serves there.",
             f"Model version {OURS} still rolls out (deployment c).",
         ),
+        ([entry("a", OTHER, 1, GOING), entry("b", OURS, 2, COMPLETE)], f"Now {OURS} serves there.", ""),
         ([entry("a", OURS, 1, COMPLETE), entry("b", OTHER, 1, COMPLETE)], "are of the same second.", ""),
     ],
 )

@@ -173,8 +173,17 @@ class TestBothKinds:
         assert [looks.apply(error, after) for after in (100, 101, 102, 159.9)] == [None] * 4
         outcome = looks.end(error, 160)
         assert outcome.status is Status.UNREACHABLE
-        assert "The last 5 polls were refused" in outcome.message
+        assert "5 polls were refused, and none succeeded in between." in outcome.message
         assert str(error) in outcome.message
+
+    def test_a_key_of_a_connection_that_is_gone_is_not_all_that_is_wrong(self, make: Any) -> None:
+        looks = Looks(make())
+        looks.apply(PENDING[type(looks.poller)], 0)
+        missing = ConnectionNotFound("Connection 'mine' was not found on host worker-1.")
+        assert [
+            looks.apply(each, after) for each, after in ((answered(401), 1), (missing, 2), (answered(401), 30))
+        ] == [None] * 3
+        assert looks.end(answered(401), 70).message.endswith(f" {missing}")
 
     @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
     def test_two_refusals_are_none_however_far_apart(self, make: Any, error: Exception) -> None:
