@@ -272,6 +272,5 @@ def test_no_name_leaves_the_folder(tmp_path: Path) -> None:
 def test_a_record_of_a_later_version_is_read_without_what_is_not_known() -> None:
     made = record(run("verify"), ReleaseOutcome.ROLLED_BACK, approval=ApprovalResponse("Approve", "Ada", "2026-01-01"))
     later = made.to_json() | {"more": 1, "steps": [{**step, "more": 1} for step in made.to_json()["steps"]]}
-    later["approval"] = {**later["approval"], "more": 1}
-    assert Record.from_json(later) == made
     assert made.is_of_same_release(later)
+    assert Record.from_json({**later, "approval": {**later["approval"], "more": 1}}) == made

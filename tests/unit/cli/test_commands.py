@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,18 +194,12 @@ class TestExitCodes:
         assert capsys.readouterr().err.splitlines()[-1] == "[Errno 28] No space left on device"
 
     @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")
-    def test_nowhere_to_write_is_said_by_the_exit_code(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-        with monkeypatch.context() as patch, FULL.open("w") as out, FULL.open("w") as err:
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            with pytest.raises(SystemExit) as end:
-                main(["status"])
-        assert end.value.code == NOT_READ
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", None)
-            with pytest.raises(SystemExit) as end:
-                main(["status"])
-        assert end.value.code == NOT_READ
+    @pytest.mark.parametrize("redirection", [">/dev/full 2>/dev/full", ">&-"])
+    def test_nowhere_to_write_is_said_by_the_exit_code(self, redirection: str) -> None:
+        command = ["bucket-policy", "my-bucket", "--role", "arn:aws:iam::123456789012:role/x"]
+        shell = ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh"]
+        done = subprocess.run([*shell, sys.executable, "-m", "airflow_provider_cerebras", *command], check=False)
+        assert done.returncode == NOT_READ
 
     @pytest.mark.parametrize(
         ("argv", "argument"),
