@@ -74,7 +74,8 @@ def _is_ours(task: Any) -> bool:
 
 
 def _rolls_out(task: Any) -> bool:
-    return set(task.template_fields) >= _ROLLOUT and _UPLOAD not in task.template_fields
+    # A rollback, which a person may begin at any time, is meant to come between.
+    return set(task.template_fields) >= _ROLLOUT and not {_UPLOAD, _ROLLBACK} & set(task.template_fields)
 
 
 def _retries(tasks: list[Any]) -> Found:
@@ -130,9 +131,7 @@ def _argument(task: Any, name: str) -> Any:
 
 def _waits(task: Any) -> bool:
     """Whether a task is at work until its rollout has ended, as far as is known without a run."""
-    if (waits := _argument(task, "wait_for_completion")) is None:
-        return _ROLLBACK in task.template_fields
-    return waits is True
+    return _argument(task, "wait_for_completion") is True
 
 
 def _is_alone(task: Any) -> bool:

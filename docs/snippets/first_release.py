@@ -11,7 +11,13 @@ from airflow_provider_cerebras.operators.model_versions import CerebrasUploadMod
 from airflow_provider_cerebras.sensors.endpoints import CerebrasDeploymentSensor
 from airflow_provider_cerebras.sensors.model_versions import CerebrasModelVersionSensor
 
-with DAG("first_release", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+with DAG(
+    "first_release",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    max_active_runs=1,
+    default_args={"retries": 2},
+) as dag:
     upload = CerebrasUploadModelVersionOperator(
         task_id="upload", model_arch_id="gpt-oss-120b", weight_uri="s3://my-bucket/fine-tunes/first"
     )

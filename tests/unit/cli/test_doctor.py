@@ -191,7 +191,9 @@ def overlaps(*tasks: Any, runs: int = 1) -> tuple[str, ...]:
 
 
 class TestDags:
-    @pytest.mark.parametrize("fields", [{}, {"pool": "wide"}, {"kind": TakeBack}, {"max_active_tis_per_dag": 2}])
+    @pytest.mark.parametrize(
+        "fields", [{}, {"pool": "wide"}, {"kind": DeployForRelease}, {"max_active_tis_per_dag": 2}]
+    )
     def test_rollouts_of_runs_at_the_same_time_are_named(self, fields: dict[str, Any]) -> None:
         others = (CerebrasVerifyEndpointOperator, CerebrasDeploymentSensor, UploadForRelease)
         found = overlaps(task(**fields), *(task(kind, task_id="other") for kind in others), runs=2)
@@ -225,10 +227,10 @@ class TestDags:
         both = [task(wait_for_completion=False, pool="serial", dag_id=each) for each in ("nightly", "hourly")]
         assert overlaps(*both)[1] == "warning"
 
-    def test_a_rollback_waits_unless_told_otherwise(self) -> None:
-        back = task(CerebrasRollbackEndpointOperator, wait_for_completion=None, pool="serial")
+    def test_a_rollback_is_meant_to_come_between(self) -> None:
+        back = task(CerebrasRollbackEndpointOperator, dag_id="by_hand")
+        assert overlaps(task(), back)[1] == "ok"
         assert overlaps(back, runs=2)[1] == "ok"
-        assert overlaps(task(wait_for_completion=None, pool="serial"), runs=2)[1] == "warning"
 
     def test_whether_a_template_waits_is_not_known(self) -> None:
         assert overlaps(task(wait_for_completion="{{ params.wait }}", pool="serial"), runs=2)[1] == "warning"
@@ -245,9 +247,6 @@ class TestDags:
 
     def test_a_sensor_needs_none(self) -> None:
         assert airflow_checks._retries([task(CerebrasDeploymentSensor, retries=0)])[1] == "ok"
-
-    def test_the_tasks_of_one_dag_take_turns(self) -> None:
-        assert overlaps(task(), task(TakeBack, task_id="roll_back"))[1] == "ok"
 
     def test_operators_without_retries_are_named(self) -> None:
         found = airflow_checks._retries([task(), task(task_id="other", retries=0)])
