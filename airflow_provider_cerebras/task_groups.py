@@ -135,11 +135,11 @@ def cerebras_release(
     :param cerebras_conn_id: id of the connection; default ``cerebras_default``.
     :param check_weights: keywords for the task of this name, which override what is set here; so do those that follow.
     :param upload: keywords for the task of this name.
-    :param wait_for_sync: keywords for the task of this name.
+    :param wait_for_sync: keywords for the task of this name; its ``timeout`` is 86400 seconds, a day.
     :param evaluate_baseline: keywords for the task of this name.
     :param approve: keywords for the task of this name.
     :param deploy: keywords for the task of this name.
-    :param wait_for_rollout: keywords for the task of this name.
+    :param wait_for_rollout: keywords for the task of this name; its ``timeout`` is 7200 seconds, two hours.
     :param verify: keywords for the task of this name.
     :param promote: keywords for the task of this name.
     :param roll_back: keywords for the task of this name.

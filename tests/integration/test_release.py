@@ -279,6 +279,16 @@ class TestRelease:
         assert record["outcome"] == "unverified"
         assert "nothing was rolled back, since no check has found the version to be wrong" in sentence
 
+    def test_its_waits_end_as_those_of_the_operators_do(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG]
+    ) -> None:
+        tasks: dict[str, Any] = dict(release_dag(new_dag, quick, wait_for_sync={"timeout": 60}).task_dict)
+        upload, deploy = tasks["release.upload"], tasks["release.deploy"]
+        assert tasks["release.wait_for_sync"].timeout == 60
+        assert tasks["release.wait_for_rollout"].timeout == deploy.timeout == 7200
+        tasks = dict(release_dag(new_dag, quick).task_dict)
+        assert tasks["release.wait_for_sync"].timeout == upload.timeout == 86400
+
     def test_a_rollout_that_has_not_ended_in_time_is_left_and_named(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
     ) -> None:
@@ -293,6 +303,26 @@ class TestRelease:
         sentence, record = concluded(result)
         assert f"; now {first} serves there, and {second} still rolls out; " in sentence
         assert (record["outcome"], record["serves_now"], record["rolls_out"]) == ("unverified", first, second)
+
+    def test_what_another_client_deploys_during_the_rollout_is_warned_of(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        serve(quick, "s3://weights/old", "prod")
+        theirs = quick.upload("s3://weights/theirs")
+
+        def meanwhile(context: object) -> None:
+            quick.change_behaviour(rollout_seconds=3600)
+            quick.deploy(theirs)
+
+        result = run_dag(release_dag(new_dag, quick, promote={"pre_execute": meanwhile}))
+
+        second = quick.version_name(3)
+        assert result.state == "success", result.log
+        assert (
+            f"; now {second} serves there, and {theirs}, which is not of this release, still rolls out." in result.log
+        )
+        assert f"Model version {theirs}, which is not of this release, rolls out onto endpoint" in result.log
+        assert result["release.conclude"].xcom["rolls_out"] == theirs
 
     def test_what_another_client_has_deployed_meanwhile_stays(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
