@@ -20,6 +20,7 @@ from airflow_provider_cerebras.exceptions import (
     RequestRefused,
     RollbackRefused,
 )
+from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators.endpoints import (
     CerebrasRollbackEndpointOperator,
     CerebrasVerifyEndpointOperator,
@@ -50,6 +51,14 @@ def quick(cerebras_emulator_settings: dict[str, Any], monkeypatch: pytest.Monkey
     ):
         monkeypatch.setenv("AIRFLOW_CONN_CEREBRAS_DEFAULT", emulator.connection())
         yield emulator
+
+
+class UnreadableHook(CerebrasHook):
+    """A hook whose connection is in a secrets backend that is down."""
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Any:
+        raise RuntimeError("the secrets backend is down")
 
 
 @task
@@ -278,6 +287,14 @@ class TestRelease:
         sentence, record = concluded(result)
         assert record["outcome"] == "unverified"
         assert "nothing was rolled back, since no check has found the version to be wrong" in sentence
+
+    def test_a_connection_that_cannot_be_read_in_the_end_hides_no_outcome(
+        self, quick: EmulatorClient, new_dag: Callable[..., DAG], run_dag: DagRunner
+    ) -> None:
+        result = run_dag(release_dag(new_dag, quick, conclude={"hook_class": UnreadableHook}))
+        assert result.state == "success", result.log
+        record = result["release.conclude"].xcom
+        assert (record["outcome"], record["serving_unknown"]) == ("released", "the secrets backend is down")
 
     def test_its_waits_end_as_those_of_the_operators_do(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG]

@@ -185,6 +185,14 @@ class TestBothKinds:
         ] == [None] * 3
         assert looks.end(answered(401), 70).message.endswith(f" {missing}")
 
+        looks = Looks(make(None))
+        pending = PENDING[type(looks.poller)]
+        assert [looks.apply(each, after) for each, after in ((missing, 0), (pending, 1), (answered(401), 2))] == [
+            None
+        ] * 3
+        assert looks.apply(answered(401), 30) is None
+        assert str(missing) not in looks.end(answered(401), 70).message
+
     @pytest.mark.parametrize("error", NEVER_AN_ANSWER)
     def test_two_refusals_are_none_however_far_apart(self, make: Any, error: Exception) -> None:
         looks = Looks(make(None))

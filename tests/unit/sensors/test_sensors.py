@@ -136,6 +136,13 @@ TIMEOUTS = [
 either_mode = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferrable"])
 
 
+@pytest.mark.parametrize("situation", [version_timeout, deployment_timeout])
+def test_a_time_out_says_how_to_wait_on(service: Service, situation: Situation) -> None:
+    """Where Airflow does not count it itself."""
+    with pytest.raises(AirflowSensorTimeout, match=r"clear this task to wait on\. If it needs longer, raise timeout"):
+        run(situation(service, deferrable=True))
+
+
 @pytest.mark.usefixtures("no_span")
 @either_mode
 class TestBothModes:
