@@ -186,7 +186,9 @@ class Record:
 
     def serving(self) -> str:
         """Say what serves now and what still rolls out, without a full stop."""
-        whose = "" if self.rolls_out == self.model_version else ", which is not of this release,"
+        # After a rollback it may be that of this release.
+        is_ours = self.rolls_out == self.model_version or self.outcome is not ReleaseOutcome.RELEASED
+        whose = "" if is_ours else ", which is not of this release,"
         rolls_out = f", and {self.rolls_out}{whose} still rolls out" if self.rolls_out else ""
         if self.serving_unknown is not None:
             return f"what serves now is not known ({_clause(self.serving_unknown)}){rolls_out}"

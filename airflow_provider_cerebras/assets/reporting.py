@@ -73,7 +73,7 @@ def leave_error(task: object, context: Context) -> Iterator[None]:
             ti: Any = context["ti"]
             # The error itself matters more than its report.
             with suppress(Exception):
-                ti.xcom_push(key=ERROR_KEY, value=_words(error))
+                ti.xcom_push(key=ERROR_KEY, value=words_of(error))
         raise
 
 
@@ -82,8 +82,11 @@ def _is_no_failure(error: Exception) -> bool:
     return isinstance(error, AirflowSkipException) or type(error).__name__ == "AirflowRescheduleException"
 
 
-def _words(error: Exception) -> str:
-    """The message of an error that may be shown to all users: from known code, without questions and answers."""
+def words_of(error: Exception) -> str:
+    """Return the words of an error that may be shown to all users: from known code, without questions and answers.
+
+    :param error: any; a secrets backend, for one, may have put a secret into its message.
+    """
     if (without := getattr(error, "without_content", None)) is not None:
         return str(without)
     known = isinstance(error, AirflowException) or type(error).__module__.startswith("airflow_provider_cerebras")

@@ -14,7 +14,7 @@ from airflow_provider_cerebras.assets.record import (
     describe_findings,
     shorten_evaluation,
 )
-from airflow_provider_cerebras.assets.reporting import leave_error
+from airflow_provider_cerebras.assets.reporting import leave_error, words_of
 from airflow_provider_cerebras.durable.rollout_steps import read_deployments, what_serves
 from airflow_provider_cerebras.hooks.cerebras import CerebrasHook
 from airflow_provider_cerebras.operators._release import ANSWER_KEY, pull
@@ -112,7 +112,7 @@ class ApproveRelease(ApprovalOperator):
             client = CerebrasHook(cerebras_conn_id=self.cerebras_conn_id).get_conn()
             serving = what_serves(read_deployments(client.send(operations.get_endpoint(self.endpoint_id), within=30)))
         except Exception as error:  # noqa: BLE001  the connection is read anew, which can fail in any way that Airflow can
-            return f"not known: {error}"
+            return f"not known: {words_of(error)}"
         return serving.model if serving else "nothing"
 
 

@@ -31,7 +31,7 @@ from airflow_provider_cerebras.assets.record import (
     judge,
     shorten_evaluation,
 )
-from airflow_provider_cerebras.assets.reporting import ERROR_KEY, leave_result
+from airflow_provider_cerebras.assets.reporting import ERROR_KEY, leave_result, words_of
 from airflow_provider_cerebras.durable.rollout_steps import (
     SUBMISSION_KEY,
     VERDICT_KEY,
@@ -353,7 +353,7 @@ class Conclude(CerebrasOperator):
             pending = what_rolls_out(deployments)
             serving = what_serves(deployments)
         except Exception as error:  # noqa: BLE001  the connection is read anew, which can fail in any way that Airflow can
-            return None, pending and pending.model, str(error)
+            return None, pending and pending.model, words_of(error)
         return serving and serving.model, pending and pending.model, None
 
 

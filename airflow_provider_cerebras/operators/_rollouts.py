@@ -11,6 +11,7 @@ from airflow_provider_cerebras.api.evidence import numbered_name
 from airflow_provider_cerebras.api.names import ModelVersionName
 from airflow_provider_cerebras.arguments.kinds import BOOLEAN, IDENTIFIER, takes
 from airflow_provider_cerebras.assets.provenance import trace_deployment
+from airflow_provider_cerebras.assets.reporting import words_of
 from airflow_provider_cerebras.durable.deployments import Rollout, say_what_rolls_out, say_what_serves
 from airflow_provider_cerebras.durable.generations import Ledger
 from airflow_provider_cerebras.durable.rollout_steps import Submission
@@ -155,7 +156,7 @@ class RolloutOperator(WaitingOperator):
             # The task has failed already: killed here, it would be tried again in place of that.
             deployments = self._rollout().fetch(within=_SECONDS)
         except Exception as error:  # noqa: BLE001  the connection is read anew, which can fail in any way that Airflow can
-            words = error.without_hint() if isinstance(error, CerebrasError) else error
+            words = error.without_hint() if isinstance(error, CerebrasError) else words_of(error)
             return f"What serves there now is not known: {words}"
         return f"{say_what_serves(deployments)} {say_what_rolls_out(deployments)}".rstrip()
 

@@ -294,7 +294,7 @@ class TestRelease:
         result = run_dag(release_dag(new_dag, quick, conclude={"hook_class": UnreadableHook}))
         assert result.state == "success", result.log
         record = result["release.conclude"].xcom
-        assert (record["outcome"], record["serving_unknown"]) == ("released", "the secrets backend is down")
+        assert (record["outcome"], record["serving_unknown"]) == ("released", "RuntimeError; see the log of the task")
 
     def test_its_waits_end_as_those_of_the_operators_do(
         self, quick: EmulatorClient, new_dag: Callable[..., DAG]

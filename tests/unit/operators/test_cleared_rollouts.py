@@ -166,7 +166,7 @@ def test_a_connection_that_cannot_be_read_hides_no_failure(
         raise RuntimeError("the API server does not answer")
 
     monkeypatch.setattr(CerebrasHook, "get_connection", broken)
-    with pytest.raises(DeploymentFailed, match="What serves there now is not known: the API server does not answer"):
+    with pytest.raises(DeploymentFailed, match="What serves there now is not known: RuntimeError; see"):
         conclude(service, context)
 
 
